@@ -1,0 +1,1 @@
+"""A stand-in with the shape of KTRDR: a backend, workers, and their habits."""

@@ -1,0 +1,93 @@
+"""The Typer application: its commands, and how it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, cast
+
+import typer
+
+from ktrdr_sandbox import __version__
+from ktrdr_sandbox.cli import exit_codes
+from ktrdr_sandbox.cli.create import create
+from ktrdr_sandbox.cli.demo import demo
+from ktrdr_sandbox.cli.destroy import destroy
+from ktrdr_sandbox.cli.down import down
+from ktrdr_sandbox.cli.init import init
+from ktrdr_sandbox.cli.isolate import isolate
+from ktrdr_sandbox.cli.list import list_instances
+from ktrdr_sandbox.cli.logs import logs
+from ktrdr_sandbox.cli.status import status
+from ktrdr_sandbox.cli.up import up
+from ktrdr_sandbox.console.output import Output
+from ktrdr_sandbox.errors import SandboxError
+
+app = typer.Typer(
+    name="ktrdr-sandbox",
+    help="One complete, isolated KTRDR stack per git branch.",
+    no_args_is_help=False,
+    # Plain help: no boxes and no colours to strip where it is piped.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+
+app.command()(create)
+app.command()(init)
+app.command()(up)
+app.command()(down)
+app.command()(destroy)
+app.command("list")(list_instances)
+app.command()(status)
+app.command()(logs)
+app.command()(isolate)
+app.command()(demo)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ktrdr-sandbox {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001  handled by its callback
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """One complete, isolated KTRDR stack per git branch."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+# Typer bundles click under a private name; this is its public way to the base of usage errors.
+_CLICK_ERROR = cast("type[Exception]", typer.BadParameter.__mro__[2])
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit status: 64, not Typer's 2, for wrong usage."""
+    try:
+        status = app(list(arguments), prog_name="ktrdr-sandbox", standalone_mode=False)
+    except typer.Exit as leaving:
+        return leaving.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        typer.echo("Interrupted.", err=True)
+        return exit_codes.INTERRUPTED
+    except _CLICK_ERROR as error:
+        _wrong_usage(error, arguments)
+        return exit_codes.USAGE
+    return status if isinstance(status, int) else exit_codes.SUCCESS
+
+
+def _wrong_usage(error: Any, arguments: Sequence[str]) -> None:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "ktrdr-sandbox"
+    name = path.partition(" ")[2]
+    output = Output(command=name, json_mode="--json" in arguments)
+    message = str(error.format_message()).rstrip(".") + "."
+    output.failure(SandboxError("usage", message, hints=(f"Run '{path} --help'.",)))

@@ -1,0 +1,102 @@
+"""Turns errors into exits, the one place that does: expected, unexpected and interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+import typer
+
+from ktrdr_sandbox import __version__
+from ktrdr_sandbox.cli import exit_codes
+from ktrdr_sandbox.console.output import Output
+from ktrdr_sandbox.durable import replace_file
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.paths import log_folder
+from ktrdr_sandbox.redaction import redact
+
+
+@contextmanager
+def command(name: str, *, json_mode: bool, when_interrupted: str = "") -> Iterator[Output]:
+    """Run the body of one command; leave with the exit status of whatever ends it.
+
+    `when_interrupted` is the sentence that tells in which state an interrupt leaves things.
+    """
+    output = Output(command=name, json_mode=json_mode)
+    previous = _interrupt_on_termination()
+    try:
+        yield output
+    except SandboxError as error:
+        output.failure(error)
+        raise typer.Exit(exit_codes.exit_code(name, error.code)) from None
+    except KeyboardInterrupt:
+        # A second Ctrl-C while this is told must not bring a traceback after all.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        hints = (when_interrupted,) if when_interrupted else ()
+        output.failure(SandboxError("interrupted", "Interrupted.", hints=hints))
+        raise typer.Exit(exit_codes.INTERRUPTED) from None
+    except BrokenPipeError:
+        # The reader has what it wants (`list | head`). Nothing may be flushed at exit either.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(exit_codes.SUCCESS) from None
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:  # noqa: BLE001  the boundary: anything else is our defect
+        output.failure(_defect(name, error))
+        raise typer.Exit(exit_codes.INTERNAL) from None
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _interrupt_on_termination() -> dict[signal.Signals, signal._HANDLER]:
+    """Let SIGTERM and SIGHUP undo half-done work as an interrupt does."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    wanted = (signal.SIGTERM, signal.SIGHUP)
+    try:
+        return {number: signal.signal(number, interrupt) for number in wanted}
+    except ValueError:  # not the main thread: whoever runs us there handles signals
+        return {}
+
+
+def _defect(name: str, error: Exception) -> SandboxError:
+    path = _write_report(name, error)
+    where = f" A report is in {path}." if path else ""
+    return SandboxError(
+        "internal",
+        f"This is a defect in ktrdr-sandbox: {type(error).__name__}: {error}.{where}",
+        hints=("Please send the report file to the project.",) if path else (),
+        details={"report": None if path is None else str(path)},
+    )
+
+
+def _write_report(name: str, error: Exception) -> Path | None:
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+    path = log_folder() / f"report-{stamp}.txt"
+    text = "\n".join(
+        [
+            f"ktrdr-sandbox {__version__}",
+            f"Python {platform.python_version()}, {platform.platform()}",
+            f"command: {name}",
+            "",
+            "".join(traceback.format_exception(error)),
+        ]
+    )
+    try:
+        replace_file(path, redact(text), mode=0o600)
+    except SandboxError:
+        return None
+    return path

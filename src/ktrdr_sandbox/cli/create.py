@@ -1,0 +1,38 @@
+"""ktrdr-sandbox create."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ktrdr_sandbox.cli import options
+from ktrdr_sandbox.cli.boundary import command
+from ktrdr_sandbox.cli.wiring import workplace
+
+
+def create(
+    name: Annotated[
+        str, typer.Argument(help="Instance name (will be prefixed with ktrdr--).", metavar="NAME")
+    ],
+    branch: Annotated[
+        str | None,
+        typer.Option(
+            "--branch",
+            help="Git branch to check out. [default: NAME, made at the current commit if new]",
+            show_default=False,
+        ),
+    ] = None,
+    slot: options.Slot = None,
+    json_mode: options.Json = False,
+) -> None:
+    """Create a sandbox instance: a git worktree beside the main one, with its own port slot."""
+    with command("create", json_mode=json_mode) as output:
+        from ktrdr_sandbox.console import data, text
+        from ktrdr_sandbox.lifecycle import creation
+
+        place = workplace(output, purpose=f"create {name}")
+        made = creation.create(place, name=name, branch=branch, slot=slot)
+        for sentence in text.skipped(made):
+            output.tell(sentence)
+        output.result(text.creation(made, verb="Created"), data.creation(made))

@@ -1,0 +1,60 @@
+"""ktrdr-sandbox destroy."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ktrdr_sandbox.cli import options
+from ktrdr_sandbox.cli.boundary import command
+from ktrdr_sandbox.cli.wiring import instance_of, workplace
+from ktrdr_sandbox.errors import SandboxError
+
+
+def destroy(
+    name: options.Name = None,
+    keep_worktree: Annotated[
+        bool, typer.Option("--keep-worktree", help="Don't delete the git worktree/directory.")
+    ] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Even with unsaved work: move the directory to the trash."),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only list exactly what would go.")
+    ] = False,
+    yes: options.Yes = False,
+    json_mode: options.Json = False,
+) -> None:
+    """Completely remove an instance: containers, volumes, networks, worktree, slot.
+
+    Branches always stay. Without a terminal, --yes is needed.
+    """
+    interrupted = "Run 'destroy' again to finish."
+    with command("destroy", json_mode=json_mode, when_interrupted=interrupted) as output:
+        from ktrdr_sandbox.console import data, text
+        from ktrdr_sandbox.lifecycle import teardown
+
+        place = workplace(output)
+        instance = instance_of(place, name)
+        plan = teardown.plan_destruction(place, instance, keep_worktree=keep_worktree)
+        if dry_run:
+            output.result(text.destruction_plan(plan), data.destruction_plan(plan))
+            return
+        if not yes and not (plan.unsaved and not force):  # a refusal needs no question
+            _confirm(text.question(plan, instance), json_mode=json_mode)
+        done = teardown.destroy(place, instance, keep_worktree=keep_worktree, force=force)
+        output.result(text.destruction(done), data.destruction(done))
+
+
+def _confirm(question: str, *, json_mode: bool) -> None:
+    if json_mode or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise SandboxError(
+            "confirmation-needed",
+            "destroy asks before it removes, and there is no terminal to ask on.",
+            hints=("Add --yes, or look first with --dry-run.",),
+        )
+    if not typer.confirm(question, default=False, err=True):
+        raise SandboxError("interrupted", "Nothing was removed.")

@@ -1,0 +1,88 @@
+"""Every exit status of the program, in one table (product contract, section 2).
+
+A failure has the status of its code, unless the architecture document gives it another in the
+command at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from ktrdr_sandbox.errors import ErrorCode
+
+SUCCESS: Final = 0
+FAILED: Final = 1
+USAGE: Final = 64
+NO_INSTANCE: Final = 66
+UNAVAILABLE: Final = 69
+INTERNAL: Final = 70
+CANNOT_WRITE: Final = 73
+LOCKED: Final = 75
+WOULD_LOSE_WORK: Final = 77
+BAD_SETTINGS: Final = 78
+INTERRUPTED: Final = 130
+
+MEANING: Final[Mapping[int, str]] = {
+    SUCCESS: "success",
+    USAGE: "wrong usage",
+    NO_INSTANCE: "no such instance, or not in an instance directory",
+    UNAVAILABLE: "Docker, Compose or git is missing or does not answer",
+    INTERNAL: "a defect in this program; a report file is named",
+    CANNOT_WRITE: "cannot write where it must",
+    LOCKED: "another process held the lock too long",
+    WOULD_LOSE_WORK: "refused because it would lose work",
+    BAD_SETTINGS: "bad settings",
+    INTERRUPTED: "interrupted",
+}
+
+_EVERYWHERE: Final[Mapping[ErrorCode, int]] = {
+    "usage": USAGE,
+    "confirmation-needed": USAGE,
+    "no-such-instance": NO_INSTANCE,
+    "not-in-instance": NO_INSTANCE,
+    "docker-missing": UNAVAILABLE,
+    "docker-not-answering": UNAVAILABLE,
+    "compose-missing": UNAVAILABLE,
+    "compose-too-old": UNAVAILABLE,
+    "git-missing": UNAVAILABLE,
+    "internal": INTERNAL,
+    "cannot-write": CANNOT_WRITE,
+    "lock-timeout": LOCKED,
+    "would-lose-work": WOULD_LOSE_WORK,
+    "bad-settings": BAD_SETTINGS,
+    "interrupted": INTERRUPTED,
+}
+
+_BY_COMMAND: Final[Mapping[str, Mapping[ErrorCode, int]]] = {
+    # create: 1 slot unavailable or port conflict, 2 worktree failed, 3 directory exists
+    "create": {
+        "slots-exhausted": 1,
+        "slot-taken": 1,
+        "port-conflict": 1,
+        "worktree-conflict": 2,
+        "worktree-failed": 2,
+        "not-a-repository": 2,
+        "git-failed": 2,
+        "directory-exists": 3,
+        "instance-exists": 3,
+    },
+    # init: 1 already initialized, 2 not a ktrdr repository, 3 port conflict on allocated slot
+    "init": {
+        "already-initialised": 1,
+        "instance-exists": 1,
+        "not-a-repository": 2,
+        "git-failed": 2,
+        "slots-exhausted": 3,
+        "slot-taken": 3,
+        "port-conflict": 3,
+    },
+    # up: 1 compose up failed, 2 gate failed, 3 port conflict
+    "up": {"gate-failed": 2, "port-conflict": 3},
+    "demo": {"gate-failed": 2, "port-conflict": 3},
+}
+
+
+def exit_code(command: str, code: ErrorCode) -> int:
+    """The exit status of a failure in a command; 1 where no table names it."""
+    return _BY_COMMAND.get(command, {}).get(code, _EVERYWHERE.get(code, FAILED))

@@ -1,0 +1,19 @@
+"""ktrdr-sandbox isolate."""
+
+from __future__ import annotations
+
+from ktrdr_sandbox.cli import options
+from ktrdr_sandbox.cli.boundary import command
+from ktrdr_sandbox.cli.wiring import instance_of, workplace
+
+
+def isolate(name: options.Name = None, json_mode: options.Json = False) -> None:
+    """Show what is laid over the checkout's Compose file, and why. Changes nothing."""
+    with command("isolate", json_mode=json_mode) as output:
+        from ktrdr_sandbox.console import data, text
+        from ktrdr_sandbox.lifecycle import composition
+
+        place = workplace(output)
+        instance = instance_of(place, name)
+        found = composition.compose(place, instance, place.engine(instance.engine))
+        output.result(text.isolation(found), data.isolation(found))

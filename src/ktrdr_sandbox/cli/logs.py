@@ -1,0 +1,55 @@
+"""ktrdr-sandbox logs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ktrdr_sandbox.cli import options
+from ktrdr_sandbox.cli.boundary import command
+from ktrdr_sandbox.cli.wiring import instance_of, workplace
+
+
+def logs(
+    services: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SERVICE]...", help="Only these services.", show_default=False),
+    ] = None,
+    instance: Annotated[
+        str | None,
+        typer.Option(
+            "--instance",
+            "-i",
+            metavar="NAME",
+            help="Instance. Left out: that of the current directory.",
+            show_default=False,
+        ),
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
+    tail: Annotated[
+        int | None,
+        typer.Option("--tail", min=0, metavar="LINES", help="Last lines only.", show_default=False),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since", metavar="TIME", help="Since a time, or 10m ago.", show_default=False
+        ),
+    ] = None,
+    json_mode: options.Json = False,
+) -> None:
+    """View logs for instance services."""
+    with command("logs", json_mode=json_mode) as output:
+        from ktrdr_sandbox.lifecycle import inspection
+
+        place = workplace(output)
+        wanted = instance_of(place, instance)
+        request = inspection.LogRequest(
+            services=tuple(services or ()), follow=follow, tail=tail, since=since
+        )
+        if json_mode:
+            output.result("", inspection.collected_logs(place, wanted, request))
+            return
+        status = inspection.show_logs(place, wanted, request)
+    raise typer.Exit(status)

@@ -1,0 +1,30 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT
+
+Name = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[NAME]",
+        help="Instance, with or without 'ktrdr--'. Left out: that of the current directory.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Slot = Annotated[
+    int | None,
+    typer.Option(
+        "--slot",
+        min=FIRST_SLOT,
+        max=LAST_SLOT,
+        help="Force a port slot. [default: the first free one]",
+        show_default=False,
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

@@ -1,0 +1,62 @@
+"""ktrdr-sandbox up."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ktrdr_sandbox.cli import exit_codes, options
+from ktrdr_sandbox.cli.boundary import command
+from ktrdr_sandbox.cli.wiring import instance_of, workplace
+
+
+def up(
+    name: options.Name = None,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Do not wait for the Startability Gate.")
+    ] = False,
+    build: Annotated[bool, typer.Option("--build", help="Force rebuild of images.")] = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--timeout",
+            min=1,
+            metavar="SECONDS",
+            help="Longest wait for the gate. [default: the setting gate_timeout, 120]",
+            show_default=False,
+        ),
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show everything Compose prints.")
+    ] = False,
+    json_mode: options.Json = False,
+) -> None:
+    """Start the stack and prove it ready (Startability Gate)."""
+    interrupted = "The stack is left as it is: 'up' goes on with it, 'down' stops it."
+    with command("up", json_mode=json_mode, when_interrupted=interrupted) as output:
+        from ktrdr_sandbox.console import data, text
+        from ktrdr_sandbox.console.progress import ComposeLines, GateLines
+        from ktrdr_sandbox.lifecycle import startup
+
+        place = workplace(output)
+        instance = instance_of(place, name)
+        chosen = startup.UpOptions(wait=not no_wait, build=build, timeout=timeout)
+        try:
+            done = startup.up(
+                place,
+                instance,
+                chosen,
+                progress=ComposeLines(output, everything=verbose),
+                observe=GateLines(output),
+            )
+        except startup.GateFailedError as failure:
+            report = failure.startup
+            if json_mode:
+                output.failure(failure, data=data.startup(report))
+            else:
+                output.result(text.startup(report), {})
+            raise typer.Exit(exit_codes.exit_code("up", failure.code)) from None
+        for notice in done.notices:
+            output.tell(f"note: {notice.service or 'stack'}: {notice.text}")
+        output.result(text.startup(done), data.startup(done))

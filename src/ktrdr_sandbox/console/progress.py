@@ -1,0 +1,47 @@
+"""What is shown while a stack starts: whole lines, so that a pipe and a terminal read the same."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from ktrdr_sandbox.console.output import Output
+from ktrdr_sandbox.gate.result import GateProgress
+
+_ROUTINE: Final = re.compile(
+    r"^\s*(?:Container|Network|Volume|Image) .* (?:Creating|Created|Recreate|Recreated|Starting|"
+    r"Started|Running|Waiting|Healthy|Stopping|Stopped|Removing|Removed|Exists|Built)\s*$"
+)
+_WARNING_OF_DOTENV: Final = re.compile(r"variable is not set. Defaulting to a blank string")
+
+
+@dataclass
+class ComposeLines:
+    """Shows builds, pulls and complaints of Compose; its routine lines only when asked."""
+
+    output: Output
+    everything: bool = False
+
+    def __call__(self, line: str) -> None:
+        if line.strip() and (self.everything or not _is_routine(line)):
+            self.output.progress(f"  {line.rstrip()}")
+
+
+def _is_routine(line: str) -> bool:
+    return bool(_ROUTINE.search(line) or _WARNING_OF_DOTENV.search(line))
+
+
+@dataclass
+class GateLines:
+    """One line for each check, when it is settled."""
+
+    output: Output
+    _told: set[str] = field(default_factory=set)
+
+    def __call__(self, progress: GateProgress) -> None:
+        if not (progress.passed or progress.failed) or progress.name in self._told:
+            return
+        self._told.add(progress.name)
+        mark = "ok" if progress.passed else "failed"
+        self.output.progress(f"  {progress.name}: {mark} ({progress.elapsed:.1f} s)")

@@ -1,0 +1,263 @@
+"""Results as text for people and shells. Plain lines: the same on a terminal and on a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from ktrdr_sandbox.gate.report import report_lines
+from ktrdr_sandbox.isolation.result import Change
+from ktrdr_sandbox.lifecycle.composition import Composition
+from ktrdr_sandbox.lifecycle.creation import Creation
+from ktrdr_sandbox.lifecycle.demonstration import Cleanup, Demonstration
+from ktrdr_sandbox.lifecycle.inspection import InstanceStatus, Listing
+from ktrdr_sandbox.lifecycle.startup import Startup
+from ktrdr_sandbox.lifecycle.teardown import Destruction, DestructionPlan, Shutdown
+from ktrdr_sandbox.models import Instance, PublishedPort
+
+_LINKS = (
+    ("API", "backend", "http://localhost:{}"),
+    ("Grafana", "grafana", "http://localhost:{}"),
+    ("Jaeger", "jaeger_ui", "http://localhost:{}"),
+    ("Prometheus", "prometheus", "http://localhost:{}"),
+    ("Database", "db", "localhost:{}"),
+)
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns aligned by spaces, no trailing ones."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def facts(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """Indented names and values, one a line."""
+    width = max((len(name) for name, _ in pairs), default=0)
+    return [f"  {name.ljust(width)}  {value}" for name, value in pairs]
+
+
+def links(ports: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Names and addresses of a slot's port map."""
+    return [(name, form.format(ports[role])) for name, role, form in _LINKS if role in ports]
+
+
+def links_of(ports: Sequence[PublishedPort]) -> list[tuple[str, str]]:
+    """Addresses of what a stack really publishes; ports without a role under their service."""
+    found: dict[str, int] = {}
+    for port in ports:
+        if port.role is not None:
+            found.setdefault(port.role, port.published)
+    extra = [
+        (f"{port.service}:{port.target}", f"{port.host_ip}:{port.published}/{port.protocol}")
+        for port in ports
+        if port.role is None
+    ]
+    workers = [str(port.published) for port in ports if port.role == "worker"]
+    listed = [("Workers", ", ".join(f"localhost:{port}" for port in workers))] if workers else []
+    return [*links(found), *listed, *extra]
+
+
+def creation(result: Creation, *, verb: str) -> str:
+    """What create or init made, with its addresses and the next command."""
+    instance = result.instance
+    pairs = [("Directory", str(instance.path))]
+    if result.branch:
+        pairs.append(("Branch", result.branch + (" (new)" if result.new_branch else "")))
+    pairs += links(result.ports)
+    return "\n".join(
+        [
+            f"{verb} {instance.id} (slot {instance.slot})",
+            *facts(pairs),
+            f"Next: ktrdr-sandbox up {instance.name}",
+        ]
+    )
+
+
+def skipped(result: Creation) -> list[str]:
+    """A sentence for each slot that was passed over."""
+    return [
+        f"Slot {slot} was skipped: port {', '.join(str(port) for port in ports)} is in use."
+        for slot, ports in result.skipped.items()
+    ]
+
+
+def startup(result: Startup) -> str:
+    """The gate's report, and the addresses when it passed."""
+    lines = report_lines(result.gate) if result.gate is not None else []
+    if result.gate is not None and not result.gate.passed:
+        return "\n".join(lines)
+    state = "is ready" if result.gate is not None else "was started (not checked)"
+    active = {service.name for service in result.stack.active}
+    published = [port for port in result.stack.ports if port.service in active]
+    return "\n".join(
+        [
+            *lines,
+            *([""] if lines else []),
+            f"{result.instance.id} {state} after {result.seconds:.1f} s",
+            *facts(links_of(published)),
+        ]
+    )
+
+
+def shutdown(result: Shutdown) -> str:
+    """What down removed and what it kept."""
+    removed = _counted(
+        (len(result.removed.containers), "container"),
+        (len(result.removed.networks), "network"),
+        (len(result.removed.volumes), "volume"),
+    )
+    if not removed:
+        line = f"{result.instance.id} was not running."
+    else:
+        line = f"{result.instance.id} is down: removed {removed}."
+    kept = _counted((len(result.volumes_kept), "volume"))
+    return line + (f" Kept {kept} (remove with --volumes)." if kept else "")
+
+
+def _counted(*counts: tuple[int, str]) -> str:
+    return ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for n, what in counts if n)
+
+
+def destruction_plan(plan: DestructionPlan) -> str:
+    """Exactly what destroy would remove."""
+    lines = [f"destroy {plan.instance.id} would remove:"]
+    lines += [f"  {name}" for name in plan.resources.names()]
+    lines += [f"  image {image}" for image in plan.images]
+    if plan.directory is not None:
+        lines.append(f"  directory {plan.directory}")
+    lines.append(f"  slot {plan.instance.slot} and the registry entry")
+    lines += _kept(plan)
+    if plan.unsaved:
+        lines.append("It would refuse, because this work is nowhere else:")
+        lines += [f"  {line}" for line in plan.unsaved.lines()]
+    return "\n".join(lines)
+
+
+def _kept(plan: DestructionPlan) -> list[str]:
+    lines = []
+    if plan.kept_because is not None:
+        lines.append(f"The directory {plan.instance.path} stays: {plan.kept_because}.")
+    if plan.branch is not None and plan.directory is not None:
+        lines.append(f"The branch {plan.branch} stays.")
+    return lines
+
+
+def destruction(result: Destruction) -> str:
+    """What destroy did, and what it left in place."""
+    plan = result.plan
+    lines = [f"Destroyed {plan.instance.id}; slot {plan.instance.slot} is free."]
+    lines += _kept(plan)
+    if result.trash is not None:
+        lines.append(f"The directory with its unsaved work is in {result.trash}.")
+    return "\n".join(lines)
+
+
+def listing(result: Listing) -> str:
+    """The document's table."""
+    if not result.instances:
+        return "No instances. Create one: ktrdr-sandbox create <name>"
+    rows = [["INSTANCE", "SLOT", "STATUS", "API PORT", "CREATED"]]
+    rows += [
+        [
+            row.instance.id,
+            str(row.instance.slot),
+            row.status,
+            str(row.api_port),
+            _local(row.instance.created_at),
+        ]
+        for row in result.instances
+    ]
+    return "\n".join(table(rows))
+
+
+def _local(stamp: str) -> str:
+    try:
+        return datetime.fromisoformat(stamp).strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return stamp
+
+
+def instance_status(result: InstanceStatus) -> str:
+    """One instance: identity, addresses, containers."""
+    instance = result.instance
+    pairs = [
+        ("Status", result.status),
+        ("Slot", str(instance.slot)),
+        ("Directory", str(instance.path)),
+        ("Created", f"{_local(instance.created_at)} UTC by {instance.created_by}"),
+        ("Docker", instance.engine.label),
+    ]
+    pairs += links_of(result.ports) if result.ports else links(result.named_ports)
+    lines = [instance.id, *facts(pairs)]
+    if result.containers:
+        rows = [["SERVICE", "STATE", "CONTAINER"]]
+        rows += [[c.service, c.status, c.name] for c in result.containers]
+        rows += [[service, "no container", ""] for service in result.missing]
+        lines += ["", *table(rows)]
+    else:
+        lines += ["", f"No containers. Start it: ktrdr-sandbox up {instance.name}"]
+    return "\n".join(lines)
+
+
+def question(plan: DestructionPlan, instance: Instance) -> str:
+    """What destroy asks on a terminal."""
+    return destruction_plan(plan) + f"\nDestroy {instance.id}?"
+
+
+def isolation(found: Composition) -> str:
+    """What the override changes and why, service by service."""
+    result = found.isolation
+    files = ", ".join(str(path) for path in found.call.files[:-1])
+    lines = [f"Laid over {files}", f"written at 'up' to {found.call.files[-1]}"]
+    by_service: dict[str, list[Change]] = {}
+    for change in result.changes:
+        by_service.setdefault(change.service or "(top level)", []).append(change)
+    for service, changes in by_service.items():
+        lines += ["", service]
+        for change in changes:
+            arrow = f"{change.before or '(nothing)'} -> {change.after or '(removed)'}"
+            lines += [f"  {change.key}: {arrow}", f"      {change.reason}"]
+    lines += ["", *(f"note: {n.service or 'file'}: {n.text}" for n in result.notices)]
+    lines += [f"refused: {r.service or 'file'}: {r.key}: {r.reason}" for r in result.refusals]
+    return "\n".join(lines).rstrip()
+
+
+def demonstration(result: Demonstration) -> str:
+    """Both stacks in one table, and how to look around."""
+    ports = [links_of(startup.stack.ports) for startup in result.startups]
+    heads = ["", *(startup.instance.id for startup in result.startups)]
+    slots = ["Slot", *(str(startup.instance.slot) for startup in result.startups)]
+    ready = ["Ready after", *(f"{startup.seconds:.1f} s" for startup in result.startups)]
+    rows = [heads, slots, ready]
+    for index, (name, _) in enumerate(ports[0]):
+        rows.append([name, *(links[index][1] for links in ports)])
+    first = result.startups[0].instance
+    second = result.startups[1].instance
+    api = dict(ports[0])["API"]
+    return "\n".join(
+        [
+            "Two complete stacks are up, each from its own branch:",
+            "",
+            *table(rows),
+            "",
+            "Look around:",
+            "  ktrdr-sandbox list",
+            f"  ktrdr-sandbox status {first.name}",
+            f"  curl {api}/api/v1/info        # greets from its branch",
+            f"  curl {dict(ports[1])['API']}/api/v1/info        # and the other from its own",
+            f"  $EDITOR {second.path}/ktrdr/version.py   # only that stack changes",
+            "  ktrdr-sandbox demo --clean     # removes everything again",
+        ]
+    )
+
+
+def cleanup(result: Cleanup) -> str:
+    """What `demo --clean` removed."""
+    names = ", ".join(instance.id for instance in result.destroyed)
+    parts = ([f"Destroyed {names}."] if names else []) + (
+        [f"Removed {result.folder}."] if result.folder is not None else []
+    )
+    return " ".join(parts) or "There was nothing of a demo to remove."

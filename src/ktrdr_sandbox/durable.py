@@ -1,0 +1,62 @@
+"""Writing files so that a reader, or a crash, sees the old content or the new, never a part."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from ktrdr_sandbox.errors import SandboxError
+
+
+def cannot_write(path: Path, error: OSError) -> SandboxError:
+    """The one error for a place that must take a file and does not."""
+    return SandboxError(
+        "cannot-write",
+        f"Cannot write {path}: {error.strerror or error}.",
+        hints=("Check the free space and the permissions there, or point KTRDR_HOME elsewhere.",),
+        details={"path": str(path), "errno": error.errno},
+    )
+
+
+def make_folder(path: Path, *, mode: int = 0o755) -> None:
+    """Create a folder and its parents. Raises `cannot-write`."""
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=mode)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def replace_file(path: Path, content: str, *, mode: int) -> None:
+    """Put `content` in place at once: temporary file beside it, fsync, rename, fsync the folder.
+
+    Raises `cannot-write`; the former file is then untouched and no temporary file stays.
+    """
+    make_folder(path.parent)
+    temporary = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        raise cannot_write(path, error) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    # Without it a power loss may forget the rename itself. Some file systems refuse it: no harm.
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,264 @@
+"""The real engine: Docker's command line for objects, Compose for stacks."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from ktrdr_sandbox.engine import process
+from ktrdr_sandbox.engine.address import flags
+from ktrdr_sandbox.engine.environment import child_environment
+from ktrdr_sandbox.engine.failures import (
+    compose_failed,
+    compose_missing,
+    engine_failed,
+    not_answering,
+)
+from ktrdr_sandbox.engine.interface import (
+    ComposeCall,
+    Container,
+    ContainerDetail,
+    Engine,
+    ExecResult,
+    LineSink,
+    Resources,
+    Versions,
+)
+from ktrdr_sandbox.engine.parsing import CONTAINER_FORMAT, parse_container, parse_detail
+from ktrdr_sandbox.engine.whales import EVERY_PROFILE, compose_argv
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.models import LABEL_UUID, EngineAddress
+
+OLDEST_COMPOSE: Final = (2, 24, 4)
+"""First Compose that has both `!override` and `!reset` (Compose file reference, "Merge")."""
+
+_ANSWER_TIME: Final = 20.0
+"""Seconds an engine may take for a plain question before it counts as not answering."""
+
+_GONE: Final = re.compile(r"no such (container|object|network|volume|image)|not found", re.I)
+
+
+class DockerEngine(Engine):
+    """One engine, reached by the `docker` command with the address's flags on every call."""
+
+    def __init__(self, address: EngineAddress, inherited: Mapping[str, str]) -> None:
+        self.address = address
+        self._environment = child_environment(inherited, address=address)
+        self._docker = ["docker", *flags(address)]
+
+    # -- questions ---------------------------------------------------------------------------
+
+    def versions(self) -> Versions:
+        text = self._ask("version", "--format", "{{json .}}")
+        found = json.loads(text)
+        server = found.get("Server") or {}
+        if not server:
+            raise not_answering(self.address, "")
+        return Versions(
+            client=found["Client"]["Version"],
+            engine=server["Version"],
+            api=server["ApiVersion"],
+            compose=self._compose_version(),
+        )
+
+    def _compose_version(self) -> str:
+        outcome = process.run(
+            [*self._docker, "compose", "version", "--short"],
+            environment=self._environment,
+            timeout=_ANSWER_TIME,
+        )
+        if outcome.exit_code:
+            raise compose_missing()
+        return outcome.stdout.strip().removeprefix("v")
+
+    def containers(
+        self, *, uuid: str | None = None, ids: Sequence[str] = ()
+    ) -> tuple[Container, ...]:
+        filters = [f"--filter=label={LABEL_UUID}={uuid}"] if uuid else []
+        filters += [f"--filter=id={one}" for one in ids]
+        text = self._ask("ps", "--all", "--no-trunc", *filters, "--format", CONTAINER_FORMAT)
+        return tuple(parse_container(line) for line in text.splitlines() if line)
+
+    def inspect(self, ids: Sequence[str]) -> tuple[ContainerDetail, ...]:
+        if not ids:
+            return ()
+        outcome = self._run("container", "inspect", *ids)
+        # With some of the ids gone it prints the others and fails; the missing are simply absent.
+        if outcome.exit_code and not _GONE.search(outcome.stderr):
+            raise engine_failed(outcome, self.address)
+        return tuple(parse_detail(entry) for entry in json.loads(outcome.stdout or "[]"))
+
+    def resources(self, uuid: str) -> Resources:
+        wanted = f"--filter=label={LABEL_UUID}={uuid}"
+        return Resources(
+            containers=self.containers(uuid=uuid),
+            networks=self._names("network", "ls", wanted),
+            volumes=self._names("volume", "ls", wanted),
+        )
+
+    def _names(self, *arguments: str) -> tuple[str, ...]:
+        return tuple(self._ask(*arguments, "--format", "{{.Name}}").split())
+
+    def images(self) -> frozenset[str]:
+        text = self._ask("image", "ls", "--format", "{{.Repository}}:{{.Tag}}")
+        return frozenset(line for line in text.splitlines() if "<none>" not in line)
+
+    def networks(self) -> Mapping[str, tuple[str, ...]]:
+        names = self._ask("network", "ls", "--quiet", "--no-trunc").split()
+        outcome = self._run("network", "inspect", *names) if names else None
+        entries = json.loads(outcome.stdout or "[]") if outcome else []
+        return {
+            entry["Name"]: tuple(
+                part["Subnet"]
+                for part in (entry.get("IPAM") or {}).get("Config") or ()
+                if part.get("Subnet")
+            )
+            for entry in entries
+        }
+
+    def logs(self, container_id: str, *, tail: int) -> tuple[str, ...]:
+        outcome = process.stream(
+            [*self._docker, "logs", "--tail", str(tail), container_id],
+            environment=self._environment,
+            sink=lambda _: None,
+        )
+        return () if outcome.exit_code else tuple(outcome.stderr.splitlines())[-tail:]
+
+    def execute(self, container_id: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
+        outcome = process.run(
+            [*self._docker, "exec", container_id, *argv],
+            environment=self._environment,
+            timeout=timeout,
+        )
+        return ExecResult(exit_code=outcome.exit_code, output=outcome.stdout + outcome.stderr)
+
+    # -- changes -----------------------------------------------------------------------------
+
+    def remove(self, resources: Resources, *, grace: int | None) -> None:
+        ids = [container.id for container in resources.containers]
+        if ids:
+            if grace != 0:
+                self.stop(ids, grace=grace)
+            self._do("rm", "--force", "--volumes", *ids)
+        if resources.networks:
+            self._do("network", "rm", *resources.networks)
+        if resources.volumes:
+            self._do("volume", "rm", *resources.volumes)
+
+    def stop(self, ids: Sequence[str], *, grace: int | None) -> None:
+        if grace == 0:
+            # `kill` refuses the whole list's success for one that has ended by itself: no harm.
+            self._do("kill", *ids)
+        else:
+            self._do("stop", *_grace(grace), *ids)
+
+    def restart(self, ids: Sequence[str], *, grace: int | None) -> None:
+        if ids:
+            self._do("restart", *_grace(grace), *ids)
+
+    def tag(self, source: str, target: str) -> None:
+        self._ask("image", "tag", source, target)
+
+    def untag(self, reference: str) -> None:
+        self._do("image", "rm", reference)
+
+    # -- Compose -----------------------------------------------------------------------------
+
+    def compose_config(self, call: ComposeCall) -> dict[str, Any]:
+        argv = compose_argv(self.address, call, profiles=EVERY_PROFILE)
+        outcome = process.run([*argv, "config", "--format", "json"], environment=call.environment)
+        if outcome.exit_code:
+            raise self._invalid(outcome)
+        model = json.loads(outcome.stdout)
+        if not isinstance(model, dict):
+            raise self._invalid(outcome)
+        return model
+
+    def _invalid(self, outcome: process.Outcome) -> SandboxError:
+        error = compose_failed(outcome, self.address, step="Reading the Compose file")
+        if error.code == "compose-failed":
+            error.code = "compose-file-invalid"
+        return error
+
+    def compose_active_services(self, call: ComposeCall) -> frozenset[str]:
+        argv = compose_argv(self.address, call)
+        outcome = process.run([*argv, "config", "--services"], environment=call.environment)
+        if outcome.exit_code:
+            raise self._invalid(outcome)
+        return frozenset(outcome.stdout.split())
+
+    def compose_create(self, call: ComposeCall, *, build: bool, progress: LineSink) -> None:
+        arguments = ["up", "--no-start", "--remove-orphans", *(["--build"] if build else [])]
+        self._compose(call, arguments, progress, step="docker compose up")
+
+    def compose_start(
+        self, call: ComposeCall, services: Sequence[str], *, progress: LineSink
+    ) -> None:
+        arguments = ["up", "--detach", "--no-deps", "--no-recreate", "--no-build", *services]
+        self._compose(call, arguments, progress, step="docker compose up")
+
+    def _compose(
+        self, call: ComposeCall, arguments: Sequence[str], progress: LineSink, *, step: str
+    ) -> None:
+        argv = compose_argv(self.address, call)
+        plain = [*argv[: argv.index("compose") + 1], "--progress", "plain"]
+        argv = [*plain, *argv[argv.index("compose") + 1 :], *arguments]
+        outcome = process.stream(argv, environment=call.environment, sink=progress)
+        if outcome.exit_code:
+            raise compose_failed(outcome, self.address, step=step)
+
+    def compose_logs(
+        self,
+        call: ComposeCall,
+        services: Sequence[str],
+        *,
+        follow: bool,
+        tail: int | None,
+        since: str | None,
+    ) -> int:
+        arguments = ["logs", *(["--follow"] if follow else [])]
+        arguments += ["--tail", str(tail)] if tail is not None else []
+        arguments += ["--since", since] if since else []
+        argv = [*compose_argv(self.address, call, profiles=EVERY_PROFILE), *arguments, *services]
+        return process.hand_over(argv, environment=call.environment)
+
+    # -- how -----------------------------------------------------------------------------------
+
+    def _run(self, *arguments: str, timeout: float | None = _ANSWER_TIME) -> process.Outcome:
+        return process.run(
+            [*self._docker, *arguments], environment=self._environment, timeout=timeout
+        )
+
+    def _ask(self, *arguments: str) -> str:
+        outcome = self._run(*arguments)
+        if outcome.exit_code != 0:
+            raise engine_failed(outcome, self.address)
+        return outcome.stdout
+
+    def _do(self, *arguments: str) -> None:
+        """Run a change. What is gone already is no failure; other refusals are left to be found
+        when the engine is asked again, except that it must answer."""
+        outcome = self._run(*arguments, timeout=None)
+        if outcome.exit_code:
+            error = engine_failed(outcome, self.address)
+            if error.code != "engine-failed":
+                raise error
+
+
+def _grace(seconds: int | None) -> list[str]:
+    return [] if seconds is None else ["--time", str(seconds)]
+
+
+def require_compose(versions: Versions) -> None:
+    """Raises `compose-too-old` when the override's tags would not be understood."""
+    numbers = tuple(int(part) for part in re.findall(r"\d+", versions.compose)[:3])
+    if numbers < OLDEST_COMPOSE:
+        wanted = ".".join(str(part) for part in OLDEST_COMPOSE)
+        raise SandboxError(
+            "compose-too-old",
+            f"Docker Compose {versions.compose} is too old: {wanted} or newer is needed.",
+            hints=("Upgrade the Compose plugin: https://docs.docker.com/compose/install/",),
+            details={"found": versions.compose, "needed": wanted},
+        )

@@ -1,0 +1,223 @@
+"""What this program needs of a Docker engine: small, and the same for the real and the fake one.
+
+An `Engine` is bound to one address for its whole life. Methods block; the gate runs them in
+threads. Every method raises `SandboxError` with code `docker-missing`, `docker-not-answering`,
+`compose-missing` or `engine-failed` when the tool itself is the trouble.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ktrdr_sandbox.models import EngineAddress
+
+ContainerState = Literal["created", "running", "paused", "restarting", "removing", "exited", "dead"]
+Health = Literal["none", "starting", "healthy", "unhealthy"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """One line of the engine's container list. `service` is "" for containers not of Compose."""
+
+    id: str
+    name: str
+    state: ContainerState
+    status: str
+    image: str
+    project: str
+    service: str
+    oneoff: bool
+    instance_id: str
+    uuid: str
+    published: tuple[tuple[str, int, int, str], ...] = ()
+    """(host address, host port, container port, protocol) for each port published now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerDetail:
+    """What `inspect` tells of one container that the list does not.
+
+    `health_log` is the output of the last health probe, "" when there was none. `exit_code` is of
+    the last run and meaningless while running. `health_test` is the effective command (image or
+    Compose file), in Docker's form: ("CMD", ...) or ("CMD-SHELL", text); () without one.
+    """
+
+    id: str
+    name: str
+    service: str
+    replica: int
+    state: ContainerState
+    health: Health
+    exit_code: int
+    oom_killed: bool
+    restart_count: int
+    error: str
+    started_at: str
+    finished_at: str
+    health_test: tuple[str, ...] = ()
+    health_log: str = ""
+    published: tuple[tuple[str, int, int, str], ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    volumes: tuple[str, ...] = ()
+    """Names of the volumes mounted, anonymous ones included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """Everything on an engine that carries one uuid label. Networks and volumes by name."""
+
+    containers: tuple[Container, ...] = ()
+    networks: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.containers or self.networks or self.volumes)
+
+    def names(self) -> tuple[str, ...]:
+        """Names for people, each with its kind."""
+        return (
+            *(f"container {container.name}" for container in self.containers),
+            *(f"network {name}" for name in self.networks),
+            *(f"volume {name}" for name in self.volumes),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Versions:
+    """Versions as the tools print them; `compose` without a leading v."""
+
+    client: str
+    engine: str
+    api: str
+    compose: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecResult:
+    """Outcome of a command run inside a container. `exit_code` is None when time ran out."""
+
+    exit_code: int | None
+    output: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComposeCall:
+    """All that decides what a Compose command acts on; made in one place for every command.
+
+    `environment` is the child's whole environment, already built (see `environment.py`).
+    `files` may be empty for commands that work from labels alone.
+    """
+
+    project: str
+    directory: Path
+    files: tuple[Path, ...]
+    env_files: tuple[Path, ...] = ()
+    profiles: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+LineSink = Callable[[str], None]
+"""Receives progress of a long command, one whole line at a time, without line end."""
+
+
+class Engine(ABC):
+    """One Docker engine."""
+
+    address: EngineAddress
+
+    @abstractmethod
+    def versions(self) -> Versions:
+        """Ask all tools for their versions; proves that the engine answers."""
+
+    @abstractmethod
+    def containers(
+        self, *, uuid: str | None = None, ids: Sequence[str] = ()
+    ) -> tuple[Container, ...]:
+        """Containers in any state, in one call: all, those with our uuid label, or by id."""
+
+    @abstractmethod
+    def inspect(self, ids: Sequence[str]) -> tuple[ContainerDetail, ...]:
+        """Details of containers in one call; ids that are gone are left out. [] gives ()."""
+
+    @abstractmethod
+    def resources(self, uuid: str) -> Resources:
+        """Containers, networks and volumes that carry the uuid label."""
+
+    @abstractmethod
+    def remove(self, resources: Resources, *, grace: int | None) -> None:
+        """Stop and remove exactly these. `grace`: seconds before a kill; 0 kills at once.
+
+        None honours each container's own stop timeout. What is already gone is no failure; what
+        the engine refuses to remove is left, for the caller to find when it asks again.
+        """
+
+    @abstractmethod
+    def stop(self, ids: Sequence[str], *, grace: int | None) -> None:
+        """Stop running containers, keeping them. `grace` as for `remove`."""
+
+    @abstractmethod
+    def restart(self, ids: Sequence[str], *, grace: int | None) -> None:
+        """Restart containers. `grace` as for `remove`."""
+
+    @abstractmethod
+    def logs(self, container_id: str, *, tail: int) -> tuple[str, ...]:
+        """The last lines a container printed, stdout and stderr together; () when it is gone."""
+
+    @abstractmethod
+    def execute(self, container_id: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
+        """Run a command in a running container. `timeout` in seconds."""
+
+    @abstractmethod
+    def images(self) -> frozenset[str]:
+        """References (`repository:tag`) of the images the engine has, dangling ones left out."""
+
+    @abstractmethod
+    def tag(self, source: str, target: str) -> None:
+        """Give an image a further name."""
+
+    @abstractmethod
+    def untag(self, reference: str) -> None:
+        """Take a name from an image; the image goes with its last name. Missing is no failure."""
+
+    @abstractmethod
+    def networks(self) -> Mapping[str, tuple[str, ...]]:
+        """Networks by name, each with its subnets."""
+
+    @abstractmethod
+    def compose_config(self, call: ComposeCall) -> dict[str, Any]:
+        """The resolved model, inactive profiles included. `compose-file-invalid` when refused."""
+
+    @abstractmethod
+    def compose_active_services(self, call: ComposeCall) -> frozenset[str]:
+        """Names of the services that the call's own profiles enable."""
+
+    @abstractmethod
+    def compose_create(self, call: ComposeCall, *, build: bool, progress: LineSink) -> None:
+        """Build or pull what is missing, then create networks, volumes and containers.
+
+        Changed containers are recreated, orphans removed, nothing is started. Raises
+        `CommandError` with code `compose-failed`, `image-missing`, `port-conflict` or
+        `network-pool-exhausted`.
+        """
+
+    @abstractmethod
+    def compose_start(
+        self, call: ComposeCall, services: Sequence[str], *, progress: LineSink
+    ) -> None:
+        """Start created services without regard to their dependencies. Raises as `create`."""
+
+    @abstractmethod
+    def compose_logs(
+        self,
+        call: ComposeCall,
+        services: Sequence[str],
+        *,
+        follow: bool,
+        tail: int | None,
+        since: str | None,
+    ) -> int:
+        """Send logs straight to this program's stdout; returns the command's exit status."""

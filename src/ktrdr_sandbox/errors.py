@@ -1,0 +1,91 @@
+"""Expected failures: facts and a stable code; the wording may change, the code may not.
+
+Hints are kept apart from the message and shown last. Exit statuses are not decided here but in
+`cli/exit_codes.py`, because the same failure has different statuses in different commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+ErrorCode = Literal[
+    "usage",
+    "no-such-instance",
+    "not-in-instance",
+    "docker-missing",
+    "docker-not-answering",
+    "compose-missing",
+    "compose-too-old",
+    "git-missing",
+    "internal",
+    "cannot-write",
+    "lock-timeout",
+    "would-lose-work",
+    "confirmation-needed",
+    "bad-settings",
+    "interrupted",
+    "slots-exhausted",
+    "slot-taken",
+    "port-conflict",
+    "worktree-conflict",
+    "worktree-failed",
+    "not-a-repository",
+    "directory-exists",
+    "instance-exists",
+    "already-initialised",
+    "env-file-damaged",
+    "compose-file-missing",
+    "compose-file-invalid",
+    "isolation-refused",
+    "compose-failed",
+    "image-missing",
+    "network-pool-exhausted",
+    "gate-failed",
+    "teardown-incomplete",
+    "registry-newer",
+    "registry-damaged",
+    "engine-failed",
+    "git-failed",
+    "no-such-service",
+]
+
+
+class SandboxError(Exception):
+    """A failure the program foresees. `details` holds the facts as JSON-ready values."""
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        *,
+        hints: Sequence[str] = (),
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code: ErrorCode = code
+        self.message = message
+        self.hints = tuple(hints)
+        self.details = dict(details or {})
+
+
+class CommandError(SandboxError):
+    """An external command failed. Keeps all of it; display goes through redaction."""
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        *,
+        argv: Sequence[str],
+        exit_code: int | None,
+        stdout: str = "",
+        stderr: str = "",
+        hints: Sequence[str] = (),
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(code, message, hints=hints, details=details)
+        self.argv = tuple(argv)
+        self.exit_code = exit_code
+        self.stdout = stdout
+        self.stderr = stderr

@@ -1,0 +1,108 @@
+"""Lines that containers print when they fail, and what they mean. Data; the first match wins."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+REMOVE_VOLUMES: Final = "ktrdr-sandbox down --volumes"
+REBUILD: Final = "ktrdr-sandbox up --build"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """A likely cause for people, and the command to type next when there is a particular one."""
+
+    text: str
+    next_command: str | None = None
+
+
+def _row(pattern: str, text: str, next_command: str | None = None) -> tuple[re.Pattern[str], Cause]:
+    return re.compile(pattern, re.IGNORECASE), Cause(text=text, next_command=next_command)
+
+
+KNOWN: Final = (
+    _row(
+        r"no space left on device|disk quota exceeded",
+        "the disk of the Docker engine is full",
+        "docker system df",
+    ),
+    _row(
+        r"password authentication failed",
+        "the database's volume was made with another password",
+        REMOVE_VOLUMES,
+    ),
+    _row(
+        r"was initialized by PostgreSQL version|database files are incompatible",
+        "the database's volume was made by another version of PostgreSQL",
+        REMOVE_VOLUMES,
+    ),
+    _row(
+        r'database "[^"]*" does not exist|role "[^"]*" does not exist',
+        "the database's volume was made with another database or user name",
+        REMOVE_VOLUMES,
+    ),
+    _row(
+        r"Unable to configure handler 'file'",
+        "logs/ cannot be written by the container's user",
+        "sudo chmod -R a+rwX logs",
+    ),
+    _row(
+        r"port is already allocated|ports are not available|failed to bind host port",
+        "another program or container holds a host port of this stack",
+        "docker ps",
+    ),
+    _row(
+        r"address already in use",
+        "two programs in one container want the same port",
+    ),
+    _row(
+        r"ModuleNotFoundError|No module named|ImportError",
+        "the code needs a Python module that the image does not have",
+        REBUILD,
+    ),
+    _row(
+        r"SyntaxError|IndentationError",
+        "the branch's code does not parse",
+    ),
+    _row(
+        r"exec format error",
+        "the image is for another kind of processor",
+        REBUILD,
+    ),
+    _row(
+        r"executable file not found|exec: .*: not found",
+        "the image lacks the command that the service starts",
+        REBUILD,
+    ),
+    _row(
+        r"cannot allocate memory|MemoryError|out of memory",
+        "there is not enough memory",
+        "docker stats --no-stream",
+    ),
+    _row(
+        r"PermissionError|permission denied",
+        "the container's user may not use a file or folder",
+    ),
+    _row(
+        r"could not translate host name|name or service not known|"
+        r"temporary failure in name resolution",
+        "a service looks for another one that is not in this stack or does not run",
+    ),
+    # Last, because a backend without its tables says so and works all the same (no migration).
+    _row(
+        r'relation "[^"]*" does not exist',
+        "the database has no tables yet: nothing has migrated it",
+    ),
+)
+
+
+def likely_cause(lines: Iterable[str]) -> Cause | None:
+    """The first known cause, in the table's order, that any line shows."""
+    text = "\n".join(lines)
+    for pattern, cause in KNOWN:
+        if pattern.search(text):
+            return cause
+    return None

@@ -1,0 +1,229 @@
+"""Every worker of the stack has registered with the backend."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.gate.background import in_background
+from ktrdr_sandbox.gate.checks.backend import BackendCheck
+from ktrdr_sandbox.gate.checks.base import Surroundings, Verdict, lost, runs
+from ktrdr_sandbox.gate.http import Answer
+from ktrdr_sandbox.gate.result import CheckName
+from ktrdr_sandbox.gate.roster import Roster, parse, reconcile
+from ktrdr_sandbox.gate.standing import Run, Standing
+from ktrdr_sandbox.models import PublishedPort, StackService
+
+PATH: Final = "/api/v1/workers"
+
+KNOCK: Final = "/"
+"""What a worker is asked to learn whether its program has started: any answer will do. Not
+`/health`: a worker takes that for the backend's visit, and puts off registering again."""
+
+GRACE: Final = 1
+"""Seconds for a worker to stop in a restart. It ignores the polite request, so more is wasted."""
+
+UNSEEN_START: Final = 4
+"""Where a worker cannot be seen to answer, this many times `lost_after` pass for its starting."""
+
+
+class WorkersCheck:
+    """Registrations by type, and the one cure for workers that are up and do not register.
+
+    A worker tries five times, 2 s apart, and then waits for a call that never comes. It counts as
+    lost when the backend answers, all worker containers run, this one's program answers too, and
+    nothing has registered for `lost_after` seconds. A restart brings it back.
+    """
+
+    name: CheckName = "workers"
+    ready_title = "Workers registered"
+    failed_title = "Workers not registered"
+
+    def __init__(
+        self, around: Surroundings, *, services: tuple[StackService, ...], backend: BackendCheck
+    ) -> None:
+        self.healed: tuple[str, ...] = ()
+        self._around = around
+        self._services = services
+        self._names = tuple(service.name for service in services)
+        self._backend = backend
+        self._found = 0
+        self._rose_at: float | None = None
+        self._answered_at: dict[Run, float] = {}
+        self._to_restart: tuple[Standing, ...] = ()
+        self._notes: tuple[str, ...] = ()
+
+    async def probe(self) -> Verdict:
+        monitor = self._around.monitor
+        snapshot = monitor.latest or await monitor.refresh()
+        standings = tuple(
+            one for name in self._names for one in (snapshot.of(name) if snapshot else ())
+        )
+        failed = snapshot.failed(self._names) if snapshot else ()
+        if failed:
+            return lost(failed)
+        if self._backend.verdict.outcome != "passed":
+            return self._without_backend()
+        if self._to_restart:
+            await self._restart()
+        if self._backend.port is None:
+            return self._uncounted(standings)
+        answer = await self._around.http.get(self._backend.port, PATH, body=True)
+        return await self._judge(answer, standings)
+
+    def _without_backend(self) -> Verdict:
+        """Zero workers would be the truth and no help."""
+        backend = self._backend.verdict
+        return Verdict(
+            outcome="failed" if backend.outcome == "failed" else "waiting",
+            doing="waiting for the backend",
+            facts=("Backend is not answering, so its workers cannot be counted",),
+            cause="workers register with the backend: see its check",
+            next_command=f"ktrdr-sandbox logs {self._backend.service}",
+        )
+
+    def _uncounted(self, standings: tuple[Standing, ...]) -> Verdict:
+        waiting = tuple(one for one in standings if one.condition != "running")
+        if waiting or not standings:
+            facts = tuple(one.fact for one in waiting)
+            return Verdict(outcome="waiting", doing="waiting for workers to start", facts=facts)
+        fact = f"{self._backend.service} publishes no port, so its workers were not counted"
+        return Verdict(outcome="passed", facts=(fact,), proof=self._proof(standings))
+
+    async def _judge(self, answer: Answer, standings: tuple[Standing, ...]) -> Verdict:
+        registrations = parse(answer.body) if answer.status == 200 else None
+        if registrations is None:
+            return self._no_list(answer)
+        roster = reconcile(self._services, standings, registrations)
+        if roster.complete:
+            facts = (*self._notes, *_ailing(roster))
+            return Verdict(outcome="passed", facts=facts, proof=self._proof(standings))
+        self._note_rise(roster)
+        if await self._are_lost(roster, standings):
+            self._to_restart = roster.missing
+            doing = f"restarting {_labels(roster.missing)}: lost"
+            return self._short(roster, standings, doing=doing)
+        doing = f"waiting for workers: {roster.found} of {roster.expected} registered"
+        return self._short(roster, standings, doing=doing)
+
+    def _no_list(self, answer: Answer) -> Verdict:
+        fact = (
+            answer.fact if answer.status != 200 else f"GET {answer.shown} gave no list of workers"
+        )
+        return Verdict(
+            outcome="waiting",
+            doing=f"waiting for the list of workers at {answer.shown}",
+            facts=(fact, *self._notes),
+            services=(self._backend.service,),
+            cause=f"this backend has no {PATH}" if answer.status == 404 else None,
+        )
+
+    def _short(self, roster: Roster, standings: tuple[Standing, ...], *, doing: str) -> Verdict:
+        facts = [f"Expected {roster.expected} workers, found {roster.found}"]
+        if roster.found:
+            facts += [_short_type(roster, kind) for kind in roster.short_types]
+        if roster.found and roster.missing:
+            facts.append(f"Not registered: {_labels(roster.missing)}")
+        if roster.found and roster.unsure:
+            facts.append(f"Cannot tell which of them registered: {_labels(roster.unsure)}")
+        running = sum(1 for one in standings if one.condition == "running")
+        if running == roster.expected:
+            facts.append("Worker containers are running but not registering")
+        else:
+            facts.append(f"Worker containers running: {running} of {roster.expected}")
+        absent = (*roster.missing, *roster.unsure)
+        return Verdict(
+            outcome="waiting",
+            doing=doing,
+            facts=(*facts, *self._notes, *_ailing(roster)),
+            services=tuple(dict.fromkeys(one.service for one in absent)),
+        )
+
+    def _note_rise(self, roster: Roster) -> None:
+        """Also a fall: a backend that started again forgets its workers, and time starts anew."""
+        if roster.found != self._found or self._rose_at is None:
+            self._found = roster.found
+            self._rose_at = self._now()
+
+    async def _are_lost(self, roster: Roster, standings: tuple[Standing, ...]) -> bool:
+        allowed = self._around.request.heal_workers and not self.healed and not self._to_restart
+        if not allowed or not roster.missing or not standings:
+            return False
+        if any(one.condition != "running" for one in standings):
+            return False
+        await asyncio.gather(*(self._knock(one) for one in roster.missing))
+        quiet_since = max(
+            self._rose_at or self._now(), *(self._up_at(one) for one in roster.missing)
+        )
+        return self._now() - quiet_since >= self._around.request.lost_after
+
+    async def _knock(self, standing: Standing) -> None:
+        """Note when the worker's program is first seen to answer."""
+        detail, run = standing.detail, standing.run
+        if detail is None or run is None or run in self._answered_at:
+            return
+        port = _own_port(standing)
+        if detail.health == "healthy" or (
+            port is not None and (await self._around.http.get(port, KNOCK)).status is not None
+        ):
+            self._answered_at[run] = self._now()
+        elif port is None and not detail.health_test:
+            self._answered_at[run] = standing.since
+
+    def _up_at(self, standing: Standing) -> float:
+        if standing.run in self._answered_at:
+            return self._answered_at[standing.run]
+        return standing.since + UNSEEN_START * self._around.request.lost_after
+
+    async def _restart(self) -> None:
+        lost_ones, self._to_restart = self._to_restart, ()
+        ids = [one.detail.id for one in lost_ones if one.detail is not None]
+        names = tuple(one.label for one in lost_ones)
+        self.healed = names
+        self._around.monitor.excuse(ids)
+        try:
+            await in_background(lambda: self._around.engine.restart(ids, grace=GRACE))
+            note = f"Restarted {', '.join(names)}: running but not registering"
+        except SandboxError as error:
+            note = f"Could not restart {', '.join(names)}: {error.message}"
+        self._notes = (note,)
+        await self._around.monitor.refresh()
+        self._around.monitor.excuse(())
+
+    def _proof(self, standings: tuple[Standing, ...]) -> frozenset[Run]:
+        return runs(standings) | self._backend.verdict.proof
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _labels(standings: tuple[Standing, ...]) -> str:
+    return ", ".join(one.label for one in standings)
+
+
+def _short_type(roster: Roster, kind: str) -> str:
+    wanted = roster.expected_by_type[kind]
+    return f"Expected {wanted} {kind} workers, found {roster.found_by_type.get(kind, 0)}"
+
+
+def _ailing(roster: Roster) -> tuple[str, ...]:
+    return tuple(f"{one.worker_id} is registered as {one.status}" for one in roster.ailing)
+
+
+def _own_port(standing: Standing) -> PublishedPort | None:
+    for host_ip, published, target, protocol in (
+        standing.detail.published if standing.detail else ()
+    ):
+        if protocol == "tcp":
+            return PublishedPort(
+                service=standing.service,
+                target=target,
+                protocol="tcp",
+                host_ip=host_ip,
+                published=published,
+                role="worker",
+                variable="",
+            )
+    return None

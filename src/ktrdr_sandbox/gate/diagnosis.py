@@ -1,0 +1,66 @@
+"""Why a check failed and what to do: the last lines of those to blame, read for known causes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.gate.background import in_background
+from ktrdr_sandbox.gate.causes import likely_cause
+from ktrdr_sandbox.gate.checks.base import Surroundings, Verdict
+from ktrdr_sandbox.gate.result import ServiceLog
+from ktrdr_sandbox.gate.standing import OUT_OF_MEMORY, Standing
+
+LOG_LINES: Final = 10
+PATIENCE: Final = 5.0
+"""Seconds that reading the logs may take before the report goes without them."""
+
+_WORST_FIRST: Final = ("failed", "waiting", "running", "completed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """What a failing check's report gets beside its facts."""
+
+    cause: str | None = None
+    next_command: str | None = None
+    logs: tuple[ServiceLog, ...] = ()
+
+
+async def diagnose(around: Surroundings, verdict: Verdict) -> Diagnosis:
+    """Logs, cause and next command of a verdict that is no pass."""
+    blamed = _blamed(around, verdict.services)
+    logs = await asyncio.gather(*(_log(around, standing) for standing in blamed))
+    known = likely_cause((*verdict.facts, *(line for log in logs for line in log.lines)))
+    memory = next((OUT_OF_MEMORY for one in blamed if one.detail and one.detail.oom_killed), None)
+    cause = verdict.cause or memory or (known.text if known else None)
+    command = verdict.next_command
+    if command is None and known is not None and known.text == cause:
+        command = known.next_command
+    if command is None and verdict.services:
+        command = f"ktrdr-sandbox logs {verdict.services[0]}"
+    return Diagnosis(cause=cause, next_command=command, logs=tuple(logs))
+
+
+def _blamed(around: Surroundings, services: Iterable[str]) -> list[Standing]:
+    """One container of each service that has one, the worst off."""
+    snapshot = around.monitor.latest
+    found = []
+    for service in services:
+        standings = [one for one in (snapshot.of(service) if snapshot else ()) if one.detail]
+        standings.sort(key=lambda one: _WORST_FIRST.index(one.condition))
+        found += standings[:1]
+    return found
+
+
+async def _log(around: Surroundings, standing: Standing) -> ServiceLog:
+    identity = standing.detail.id if standing.detail else ""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            lines = await in_background(lambda: around.engine.logs(identity, tail=LOG_LINES))
+    except (SandboxError, TimeoutError):
+        lines = ()
+    return ServiceLog(service=standing.service, lines=lines[-LOG_LINES:])

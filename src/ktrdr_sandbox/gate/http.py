@@ -1,0 +1,124 @@
+"""HTTP questions to published ports. httpx is imported when the first one is asked: it is slow to
+import, and most commands need no gate."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+from ktrdr_sandbox.models import PublishedPort
+
+if TYPE_CHECKING:
+    import httpx
+
+_EVERYWHERE: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+_LOCAL: Final = frozenset(("127.0.0.1", "::1"))
+BODY_LIMIT: Final = 4 * 1024 * 1024
+"""Bytes read of an answer at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back. `status` is None when no HTTP answer did, and `trouble` then says why."""
+
+    shown: str
+    status: int | None = None
+    body: bytes = b""
+    trouble: str = ""
+
+    @property
+    def fact(self) -> str:
+        """For the report: `GET http://localhost:8002/health returned 500`."""
+        outcome = self.trouble if self.status is None else f"returned {self.status}"
+        return f"GET {self.shown} {outcome}"
+
+
+def shown_url(port: PublishedPort, path: str) -> str:
+    """The address as people type it."""
+    host = _EVERYWHERE.get(port.host_ip, port.host_ip)
+    return f"http://{'localhost' if host in _LOCAL else _bracketed(host)}:{port.published}{path}"
+
+
+def asked_url(port: PublishedPort, path: str) -> str:
+    """The address that is connected to: exactly the one published on, never a name."""
+    host = _EVERYWHERE.get(port.host_ip, port.host_ip)
+    return f"http://{_bracketed(host)}:{port.published}{path}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+class Http:
+    """One client for a gate. `timeout`: seconds to connect, and for each wait on an answer."""
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._client: httpx.AsyncClient | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+
+    async def get(self, port: PublishedPort, path: str, *, body: bool = False) -> Answer:
+        """Ask once. Never raises for what the other side does. `body`: read the answer's too."""
+        import httpx
+
+        shown = shown_url(port, path)
+        try:
+            # Bounds an answer that comes in drops, each in time; the client's limits do not.
+            async with asyncio.timeout(2 * self._timeout):
+                status, content = await self._ask(asked_url(port, path), body=body)
+        except (httpx.TransportError, httpx.DecodingError, TimeoutError) as error:
+            return Answer(shown=shown, trouble=self._trouble(error))
+        return Answer(shown=shown, status=status, body=content)
+
+    async def _ask(self, url: str, *, body: bool) -> tuple[int, bytes]:
+        async with self._open().stream("GET", url) as response:
+            content = b""
+            if body:
+                async for part in response.aiter_bytes():
+                    content += part
+                    if len(content) > BODY_LIMIT:
+                        break
+            return response.status_code, content
+
+    def _open(self) -> httpx.AsyncClient:
+        if self._client is None:
+            import httpx
+
+            self._client = httpx.AsyncClient(
+                # A proxy from the environment could answer for a stack that does not.
+                trust_env=False,
+                timeout=self._timeout,
+                # Each question a new connection: the listener of now answers, not one of before.
+                limits=httpx.Limits(max_keepalive_connections=0),
+                # Everything is plain HTTP; loading the certificate store takes 20 ms for nothing.
+                verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            )
+        return self._client
+
+    def _trouble(self, error: Exception) -> str:
+        import httpx
+
+        limit = f"{self._timeout:g} s"
+        if isinstance(error, httpx.ConnectTimeout):
+            return f"found nobody within {limit}"
+        if isinstance(error, httpx.ConnectError):
+            return "could not connect: nobody listens"
+        if isinstance(error, (httpx.TimeoutException, TimeoutError)):
+            return f"accepted the connection and did not answer within {limit}"
+        if isinstance(error, (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)):
+            return "closed the connection without an answer"
+        return f"failed: {error}"

@@ -1,0 +1,85 @@
+"""What isolation hands back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ktrdr_sandbox.isolation.document import Document
+from ktrdr_sandbox.models import Stack
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One thing that the override says differently from the checkout's file, and why.
+
+    `service` is None for top-level keys. `before` is "" for what the file did not have, `after` is
+    "" for what is taken out.
+    """
+
+    service: str | None
+    key: str
+    before: str
+    after: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Something that would let an instance touch another, or the host, and cannot be changed.
+
+    `setting` is the token that allows it all the same.
+    """
+
+    service: str | None
+    key: str
+    reason: str
+    setting: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something a person should know, that stops nothing."""
+
+    service: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSeed:
+    """An image that can be had by naming an existing one, so that nothing needs a rebuild.
+
+    `base` exists on the engine and `target` does not. `context` and `dockerfile` are what the
+    image is built from, for telling whether they changed since; None when they are not local.
+    """
+
+    base: str
+    target: str
+    context: Path | None = None
+    dockerfile: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindSource:
+    """A host path to be mounted that does not exist yet, to be created before the engine does."""
+
+    path: Path
+    directory: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isolation:
+    """The override and all that goes with it.
+
+    `env` are variables for `.env.sandbox` beyond the fixed ones: `KTRDR_WORKER_PORT_1`... and one
+    for each extra port. With `refusals` the stack must not be started.
+    """
+
+    override: Document
+    changes: tuple[Change, ...]
+    refusals: tuple[Refusal, ...]
+    notices: tuple[Notice, ...]
+    stack: Stack
+    seeds: tuple[ImageSeed, ...]
+    bind_sources: tuple[BindSource, ...]
+    env: dict[str, str]

@@ -1,0 +1,232 @@
+"""Which service plays which part: told from its name, its image and its container ports.
+
+A part is played by one service (workers excepted). Evidence, strongest first: the service is known
+by name or image and publishes the part's own port; it only publishes that port; it is known and
+publishes a single other port. Among equals a service that the enabled profiles include comes first,
+then one without profiles, then the plainest name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from ktrdr_sandbox.isolation import model as compose
+from ktrdr_sandbox.isolation.model import Service
+from ktrdr_sandbox.models import Role
+
+Kind = Literal["backend", "db", "grafana", "jaeger", "prometheus", "worker"]
+
+ROLE_TARGETS: Final[dict[Role, tuple[Kind, int]]] = {
+    "backend": ("backend", 8000),
+    "db": ("db", 5432),
+    "grafana": ("grafana", 3000),
+    "jaeger_ui": ("jaeger", 16686),
+    "jaeger_otlp": ("jaeger", 4317),
+    "prometheus": ("prometheus", 9090),
+}
+"""The container port of each named role, as the stack's services listen."""
+
+WORKER_TARGETS: Final = range(5003, 5007)
+"""Container ports of the stack's four workers."""
+
+_POSTGRES: Final = frozenset(
+    {"postgres", "postgresql", "timescale", "timescaledb", "postgis", "pgvector"}
+)
+_NAME_WORDS: Final[dict[Kind, frozenset[str]]] = {
+    "backend": frozenset({"backend", "api"}),
+    "db": _POSTGRES | {"db", "database"},
+    "grafana": frozenset({"grafana"}),
+    "jaeger": frozenset({"jaeger"}),
+    "prometheus": frozenset({"prometheus"}),
+}
+_IMAGE_WORDS: Final[dict[Kind, frozenset[str]]] = {
+    "db": _POSTGRES,
+    "grafana": frozenset({"grafana"}),
+    "jaeger": frozenset({"jaeger", "jaegertracing"}),
+    "prometheus": frozenset({"prometheus"}),
+}
+_SIDE_TOOLS: Final = (
+    frozenset({"admin", "agent", "backup", "cli", "client", "exporter", "init", "migrate"})
+    | {"migration", "migrations", "operator", "pgadmin", "proxy", "renderer", "seed", "setup"}
+    | {"test", "tests"}
+)
+"""Words of services that carry the name of what they serve: `postgres-exporter` is no database."""
+
+_FRONT_ENDS: Final = frozenset(
+    {"app", "client", "docs", "front", "frontend", "next", "node", "react", "site"}
+) | {"ui", "vite", "web", "website", "www"}
+"""Port 3000 is Grafana's, and that of most front ends: these do not become Grafana by port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Casting:
+    """Who plays what. `publishes` gives the container port of each role that has a host port."""
+
+    roles: Mapping[str, frozenset[Role]]
+    publishes: Mapping[Role, tuple[str, int]]
+    workers: tuple[tuple[str, int], ...]
+    """Workers that publish a port, with that container port, in the order of their numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What the choice needs to know of one service."""
+
+    name: str
+    kind: Kind | None
+    words: frozenset[str]
+    image_words: frozenset[str]
+    targets: tuple[int, ...]
+    profiled: bool
+    rank: tuple[bool, bool, int, str]
+    """Sorts the better of two equal claims first."""
+
+
+def cast(
+    services: Mapping[str, Service],
+    targets: Mapping[str, tuple[int, ...]],
+    active: frozenset[str],
+) -> Casting:
+    """Give out the roles. `targets` are the TCP container ports that each service publishes."""
+    parts = [
+        _part(name, service, targets.get(name, ()), active) for name, service in services.items()
+    ]
+    publishes = {
+        role: found
+        for role, (kind, target) in ROLE_TARGETS.items()
+        if (found := _publisher(kind, target, parts))
+    }
+    roles = _roles(parts, publishes)
+    workers = tuple(
+        (part.name, _worker_target(part.targets))
+        for part in _in_order(part for part in parts if "worker" in roles[part.name])
+        if part.targets
+    )
+    return Casting(roles, publishes, workers)
+
+
+def kind_of(name: str, image: str) -> Kind | None:
+    """What a service is by its image, else by its name; None when neither tells."""
+    words, image_words = _words(name), _image_words(image)
+    if _SIDE_TOOLS & {*words, *image_words}:
+        return None
+    for kind, known in _IMAGE_WORDS.items():
+        if known & image_words:
+            return kind
+    if "worker" in name.lower():
+        return "worker"
+    for word in reversed(words):  # `api-db` is a database, `db-api` an API
+        for kind, known in _NAME_WORDS.items():
+            if word in known:
+                return kind
+    return None
+
+
+def _part(name: str, service: Service, targets: tuple[int, ...], active: frozenset[str]) -> _Part:
+    image = str(service.get("image") or "")
+    words = _words(name)
+    profiled = compose.has_profiles(service)
+    return _Part(
+        name=name,
+        kind=kind_of(name, image),
+        words=frozenset(words),
+        image_words=_image_words(image),
+        targets=targets,
+        profiled=profiled,
+        rank=(name not in active, profiled, len(words), name),
+    )
+
+
+def _publisher(kind: Kind, target: int, parts: Iterable[_Part]) -> tuple[str, int] | None:
+    """The service that publishes a role, with the container port, or None."""
+    claims = [
+        (strength, part.rank, part.targets[0] if strength == _ODD_PORT else target)
+        for part in parts
+        if (strength := _claim(part, kind, target)) is not None
+    ]
+    if not claims:
+        return None
+    _, rank, port = min(claims)
+    return rank[3], port
+
+
+_KNOWN_AND_PORT, _IMAGE_AND_PORT, _PORT, _ODD_PORT = range(4)
+
+
+def _claim(part: _Part, kind: Kind, target: int) -> int | None:
+    """How good a service's claim to a role is; lower is better, None is no claim."""
+    if part.kind == kind:
+        if target in part.targets:
+            return _KNOWN_AND_PORT
+        single = len(part.targets) == 1 and kind != "jaeger"
+        return _ODD_PORT if single else None
+    if part.kind is not None or target not in part.targets:
+        return None
+    if kind == "grafana" and part.words & _FRONT_ENDS:
+        return None
+    return _IMAGE_AND_PORT if part.image_words & _NAME_WORDS[kind] else _PORT
+
+
+def _in_order(workers: Iterable[_Part]) -> list[_Part]:
+    """Worker services in the order of their numbers.
+
+    By container port, then name; never by host port, which the file may take from the very
+    variables that are derived here. Services with profiles come last, so that adding one, or
+    enabling its profile, renumbers nothing else.
+    """
+    return sorted(
+        workers,
+        key=lambda part: (
+            part.profiled,
+            _worker_target(part.targets) if part.targets else 0,
+            compose.natural(part.name),
+        ),
+    )
+
+
+def _is_worker(part: _Part) -> bool:
+    if part.kind is None:
+        return any(target in WORKER_TARGETS for target in part.targets)
+    return part.kind == "worker"
+
+
+def _worker_target(targets: tuple[int, ...]) -> int:
+    return min(targets, key=lambda target: (target not in WORKER_TARGETS, target))
+
+
+def _roles(
+    parts: list[_Part], publishes: Mapping[Role, tuple[str, int]]
+) -> dict[str, frozenset[Role]]:
+    """Roles by service: of who publishes them, and of who is known to play them unpublished."""
+    holders: dict[Role, str] = {role: name for role, (name, _) in publishes.items()}
+    for role, (kind, _) in ROLE_TARGETS.items():
+        if role not in holders:
+            known = [part.rank for part in parts if part.kind == kind]
+            if known:
+                holders[role] = min(known)[3]
+    found: dict[str, set[Role]] = {part.name: set() for part in parts}
+    for role, name in holders.items():
+        found[name].add(role)
+    for part in parts:
+        if _is_worker(part) and not found[part.name]:
+            found[part.name].add("worker")
+    return {name: frozenset(roles) for name, roles in found.items()}
+
+
+def _words(name: str) -> list[str]:
+    return [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+
+
+def _image_words(image: str) -> frozenset[str]:
+    """Words of the last part of an image's repository: `grafana/loki` is not Grafana.
+
+    Jaeger's images are told by their organisation: `jaegertracing/all-in-one`.
+    """
+    repository, _, last = image.partition("@")[0].rpartition("/")
+    words = set(_words(last.partition(":")[0]))
+    if "jaegertracing" in repository.split("/"):
+        words.add("jaegertracing")
+    return frozenset(words)

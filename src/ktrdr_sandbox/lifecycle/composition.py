@@ -1,0 +1,194 @@
+"""From an instance to the Compose call that all commands share, with its override in place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ktrdr_sandbox.durable import cannot_write, replace_file
+from ktrdr_sandbox.engine.environment import child_environment
+from ktrdr_sandbox.engine.interface import ComposeCall, Engine
+from ktrdr_sandbox.env_file import reader, writer
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.isolation.isolate import isolate
+from ktrdr_sandbox.isolation.render import render
+from ktrdr_sandbox.isolation.request import IsolationRequest
+from ktrdr_sandbox.isolation.result import BindSource, Isolation
+from ktrdr_sandbox.lifecycle.checkout import compose_files
+from ktrdr_sandbox.lifecycle.creation import write_env_file
+from ktrdr_sandbox.lifecycle.shared_folders import (
+    make_shared_folders,
+    shared_folders,
+    shared_variables,
+)
+from ktrdr_sandbox.lifecycle.workplace import Workplace
+from ktrdr_sandbox.models import Instance
+from ktrdr_sandbox.settings import Settings
+from ktrdr_sandbox.slots.port_map import extra_ports, get_ports
+
+OVERRIDE = "override.yml"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composition:
+    """An instance's stack, isolated: the call to make, and what isolation found and changed."""
+
+    instance: Instance
+    settings: Settings
+    call: ComposeCall
+    isolation: Isolation
+    override: str
+
+
+def base_call(place: Workplace, instance: Instance, settings: Settings) -> ComposeCall:
+    """The call on the checkout's own files, without the override.
+
+    Raises `compose-file-missing`, `env-file-damaged`, `no-such-instance` when
+    the directory is gone.
+    """
+    if not instance.path.is_dir():
+        raise SandboxError(
+            "no-such-instance",
+            f"The directory of {instance.id} is gone: {instance.path}",
+            hints=(f"End what is left of it: ktrdr-sandbox destroy {instance.name}",),
+            details={"instance": instance.id, "path": str(instance.path)},
+        )
+    if not instance.env_file.is_file():
+        write_env_file(place, instance)
+        place.tell(f"{instance.env_file} was missing and has been written anew.")
+    dotenv = instance.path / ".env"
+    return ComposeCall(
+        project=instance.id,
+        directory=instance.path,
+        files=compose_files(instance.path, configured=settings.compose_file),
+        env_files=(*([dotenv] if dotenv.is_file() else []), instance.env_file),
+        environment=child_environment(
+            place.environment,
+            address=instance.engine,
+            file_values=_file_values(instance),
+            paths=shared_variables(place.home),
+        ),
+    )
+
+
+def _file_values(instance: Instance) -> dict[str, str]:
+    """The file's values, with identity and slot as registered: an edit must not move a stack."""
+    values = reader.read(instance.env_file)
+    fixed = {
+        "INSTANCE_ID": instance.id,
+        "COMPOSE_PROJECT_NAME": instance.id,
+        "SLOT_NUMBER": str(instance.slot),
+    }
+    return {**values, **fixed}
+
+
+def compose(place: Workplace, instance: Instance, engine: Engine) -> Composition:
+    """Resolve the checkout's model and lay isolation over it. Writes nothing.
+
+    Raises what `base_call` does, `compose-file-invalid`, and `isolation-refused`.
+    """
+    settings = place.settings(instance.path)
+    base = base_call(place, instance, settings)
+    questions: tuple[Callable[[], Any], ...] = (
+        lambda: engine.compose_config(base),
+        lambda: engine.compose_active_services(base),
+        engine.images,
+        engine.networks,
+    )
+    with ThreadPoolExecutor(len(questions)) as pool:
+        model, active, images, networks = (
+            answer.result() for answer in [pool.submit(question) for question in questions]
+        )
+    request = IsolationRequest(
+        instance=instance,
+        bind_address=settings.bind_address,
+        ports=get_ports(instance.slot),
+        extra_ports=extra_ports(instance.slot),
+        parent_checkout=instance.parent_repo,
+        compose_directory=base.files[0].resolve().parent,
+        shared=shared_folders(place.home),
+        active=active,
+        images=images,
+        networks=frozenset(networks),
+        allow=settings.allow,
+        network_pool=settings.network_pool,
+        host_routes=_host_routes() if settings.network_pool else (),
+        exists=Path.exists,
+    )
+    isolation = isolate(model, request)
+    return Composition(
+        instance=instance,
+        settings=settings,
+        call=replace(base, files=(*base.files, place.home.state_of(instance.id) / OVERRIDE)),
+        isolation=isolation,
+        override=render(isolation, request),
+    )
+
+
+def refuse(isolation: Isolation) -> None:
+    """Raises `isolation-refused`, listing each thing that cannot be isolated."""
+    if not isolation.refusals:
+        return
+    lines = [f"  {r.service or 'file'}: {r.key}: {r.reason}" for r in isolation.refusals]
+    tokens = sorted({refusal.setting for refusal in isolation.refusals if refusal.setting})
+    raise SandboxError(
+        "isolation-refused",
+        "\n".join(["This Compose file cannot run beside others:", *lines]),
+        hints=(f"To run it all the same: KTRDR_SANDBOX_ALLOW='{json.dumps(tokens)}'",)
+        if tokens
+        else (),
+        details={
+            "refusals": [
+                {"service": r.service, "key": r.key, "reason": r.reason, "setting": r.setting}
+                for r in isolation.refusals
+            ]
+        },
+    )
+
+
+def write_down(place: Workplace, composition: Composition) -> None:
+    """Put override, port variables and folders in place before the engine sees the stack.
+
+    Raises `cannot-write`.
+    """
+    instance = composition.instance
+    replace_file(place.home.state_of(instance.id) / OVERRIDE, composition.override, mode=0o600)
+    writer.update(instance.env_file, composition.isolation.env)
+    make_shared_folders(place.home)
+    for source in composition.isolation.bind_sources:
+        _make_source(source)
+
+
+def _make_source(source: BindSource) -> None:
+    """Create a missing bind source, writable by whatever user the container runs as.
+
+    The engine would create it owned by root, and KTRDR's backend, uid 1000, crash-loops on a
+    `logs/` it cannot write.
+    """
+    try:
+        missing = [p for p in (source.path, *source.path.parents) if not p.exists()]
+        source.path.mkdir(parents=True, exist_ok=True)
+        for path in missing:
+            path.chmod(0o777)
+    except OSError as error:
+        raise cannot_write(source.path, error) from error
+
+
+def _host_routes() -> tuple[str, ...]:
+    """CIDRs that this host's own interfaces are in."""
+    import ipaddress
+
+    import psutil
+
+    found = []
+    for addresses in psutil.net_if_addrs().values():
+        for entry in addresses:
+            if entry.netmask and ":" not in entry.address:
+                network = ipaddress.ip_interface(f"{entry.address}/{entry.netmask}").network
+                found.append(str(network))
+    return tuple(sorted(set(found)))

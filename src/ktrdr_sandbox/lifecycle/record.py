@@ -1,0 +1,61 @@
+"""What the last `up` made of an instance, kept for commands that must not need its Compose file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ktrdr_sandbox.durable import replace_file
+from ktrdr_sandbox.isolation.result import Isolation
+from ktrdr_sandbox.models import Instance, PublishedPort
+from ktrdr_sandbox.paths import Home
+
+FILE = "stack.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackRecord:
+    """Services, host ports and image tags of the last `up`. `images` are the instance's own."""
+
+    services: tuple[str, ...] = ()
+    ports: tuple[PublishedPort, ...] = ()
+    images: tuple[str, ...] = ()
+
+
+def save(home: Home, instance: Instance, isolation: Isolation) -> None:
+    """Write the record. Raises `cannot-write`."""
+    built = {s.image for s in isolation.stack.services if s.builds and s.image}
+    own = {image for image in built if instance.id in image}
+    document = {
+        "uuid": instance.uuid,
+        "services": [service.name for service in isolation.stack.active],
+        "ports": [asdict(port) for port in isolation.stack.ports],
+        "images": sorted(own | {seed.target for seed in isolation.seeds}),
+    }
+    replace_file(
+        home.state_of(instance.id) / FILE, json.dumps(document, indent=2) + "\n", mode=0o600
+    )
+
+
+def load(home: Home, instance: Instance) -> StackRecord:
+    """The record, empty when there is none or it is of another instance of that name."""
+    try:
+        document = json.loads((home.state_of(instance.id) / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return StackRecord()
+    if not isinstance(document, dict) or document.get("uuid") != instance.uuid:
+        return StackRecord()
+    return _parsed(document)
+
+
+def _parsed(document: Mapping[str, Any]) -> StackRecord:
+    try:
+        return StackRecord(
+            services=tuple(document["services"]),
+            ports=tuple(PublishedPort(**port) for port in document["ports"]),
+            images=tuple(document["images"]),
+        )
+    except (KeyError, TypeError):
+        return StackRecord()

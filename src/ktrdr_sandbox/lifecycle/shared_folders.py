@@ -1,0 +1,27 @@
+"""The shared folders of all instances, and the variables under which Compose files know them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ktrdr_sandbox.durable import make_folder
+from ktrdr_sandbox.paths import Home
+
+KINDS = ("data", "models", "strategies")
+
+
+def shared_folders(home: Home) -> dict[str, Path]:
+    """Folder by kind, under the home's shared root."""
+    return {kind: home.shared / kind for kind in KINDS}
+
+
+def shared_variables(home: Home) -> dict[str, str]:
+    """KTRDR_SHARED_DIR of the architecture document, and the three that KTRDR itself reads."""
+    folders = {f"KTRDR_{kind.upper()}_DIR": str(home.shared / kind) for kind in KINDS}
+    return {"KTRDR_SHARED_DIR": str(home.shared), **folders}
+
+
+def make_shared_folders(home: Home) -> None:
+    """Create those that are missing: the engine would make them as root. Raises `cannot-write`."""
+    for folder in shared_folders(home).values():
+        make_folder(folder)

@@ -1,0 +1,179 @@
+"""Starts created services in dependency order, each as soon as what it waits for is true.
+
+Compose waits for `service_healthy` by the engine's own probes, which begin one interval after the
+start: 30 s for each level of KTRDR's stack. Here the same health command is run at once and often,
+by `exec`, until it passes. The containers keep the intervals of their file, so that nothing probes
+faster once the stack is up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from ktrdr_sandbox.engine.interface import ComposeCall, ContainerDetail, Engine, LineSink
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.models import Stack, StackService
+
+FIRST_POLL = 0.1
+LONGEST_POLL = 1.0
+PROBE_TIME = 10.0
+"""Seconds for one run of a health command, more than Docker's default would rarely help."""
+
+
+class CannotStartError(Exception):
+    """A service can no longer start, because what it waits for ended. The gate tells the rest."""
+
+    def __init__(self, service: str, dependency: str, reason: str) -> None:
+        super().__init__(f"{service} waits for {dependency}, which {reason}")
+        self.service = service
+        self.dependency = dependency
+        self.reason = reason
+
+
+_Key = tuple[str, str]
+"""A dependency and the Compose condition on it."""
+
+
+@dataclass
+class Starter:
+    """One start of one stack. `engine` calls block, so they run in threads."""
+
+    engine: Engine
+    call: ComposeCall
+    stack: Stack
+    uuid: str
+    progress: LineSink
+    _started: dict[str, asyncio.Event] = field(default_factory=dict)
+    _conditions: dict[_Key, asyncio.Task[None]] = field(default_factory=dict)
+    _ids: dict[str, list[str]] = field(default_factory=dict)
+    _batch: set[str] = field(default_factory=set)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        """Start every active service. Raises CannotStartError, and Compose's failures.
+
+        Several failures at once come as the first of them.
+        """
+        self._started = {service.name: asyncio.Event() for service in self.stack.active}
+        await self._find_containers()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for service in self.stack.active:
+                    group.create_task(self._when_ready(service))
+                group.create_task(self._start_batches(len(self._started)))
+        except BaseExceptionGroup as failures:
+            raise _first(failures) from None
+        finally:
+            for polling in self._conditions.values():
+                polling.cancel()
+
+    async def _find_containers(self) -> None:
+        containers = await asyncio.to_thread(self.engine.containers, uuid=self.uuid)
+        for container in containers:
+            if not container.oneoff:
+                self._ids.setdefault(container.service, []).append(container.id)
+
+    async def _when_ready(self, service: StackService) -> None:
+        """Wait for all conditions of one service, then hand it to the next batch."""
+        for dependency, condition in service.depends_on.items():
+            if dependency not in self._started:
+                continue
+            try:
+                await self._condition(dependency, condition)
+            except CannotStartError as failure:
+                if dependency not in service.optional_dependencies:
+                    raise CannotStartError(service.name, dependency, failure.reason) from None
+        self._batch.add(service.name)
+        self._wake.set()
+
+    async def _start_batches(self, count: int) -> None:
+        """Start what is ready together: one Compose call for as many services as there are."""
+        while count:
+            await self._wake.wait()
+            self._wake.clear()
+            await asyncio.sleep(0)  # let all that became ready in this moment come along
+            names, self._batch = sorted(self._batch), set()
+            if not names:
+                continue
+            await asyncio.to_thread(
+                self.engine.compose_start, self.call, names, progress=self.progress
+            )
+            for name in names:
+                self._started[name].set()
+            count -= len(names)
+
+    async def _condition(self, dependency: str, condition: str) -> None:
+        """Wait for a condition; all services that wait for the same one share its polling."""
+        await self._started[dependency].wait()
+        test = _CONDITIONS.get(condition)
+        if test is None:
+            return
+        key = (dependency, condition)
+        if key not in self._conditions:
+            self._conditions[key] = asyncio.ensure_future(self._until(dependency, test))
+        await self._conditions[key]
+
+    async def _until(self, dependency: str, test: _Test) -> None:
+        delay = FIRST_POLL
+        while True:
+            details = await asyncio.to_thread(self.engine.inspect, self._ids.get(dependency, []))
+            verdicts = [await test(self.engine, detail) for detail in details]
+            ended = [verdict for verdict in verdicts if isinstance(verdict, str)]
+            if ended:
+                raise CannotStartError("", dependency, ended[0])
+            if verdicts and all(verdicts):
+                return
+            await asyncio.sleep(delay)
+            delay = min(delay * 1.3, LONGEST_POLL)
+
+
+def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = failures.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+_Verdict = bool | str
+"""True or False for now; a text when it can no longer come true."""
+
+_Test = Callable[[Engine, ContainerDetail], Awaitable[_Verdict]]
+
+
+async def _is_healthy(engine: Engine, detail: ContainerDetail) -> _Verdict:
+    if detail.state in ("exited", "dead"):
+        return f"ended with exit status {detail.exit_code}"
+    if detail.health == "healthy":
+        return True
+    if detail.state != "running":
+        return False
+    if not detail.health_test:
+        raise SandboxError(
+            "compose-file-invalid",
+            f"A service waits for {detail.service} to be healthy, but it has no health check.",
+            hints=("Give it a healthcheck, or wait for service_started.",),
+            details={"service": detail.service},
+        )
+    result = await asyncio.to_thread(
+        engine.execute, detail.id, health_command(detail.health_test), timeout=PROBE_TIME
+    )
+    return result.exit_code == 0
+
+
+async def _has_completed(_engine: Engine, detail: ContainerDetail) -> _Verdict:
+    if detail.state != "exited":
+        return False
+    return detail.exit_code == 0 or f"failed with exit status {detail.exit_code}"
+
+
+_CONDITIONS: Mapping[str, _Test] = {
+    "service_healthy": _is_healthy,
+    "service_completed_successfully": _has_completed,
+}
+
+
+def health_command(test: tuple[str, ...]) -> list[str]:
+    """The command of Docker's health-check form: ("CMD", ...) or ("CMD-SHELL", text)."""
+    if test[0] == "CMD-SHELL":
+        return ["/bin/sh", "-c", test[1]]
+    return list(test[1:]) if test[0] == "CMD" else list(test)

@@ -1,0 +1,207 @@
+"""up: isolate, create, start in order, and prove by the Startability Gate."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from ktrdr_sandbox.engine.docker import require_compose
+from ktrdr_sandbox.engine.interface import Container, Engine, LineSink
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.gate.gate import run_gate
+from ktrdr_sandbox.gate.request import GateRequest
+from ktrdr_sandbox.gate.result import GateProgress, GateResult
+from ktrdr_sandbox.isolation.result import Notice
+from ktrdr_sandbox.lifecycle import record
+from ktrdr_sandbox.lifecycle.composition import Composition, compose, refuse, write_down
+from ktrdr_sandbox.lifecycle.start_order import CannotStartError, Starter
+from ktrdr_sandbox.lifecycle.workplace import Workplace
+from ktrdr_sandbox.locking import hold
+from ktrdr_sandbox.models import Instance, Stack
+from ktrdr_sandbox.slots.allocation import BusyPort, port_conflict
+from ktrdr_sandbox.slots.probe import busy_ports
+
+Observer = Callable[[GateProgress], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Startup:
+    """What up did. `gate` is None when nobody waited for it; `seconds` is the whole command."""
+
+    instance: Instance
+    stack: Stack
+    gate: GateResult | None
+    notices: tuple[Notice, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpOptions:
+    """`timeout` in seconds for the gate, None for the setting's."""
+
+    wait: bool = True
+    build: bool = False
+    timeout: float | None = None
+
+
+class GateFailedError(SandboxError):
+    """The stack started but is not ready; `startup` holds the whole report."""
+
+    def __init__(self, startup: Startup) -> None:
+        super().__init__("gate-failed", f"{startup.instance.id} started but is not ready.")
+        self.startup = startup
+
+
+def up(
+    place: Workplace,
+    instance: Instance,
+    options: UpOptions,
+    *,
+    progress: LineSink,
+    observe: Observer,
+) -> Startup:
+    """Bring the stack up; safe to repeat on a running one.
+
+    Raises `port-conflict`, `isolation-refused`, `compose-failed`, `image-missing`, GateFailedError,
+    and what `compose` raises.
+    """
+    began = time.monotonic()
+    lock = place.home.instance_lock(instance.id)
+    with hold(lock, purpose=f"up {instance.name}", patience=600.0, tell=place.tell):
+        engine = place.engine(instance.engine)
+        composition = _prepared(place, instance, engine)
+        engine.compose_create(composition.call, build=options.build, progress=progress)
+        gate = asyncio.run(_start(engine, composition, options, progress, observe))
+    startup = Startup(
+        instance=instance,
+        stack=composition.isolation.stack,
+        gate=gate,
+        notices=composition.isolation.notices,
+        seconds=time.monotonic() - began,
+    )
+    if gate is not None and not gate.passed:
+        raise GateFailedError(startup)
+    return startup
+
+
+def _prepared(place: Workplace, instance: Instance, engine: Engine) -> Composition:
+    """Everything before the engine creates a thing: checks, files, folders, image names."""
+    with ThreadPoolExecutor(2) as pool:
+        versions = pool.submit(engine.versions)
+        existing = pool.submit(engine.containers)
+        # Its failure first: an engine that does not answer fails all, and says why best.
+        require_compose(versions.result())
+        composition = compose(place, instance, engine)
+        containers = existing.result()
+    refuse(composition.isolation)
+    _refuse_foreign(instance, containers)
+    _refuse_busy_ports(composition, containers)
+    write_down(place, composition)
+    record.save(place.home, instance, composition.isolation)
+    for seed in composition.isolation.seeds:
+        engine.tag(seed.base, seed.target)
+    return composition
+
+
+def _refuse_foreign(instance: Instance, containers: tuple[Container, ...]) -> None:
+    """Containers of our project name that are not ours would be taken over by Compose."""
+    foreign = [c for c in containers if c.project == instance.id and c.uuid != instance.uuid]
+    if foreign:
+        names = ", ".join(container.name for container in foreign)
+        raise SandboxError(
+            "compose-failed",
+            f"Containers of another stack have the project name {instance.id}: {names}.",
+            hints=(
+                "They were started by plain Compose, another user or another KTRDR_HOME.",
+                "Remove them where they came from.",
+            ),
+            details={"containers": [container.name for container in foreign]},
+        )
+
+
+def _refuse_busy_ports(composition: Composition, containers: tuple[Container, ...]) -> None:
+    instance, stack = composition.instance, composition.isolation.stack
+    own = {
+        (port, protocol)
+        for container in containers
+        if container.uuid == instance.uuid
+        for _, port, _, protocol in container.published
+    }
+    active = {service.name for service in stack.active}
+    wanted = [
+        (port.published, port.protocol)
+        for port in stack.ports
+        if port.service in active and (port.published, port.protocol) not in own
+    ]
+    conflicts = busy_ports(wanted, address=composition.settings.bind_address)
+    if conflicts:
+        raise port_conflict(
+            [_by_container(conflict, containers) for conflict in conflicts], slot=instance.slot
+        )
+
+
+def _by_container(conflict: BusyPort, containers: tuple[Container, ...]) -> BusyPort:
+    """Name the container behind the engine's port proxy, which says nothing to a user."""
+    for container in containers:
+        if any(port == conflict.port for _, port, _, _ in container.published):
+            return BusyPort(
+                port=conflict.port,
+                protocol=conflict.protocol,
+                holder=f"container {container.name}",
+            )
+    return conflict
+
+
+async def _start(
+    engine: Engine,
+    composition: Composition,
+    options: UpOptions,
+    progress: LineSink,
+    observe: Observer,
+) -> GateResult | None:
+    """Start in order; with `wait`, the gate watches from the first moment."""
+    starter = Starter(
+        engine=engine,
+        call=composition.call,
+        stack=composition.isolation.stack,
+        uuid=composition.instance.uuid,
+        progress=progress,
+    )
+    if not options.wait:
+        try:
+            await starter.run()
+        except CannotStartError as failure:
+            raise SandboxError("compose-failed", f"{failure}.") from failure
+        return None
+    settings = composition.settings
+    request = GateRequest(
+        instance=composition.instance,
+        stack=composition.isolation.stack,
+        timeout=settings.gate_timeout if options.timeout is None else options.timeout,
+        health_paths=settings.health_paths,
+        heal_workers=settings.heal_workers,
+    )
+    return await _start_and_prove(engine, starter, request, observe)
+
+
+async def _start_and_prove(
+    engine: Engine, starter: Starter, request: GateRequest, observe: Observer
+) -> GateResult:
+    started = asyncio.Event()
+    gate = asyncio.create_task(run_gate(engine, request, observe=observe, started=started))
+    start = asyncio.create_task(starter.run())
+    try:
+        await asyncio.wait({gate, start}, return_when=asyncio.FIRST_COMPLETED)
+        if start.done():
+            with contextlib.suppress(CannotStartError):  # the gate names what ended, and why
+                start.result()
+            started.set()
+        return await gate
+    finally:
+        for task in (gate, start):
+            task.cancel()
+        await asyncio.gather(gate, start, return_exceptions=True)

@@ -1,0 +1,32 @@
+"""What every use case needs: home, settings, registry, an engine for an address, a voice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ktrdr_sandbox.engine.interface import Engine
+from ktrdr_sandbox.models import EngineAddress
+from ktrdr_sandbox.paths import Home
+from ktrdr_sandbox.registry.store import RegistryStore
+
+if TYPE_CHECKING:  # pydantic is a fifth of a second; commands that read no setting do without
+    from ktrdr_sandbox.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workplace:
+    """Handed to each use case by `cli/wiring.py`; tests hand in their own.
+
+    `tell` takes a sentence for the user (shown on stderr); `settings` reads them for a checkout.
+    """
+
+    home: Home
+    cwd: Path
+    environment: Mapping[str, str]
+    registry: RegistryStore
+    engine: Callable[[EngineAddress], Engine]
+    settings: Callable[[Path | None], Settings]
+    tell: Callable[[str], None]

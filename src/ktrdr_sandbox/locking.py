@@ -1,0 +1,90 @@
+"""Locks between processes: kernel locks through filelock, freed by a crash of the holder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ktrdr_sandbox.durable import cannot_write, make_folder
+from ktrdr_sandbox.errors import SandboxError
+
+QUIET_WAIT = 1.0
+"""Seconds of waiting before the user is told."""
+
+
+@contextmanager
+def hold(
+    path: Path, *, purpose: str, patience: float, tell: Callable[[str], None]
+) -> Iterator[None]:
+    """Hold the lock at `path` for the block.
+
+    `purpose` is what others are told this process is doing ("create feat-x"); `patience` the
+    seconds to wait. Says once who holds it after a second. Raises `lock-timeout`, `cannot-write`.
+    """
+    import filelock  # kept off the way of commands that lock nothing
+
+    make_folder(path.parent)
+    lock = filelock.FileLock(path, mode=0o600)
+    _acquire(lock, path, patience=patience, tell=tell)
+    try:
+        _note_holder(path, purpose)
+        yield
+    finally:
+        _forget_holder(path)
+        lock.release()
+
+
+def _acquire(lock: Any, path: Path, *, patience: float, tell: Callable[[str], None]) -> None:
+    import filelock
+
+    first = min(QUIET_WAIT, patience)
+    try:
+        with contextlib.suppress(filelock.Timeout):
+            lock.acquire(timeout=first, poll_interval=0.02)
+            return
+        tell(f"Waiting for another ktrdr-sandbox ({holder(path)})")
+        started = time.monotonic()
+        lock.acquire(timeout=max(0.0, patience - first), poll_interval=0.05)
+    except filelock.Timeout as error:
+        waited = first + time.monotonic() - started
+        raise SandboxError(
+            "lock-timeout",
+            f"Another ktrdr-sandbox ({holder(path)}) held the lock for more than {waited:.0f} s.",
+            hints=("Run the command again when it has finished.",),
+            details={"lock": str(path), "holder": holder(path)},
+        ) from error
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _holder_file(path: Path) -> Path:
+    return path.with_suffix(".holder")
+
+
+def _note_holder(path: Path, purpose: str) -> None:
+    # Beside the lock, not in it: some systems refuse to read a locked file. Only for people.
+    with contextlib.suppress(OSError):
+        _holder_file(path).write_text(
+            json.dumps({"pid": os.getpid(), "purpose": purpose}), encoding="utf-8"
+        )
+
+
+def _forget_holder(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        _holder_file(path).unlink(missing_ok=True)
+
+
+def holder(path: Path) -> str:
+    """Who holds the lock at `path`, for people: "pid 12, create feat-x"."""
+    try:
+        noted = json.loads(_holder_file(path).read_text(encoding="utf-8"))
+        purpose = f", {noted['purpose']}" if noted["purpose"] else ""
+        return f"pid {noted['pid']}{purpose}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "pid unknown"

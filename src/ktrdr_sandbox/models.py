@@ -1,0 +1,153 @@
+"""The facts the rooms of this package pass to one another. No behaviour that reaches outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+LABEL_ID: Final = "ktrdr.sandbox.instance"
+"""Label with the instance id, for people and for `docker ps --filter`."""
+
+LABEL_UUID: Final = "ktrdr.sandbox.uuid"
+"""Label with the instance's uuid. The only proof of ownership: nothing without it is removed."""
+
+LABEL_SLOT: Final = "ktrdr.sandbox.slot"
+
+ID_PREFIX: Final = "ktrdr--"
+ENV_FILE_NAME: Final = ".env.sandbox"
+
+FIRST_SLOT: Final = 1
+LAST_SLOT: Final = 10
+
+Role = Literal["backend", "db", "grafana", "jaeger_ui", "jaeger_otlp", "prometheus", "worker"]
+"""What a published port is for. The seven names of the port map, with `worker` for worker_base."""
+
+InstanceState = Literal["creating", "created", "removing"]
+CreatedBy = Literal["create", "init"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineAddress:
+    """Which Docker engine an instance lives on, fixed when the instance is created.
+
+    A named context is kept by name. The `default` context means whatever DOCKER_HOST says at the
+    moment, so for it the endpoint itself is kept, and `context` is None.
+    """
+
+    context: str | None = None
+    host: str | None = None
+    tls_verify: bool = False
+    cert_path: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Short text for people: the context's name, or the endpoint."""
+        return self.context or self.host or "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One sandbox instance, as the registry records it.
+
+    `path` is the root of its worktree or clone. `extra` keeps fields that a newer program of the
+    same registry version wrote, so that saving does not lose them.
+    """
+
+    id: str
+    uuid: str
+    slot: int
+    path: Path
+    created_at: str
+    is_worktree: bool
+    parent_repo: Path | None
+    state: InstanceState
+    created_by: CreatedBy
+    engine: EngineAddress = EngineAddress()
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The id without its prefix, as the user typed it on create."""
+        return self.id.removeprefix(ID_PREFIX)
+
+    @property
+    def env_file(self) -> Path:
+        return self.path / ENV_FILE_NAME
+
+    def with_state(self, state: InstanceState) -> Instance:
+        return replace(self, state=state)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedPort:
+    """One host port that a stack publishes, after isolation.
+
+    `target` is the container's port, `published` the host's. `variable` is the name under which
+    `.env.sandbox` gives it (`KTRDR_API_PORT`, `KTRDR_WORKER_PORT_1`, `KTRDR_PORT_WEB_8080`).
+    `role` is None for ports in the slot's extra block. A replicated service has one entry
+    a replica.
+    """
+
+    service: str
+    target: int
+    protocol: Literal["tcp", "udp"]
+    host_ip: str
+    published: int
+    role: Role | None
+    variable: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackService:
+    """What start-up, gate and status need to know of one service of the resolved model.
+
+    `active` is False when no enabled profile includes it. `depends_on` maps a service to its
+    Compose condition (`service_started`, `service_healthy`, `service_completed_successfully`);
+    `optional_dependencies` are the ones declared `required: false`. `worker_type` is `backtesting`,
+    `training`, or None when a worker's name tells neither.
+    """
+
+    name: str
+    replicas: int
+    active: bool
+    roles: frozenset[Role]
+    image: str | None
+    builds: bool
+    depends_on: dict[str, str]
+    optional_dependencies: frozenset[str] = frozenset()
+    has_healthcheck: bool = False
+    restart: str = "no"
+    worker_type: str | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """The services and host ports of one instance, derived from its resolved Compose model."""
+
+    services: tuple[StackService, ...]
+    ports: tuple[PublishedPort, ...]
+
+    def service(self, name: str) -> StackService:
+        """The service of that name. Raises KeyError."""
+        for service in self.services:
+            if service.name == name:
+                return service
+        raise KeyError(name)
+
+    @property
+    def active(self) -> tuple[StackService, ...]:
+        return tuple(service for service in self.services if service.active)
+
+    def with_role(self, role: Role) -> tuple[StackService, ...]:
+        """The active services that play a role, in model order."""
+        return tuple(service for service in self.active if role in service.roles)
+
+    def port(self, role: Role) -> PublishedPort | None:
+        """The first host port of an active service's role, or None when it is not published."""
+        names = {service.name for service in self.active}
+        for port in self.ports:
+            if port.role == role and port.service in names:
+                return port
+        return None

@@ -1,0 +1,59 @@
+"""Instance names: what is allowed, and the id and directory made of one.
+
+The id is used as Compose project name (lower-case letters, digits, - and _, by Compose's rule), as
+a path component of image references (no separator twice or at the end, by the distribution
+reference grammar) and as a directory name, so a name must satisfy all three.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.models import ID_PREFIX
+
+LONGEST_NAME: Final = 48
+_NAME = re.compile(r"[a-z0-9]+(?:(?:-{1,2}|_{1,2})[a-z0-9]+)*")
+
+
+def checked_name(text: str) -> str:
+    """The name without prefix. Raises `usage` with what is wrong and a name that would do."""
+    name = text.removeprefix(ID_PREFIX)
+    if len(name) > LONGEST_NAME:
+        raise _bad_name(text, f"it has {len(name)} characters, {LONGEST_NAME} are allowed")
+    if not name:
+        raise _bad_name(text, "it is empty")
+    if not _NAME.fullmatch(name):
+        raise _bad_name(text, "only a-z, 0-9 and single - or _ between them are allowed")
+    return name
+
+
+def instance_id(text: str) -> str:
+    """The id (`ktrdr--feat-x`) for a name given with or without its prefix. Raises `usage`."""
+    return ID_PREFIX + checked_name(text)
+
+
+def derive_instance_id(path: Path) -> str:
+    """The id for an existing directory, from its own name: `ktrdr--x` as is, `Ktrdr 2` slugged."""
+    slug = _slug(path.name.removeprefix(ID_PREFIX)) or "checkout"
+    return ID_PREFIX + slug
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:LONGEST_NAME].strip("-")
+
+
+def _bad_name(text: str, reason: str) -> SandboxError:
+    shown = text if len(text) <= 60 else text[:57] + "..."
+    suggestion = _slug(text.removeprefix(ID_PREFIX))
+    hints = [f"Try '{suggestion}'."] if suggestion else ["Try a name like 'feat-x'."]
+    if "/" in text and suggestion:
+        hints.append(f"For the branch of that name: create {suggestion} --branch {text}")
+    return SandboxError(
+        "usage",
+        f"'{shown}' cannot be an instance name: {reason}.",
+        hints=hints,
+        details={"name": text, "reason": reason},
+    )

@@ -1,0 +1,138 @@
+"""The registry file's shape: JSON to instances and back, unknown fields kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from ktrdr_sandbox.models import CreatedBy, EngineAddress, Instance, InstanceState
+
+T = TypeVar("T", bound=str)
+
+VERSION: Final = 1
+_STATES: Final[tuple[InstanceState, ...]] = ("creating", "created", "removing")
+_CREATORS: Final[tuple[CreatedBy, ...]] = ("create", "init")
+_ENGINE_FIELDS: Final = ("context", "host", "tls_verify", "cert_path")
+_FIELDS: Final = frozenset(
+    {
+        "slot",
+        "path",
+        "created_at",
+        "is_worktree",
+        "parent_repo",
+        "uuid",
+        "state",
+        "created_by",
+        "engine",
+    }
+)
+
+
+class MalformedRegistryError(ValueError):
+    """The content is not a registry. The text says where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """All instances by id. `extra` keeps top-level fields this program does not know."""
+
+    instances: Mapping[str, Instance] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_instance(self, instance: Instance) -> Registry:
+        return Registry({**self.instances, instance.id: instance}, self.extra)
+
+    def without(self, instance_id: str) -> Registry:
+        rest = {key: value for key, value in self.instances.items() if key != instance_id}
+        return Registry(rest, self.extra)
+
+    def taken_slots(self) -> dict[int, str]:
+        return {instance.slot: instance.id for instance in self.instances.values()}
+
+
+def dump(registry: Registry) -> dict[str, Any]:
+    """The document's schema plus `version`; `allocated_slots` is derived, for its readers."""
+    return {
+        **registry.extra,
+        "version": VERSION,
+        "instances": {key: _dump_instance(value) for key, value in registry.instances.items()},
+        "allocated_slots": sorted(registry.taken_slots()),
+    }
+
+
+def _dump_instance(instance: Instance) -> dict[str, Any]:
+    engine = {name: getattr(instance.engine, name) for name in _ENGINE_FIELDS}
+    return {
+        **instance.extra,
+        "slot": instance.slot,
+        "path": str(instance.path),
+        "created_at": instance.created_at,
+        "is_worktree": instance.is_worktree,
+        "parent_repo": None if instance.parent_repo is None else str(instance.parent_repo),
+        "uuid": instance.uuid,
+        "state": instance.state,
+        "created_by": instance.created_by,
+        "engine": {name: value for name, value in engine.items() if value},
+    }
+
+
+def load(document: Any) -> Registry:
+    """Raises MalformedRegistryError for anything that `dump` could not have written."""
+    if not isinstance(document, dict) or not isinstance(document.get("instances"), dict):
+        raise MalformedRegistryError("no object 'instances'")
+    instances = {key: _instance(key, value) for key, value in document["instances"].items()}
+    known = {"version", "instances", "allocated_slots"}
+    return Registry(instances, {k: v for k, v in document.items() if k not in known})
+
+
+def _instance(key: str, entry: Any) -> Instance:
+    if not isinstance(entry, dict):
+        raise MalformedRegistryError(f"instance {key} is not an object")
+    parent = entry.get("parent_repo")
+    return Instance(
+        id=key,
+        uuid=_text(key, entry, "uuid"),
+        slot=_slot(key, entry),
+        path=Path(_text(key, entry, "path")),
+        created_at=_text(key, entry, "created_at"),
+        is_worktree=bool(entry.get("is_worktree")),
+        parent_repo=Path(parent) if isinstance(parent, str) else None,
+        state=_one_of(key, entry, "state", _STATES),
+        created_by=_one_of(key, entry, "created_by", _CREATORS),
+        engine=_engine(key, entry.get("engine", {})),
+        extra={k: v for k, v in entry.items() if k not in _FIELDS},
+    )
+
+
+def _text(key: str, entry: Mapping[str, Any], name: str) -> str:
+    value = entry.get(name)
+    if not isinstance(value, str) or not value:
+        raise MalformedRegistryError(f"instance {key} has no text '{name}'")
+    return value
+
+
+def _slot(key: str, entry: Mapping[str, Any]) -> int:
+    slot = entry.get("slot")
+    if not isinstance(slot, int) or isinstance(slot, bool) or slot < 1:
+        raise MalformedRegistryError(f"instance {key} has no valid 'slot'")
+    return slot
+
+
+def _one_of(key: str, entry: Mapping[str, Any], name: str, allowed: tuple[T, ...]) -> T:
+    for value in allowed:
+        if entry.get(name) == value:
+            return value
+    raise MalformedRegistryError(f"instance {key} has an unknown '{name}': {entry.get(name)!r}")
+
+
+def _engine(key: str, value: Any) -> EngineAddress:
+    if not isinstance(value, dict):
+        raise MalformedRegistryError(f"instance {key} has an 'engine' that is no object")
+    return EngineAddress(
+        context=value.get("context"),
+        host=value.get("host"),
+        tls_verify=bool(value.get("tls_verify")),
+        cert_path=value.get("cert_path"),
+    )

@@ -1,0 +1,121 @@
+"""Which slot an instance gets. Pure: what is taken and what is busy comes from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusyPort:
+    """A host port that something outside the instance holds; `holder` is "" when unknown."""
+
+    port: int
+    protocol: str = "tcp"
+    holder: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.port} ({self.holder})" if self.holder else str(self.port)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation:
+    """The slot chosen, and the free ones passed over because a port of theirs was busy."""
+
+    slot: int
+    skipped: Mapping[int, Sequence[BusyPort]]
+
+
+def allocate(
+    *,
+    taken: Mapping[int, str],
+    wanted: int | None,
+    busy: Callable[[int], Sequence[BusyPort]],
+) -> Allocation:
+    """Choose the lowest free slot none of whose ports is busy, or check the wanted one.
+
+    `taken` maps slots to instance ids. A busy slot is skipped anew each time it is busy; nothing
+    of that is stored. Raises `slot-taken`, `port-conflict` or `slots-exhausted`.
+    """
+    if wanted is not None:
+        return _wanted(wanted, taken, busy)
+    skipped: dict[int, Sequence[BusyPort]] = {}
+    for slot in range(FIRST_SLOT, LAST_SLOT + 1):
+        if slot in taken:
+            continue
+        conflicts = busy(slot)
+        if not conflicts:
+            return Allocation(slot=slot, skipped=skipped)
+        skipped[slot] = conflicts
+    raise exhausted(taken, skipped)
+
+
+def _wanted(
+    wanted: int, taken: Mapping[int, str], busy: Callable[[int], Sequence[BusyPort]]
+) -> Allocation:
+    if wanted in taken:
+        raise SandboxError(
+            "slot-taken",
+            f"Slot {wanted} is in use by {taken[wanted]}.",
+            hints=("Leave --slot out to get a free one.",),
+            details={"slot": wanted, "instance": taken[wanted]},
+        )
+    conflicts = busy(wanted)
+    if conflicts:
+        raise port_conflict(conflicts, slot=wanted)
+    return Allocation(slot=wanted, skipped={})
+
+
+def port_conflict(conflicts: Sequence[BusyPort], *, slot: int) -> SandboxError:
+    """The document's port conflict error, naming each busy port and who holds it."""
+    lines = [_conflict_line(conflict) for conflict in conflicts]
+    first = conflicts[0].port
+    return SandboxError(
+        "port-conflict",
+        "\n".join(lines),
+        hints=(
+            f"Use 'lsof -i :{first}' to identify the process."
+            if not conflicts[0].holder
+            else "Stop what holds it, or use another slot.",
+        ),
+        details={
+            "slot": slot,
+            "ports": [
+                {"port": c.port, "protocol": c.protocol, "holder": c.holder} for c in conflicts
+            ],
+        },
+    )
+
+
+def _conflict_line(conflict: BusyPort) -> str:
+    if conflict.holder:
+        return f"Port {conflict.port} is already in use by {conflict.holder}."
+    return (
+        f"Port {conflict.port} is already in use. "
+        "This could be another sandbox not tracked in the registry."
+    )
+
+
+def exhausted(taken: Mapping[int, str], skipped: Mapping[int, Sequence[BusyPort]]) -> SandboxError:
+    """The document's slot exhaustion error, with each slot and what is in its way."""
+    owners = [f"slot {slot}: {taken[slot]}" for slot in sorted(taken)]
+    busy = [
+        f"slot {slot}: port {', '.join(str(port) for port in ports)} in use"
+        for slot, ports in sorted(skipped.items())
+    ]
+    everything = f"All {LAST_SLOT} sandbox slots are in use."
+    return SandboxError(
+        "slots-exhausted",
+        "\n".join([everything, *("  " + line for line in [*owners, *busy])]),
+        hints=(
+            "Run 'ktrdr-sandbox list' to see instances.",
+            "Destroy unused instances with 'ktrdr-sandbox destroy'.",
+        ),
+        details={
+            "slots": {str(slot): owner for slot, owner in sorted(taken.items())},
+            "busy": {str(slot): [port.port for port in ports] for slot, ports in skipped.items()},
+        },
+    )

@@ -1,0 +1,80 @@
+"""Whether host ports are free, asked of the system itself by binding them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from collections.abc import Iterable
+from typing import Literal
+
+from ktrdr_sandbox.slots.allocation import BusyPort
+
+Protocol = Literal["tcp", "udp"]
+_BUSY = {errno.EADDRINUSE, errno.EACCES}
+
+
+def is_port_free(port: int, *, address: str = "127.0.0.1", protocol: Protocol = "tcp") -> bool:
+    """Free on the address it will be published on, on the wildcard, and on IPv6 loopback.
+
+    A socket in TIME_WAIT counts as free. An address that this host does not have is not asked.
+    """
+    places = dict.fromkeys([address, "0.0.0.0", "::1"])  # noqa: S104  asked, never listened on
+    return all(_can_bind(place, port, protocol) for place in places)
+
+
+def _can_bind(address: str, port: int, protocol: Protocol) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+    try:
+        with socket.socket(family, kind) as probe:
+            if protocol == "tcp":
+                # The engine binds with it too: lets a socket in TIME_WAIT pass, not a listener.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind((address, port))
+            return True
+    except OSError as error:
+        return error.errno not in _BUSY
+
+
+def busy_ports(
+    ports: Iterable[tuple[int, Protocol]], *, address: str = "127.0.0.1"
+) -> list[BusyPort]:
+    """Those of the ports that are held, each with the process that holds it where it is known."""
+    held = [
+        (port, protocol)
+        for port, protocol in ports
+        if not is_port_free(port, address=address, protocol=protocol)
+    ]
+    if not held:
+        return []
+    holders = _holders()
+    return [
+        BusyPort(port=port, protocol=protocol, holder=holders.get((port, protocol), ""))
+        for port, protocol in held
+    ]
+
+
+def _holders() -> dict[tuple[int, str], str]:
+    """Port and protocol to "name (pid N)", as far as the system lets this user see."""
+    import psutil  # only after a conflict was found
+
+    found: dict[tuple[int, str], str] = {}
+    # macOS refuses the whole question to ordinary users: then nobody is named.
+    with contextlib.suppress(psutil.AccessDenied, OSError):
+        for entry in psutil.net_connections(kind="inet"):
+            protocol = "tcp" if entry.type == socket.SOCK_STREAM else "udp"
+            listening = entry.status == psutil.CONN_LISTEN or protocol == "udp"
+            if entry.laddr and listening and entry.pid:
+                found[(entry.laddr.port, protocol)] = _process_name(entry.pid)
+    return found
+
+
+def _process_name(pid: int) -> str:
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        return f"{psutil.Process(pid).name()} (pid {pid})"
+    return f"pid {pid}"

@@ -1,0 +1,79 @@
+"""Which instance a command means: a name, or the `.env.sandbox` of the current directory's tree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ktrdr_sandbox import naming
+from ktrdr_sandbox.env_file import reader
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.models import Instance
+from ktrdr_sandbox.registry.schema import Registry
+
+
+def target(registry: Registry, *, name: str | None, cwd: Path) -> Instance:
+    """The registered instance. Raises `no-such-instance`, `not-in-instance`, `usage`.
+
+    The registry's path is what commands act on; the current directory only tells which entry.
+    """
+    if name is not None:
+        return by_name(registry, name)
+    found = _around(registry, cwd)
+    if found is None:
+        raise SandboxError(
+            "not-in-instance",
+            "Not in a sandbox instance directory. Run 'ktrdr-sandbox list' to see instances, or "
+            "'ktrdr-sandbox create <name>' to create one.",
+            details={"directory": str(cwd)},
+        )
+    return found
+
+
+def by_name(registry: Registry, name: str) -> Instance:
+    """The instance of a name or an id. Raises `no-such-instance`, `usage`."""
+    instance = registry.instances.get(naming.instance_id(name))
+    if instance is None:
+        known = ", ".join(sorted(i.name for i in registry.instances.values())) or "none"
+        raise SandboxError(
+            "no-such-instance",
+            f"There is no instance '{name}'. Instances: {known}.",
+            hints=("Run 'ktrdr-sandbox list' to see instances.",),
+            details={"name": name, "instances": sorted(registry.instances)},
+        )
+    return instance
+
+
+def _around(registry: Registry, cwd: Path) -> Instance | None:
+    marker = reader.find(cwd)
+    if marker is not None:
+        return _by_marker(registry, marker)
+    folders = {cwd, *cwd.parents}
+    for instance in registry.instances.values():
+        if instance.path in folders:  # its .env.sandbox was deleted; `up` writes it anew
+            return instance
+    return None
+
+
+def _by_marker(registry: Registry, marker: Path) -> Instance:
+    values = reader.read(marker)
+    identity = values.get("INSTANCE_ID", "")
+    instance = registry.instances.get(identity)
+    if instance is None:
+        raise SandboxError(
+            "no-such-instance",
+            f"{marker} names the instance '{identity}', which the registry does not have.",
+            hints=(
+                "It may belong to another KTRDR_HOME.",
+                "To register this directory anew: remove that file, then 'ktrdr-sandbox init'.",
+            ),
+            details={"file": str(marker), "instance": identity},
+        )
+    if values.get("SANDBOX_UUID", instance.uuid) != instance.uuid:
+        raise SandboxError(
+            "no-such-instance",
+            f"{marker} belongs to another instance that was also called '{identity}' "
+            f"(registered now: {instance.path}).",
+            hints=("To register this directory anew: remove that file, then run init.",),
+            details={"file": str(marker), "instance": identity},
+        )
+    return instance

@@ -1,0 +1,106 @@
+"""The lab as a whole: an engine, Compose and images for the time they are held."""
+
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab import compose_plugin, environment, images
+from tests.lab.commands import answers
+from tests.lab.engine import Engine
+from tests.lab.errors import EXIT_USAGE, LabError
+from tests.lab.files import cache_folder, make_folder
+from tests.lab.processes import find
+from tests.lab.state import Hold
+
+CLONE = Path(__file__).resolve().parents[2]
+REGISTRY_LIMIT = 10.0  # seconds to get the small image
+
+
+class SettingError(LabError):
+    code = EXIT_USAGE
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    env: Mapping[str, str]
+    clone: Path = CLONE
+
+    @property
+    def cache(self) -> Path:
+        return cache_folder(self.env)
+
+    @property
+    def commands(self) -> Path:
+        """Where the clone's own programs are."""
+        return self.clone / ".venv" / "bin"
+
+    @property
+    def engine(self) -> Engine:
+        return Engine.chosen(self.env)
+
+    def hold(self, purpose: str, holder: int | None) -> Hold:
+        """`holder` is the process whose end ends the hold; None holds until it is released."""
+        process = find(holder) if holder is not None else None
+        if holder is not None and process is None:
+            raise SettingError(f"there is no process {holder} to hold the lab for")
+        return Hold(purpose=purpose, clone=str(self.clone), holder=process)
+
+    def ensure(self, hold: Hold, *, with_images: bool = True) -> dict[str, str]:
+        """Engine, Compose and images; the settings that reach them. Undone if it fails."""
+        make_folder(self.cache)
+        new = self.engine.acquire(hold)
+        try:
+            settings = self._equip(with_images=with_images)
+        except BaseException:
+            if new:
+                self.engine.release(hold)
+            raise
+        if with_images:
+            environment.write(self.cache, settings, commands=self.commands)
+        return settings
+
+    def release(self, hold: Hold) -> None:
+        self.engine.release(hold)
+
+    @contextmanager
+    def held(self, purpose: str) -> Iterator[dict[str, str]]:
+        """For a test session: the settings, for as long as this process runs or the block lasts."""
+        hold = self.hold(purpose, os.getpid())
+        settings = self.ensure(hold)
+        try:
+            yield settings
+        finally:
+            self.release(hold)
+
+    def _equip(self, *, with_images: bool) -> dict[str, str]:
+        engine = self.engine
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            compose = pool.submit(compose_plugin.ensure, self.cache, engine.env)
+            names = self._images(engine) if with_images else {}
+            return {**engine.settings, **compose.result(), **names}
+
+    def _images(self, engine: Engine) -> dict[str, str]:
+        local = self.local_images(engine)
+        wanted = self.env.get("KTRDR_LAB_IMAGES", "")
+        if wanted not in ("", "local", "registry"):
+            raise SettingError(f"KTRDR_LAB_IMAGES is {wanted!r}; it may be local or registry")
+        if wanted == "registry":
+            return images.REGISTRY
+        if wanted == "local" or engine.started_by_lab() or local.complete():
+            return local.ensure()
+        return images.REGISTRY if registry_reached(engine) else local.ensure()
+
+    def local_images(self, engine: Engine) -> images.Images:
+        architecture = engine.architecture()
+        if architecture is None:
+            raise LabError("the Docker engine stopped answering")
+        return images.Images(cache=self.cache, env=engine.env, architecture=architecture)
+
+
+def registry_reached(engine: Engine) -> bool:
+    """Asked of the engine, since it is the engine that would pull."""
+    small = images.REGISTRY["KTRDR_LAB_TINY_IMAGE"]
+    return answers(["docker", "pull", "--quiet", small], limit=REGISTRY_LIMIT, env=engine.env)
