@@ -51,6 +51,7 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.variables: dict[str, str] = {}
         self.parent = folder / "ktrdr"
         self.shared = {name: folder / "shared" / name for name in ("data", "models", "strategies")}
         for path in (self.parent, *self.shared.values()):
@@ -75,7 +76,7 @@ class World:
             for name in ("docker-compose.yml", "docker-compose.override.yml")
             if (root / name).exists()
         ]
-        instance = an_instance(slot=slot, id=f"ktrdr--s{slot}", path=root, uuid=f"uuid-{slot}")
+        instance = an_instance(slot=slot, name=f"s{slot}", path=root, uuid=f"uuid-{slot}")
         base = self.config(instance.id, root, files)
         request = a_request(
             instance,
@@ -114,7 +115,7 @@ class World:
         kept = {key: os.environ[key] for key in ("PATH", "DOCKER_CONFIG") if key in os.environ}
         # The plugin is found through the real home; `~` in a case's file means this one, too.
         home = os.environ.get("HOME", str(self.folder))
-        return {**kept, "HOME": home, "PARENT_CHECKOUT": str(self.parent)}
+        return {**kept, "HOME": home, "PARENT_CHECKOUT": str(self.parent), **self.variables}
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,12 @@ class Claims:
 
 def claims(resolved: Resolved) -> Claims:
     """Read from Compose's own output, whatever isolation says it did."""
-    model, services = resolved.model, resolved.model["services"]
+    return claims_of(resolved.model, resolved.id)
+
+
+def claims_of(model: Mapping[str, Any], project: str) -> Claims:
+    """The claims of a merged model under a project's name."""
+    services = model["services"]
     return Claims(
         host_ports=frozenset(_host_ports(services)),
         container_names=frozenset(
@@ -145,7 +151,7 @@ def claims(resolved: Resolved) -> Claims:
             for body in (model.get("networks") or {}).values()
             if not body.get("external")
         ),
-        images=frozenset(_written_images(resolved.id, services)),
+        images=frozenset(_written_images(project, services)),
         addresses=frozenset(_addresses(model)),
     )
 

@@ -62,7 +62,7 @@ class Venv:
         try:
             document = json.loads((self.folder / STAMP).read_text())
             return Stamp(document["clone"], document["project"], frozenset(document["extras"]))
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def _wanted(self, extras: frozenset[str]) -> Stamp:

@@ -162,7 +162,9 @@ class GateEngine(Engine):
         return tuple(one for one in (*own, *self.foreign) if uuid in (None, one.uuid))
 
     def inspect(self, ids: Sequence[str]) -> tuple[ContainerDetail, ...]:
-        self.inspections += bool(ids)
+        if not ids:
+            return ()
+        self.inspections += 1
         self._fail()
         return tuple(self.details[one] for one in ids if one in self.details)
 

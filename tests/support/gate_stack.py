@@ -138,3 +138,11 @@ def registration(name: str, *, worker_type: str | None = None, **fields: Any) ->
 
 def check(result: GateResult, name: CheckName) -> CheckResult:
     return next(one for one in result.checks if one.name == name)
+
+
+async def until(true: Callable[[], bool], *, limit: float = PATIENT) -> None:
+    """Wait for something that other threads bring about. `limit` in seconds."""
+    deadline = asyncio.get_running_loop().time() + limit
+    while not true() and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
+    assert true()

@@ -10,6 +10,7 @@ import time
 import urllib.request
 import uuid
 from typing import Any
+from urllib.parse import urlsplit
 
 from ktrdr.clock import timestamp
 from ktrdr.knobs import Knobs, read_knobs
@@ -38,17 +39,19 @@ def main() -> None:
 
 
 class Worker:
-    """Set up by the environment: WORKER_TYPE, WORKER_NAME, WORKER_PORT, KTRDR_API_URL.
+    """Set up by the environment: WORKER_TYPE, WORKER_PORT, WORKER_PUBLIC_BASE_URL, KTRDR_API_URL.
 
-    WORKER_NAME is what the backend reaches it by. One of several replicas has no name of its own
-    and uses the container's, which the network resolves as well.
+    The backend reaches it at WORKER_PUBLIC_BASE_URL. Replicas share their environment, so they
+    have none and give the name of their container, which the network resolves as well.
     """
 
     def __init__(self) -> None:
         self.worker_type = os.environ["WORKER_TYPE"]
         self.service = SERVICES[self.worker_type]
-        self.name = os.environ.get("WORKER_NAME") or socket.gethostname()
         self.port = int(os.environ["WORKER_PORT"])
+        own_address = f"http://{socket.gethostname()}:{self.port}"
+        self.endpoint_url = os.environ.get("WORKER_PUBLIC_BASE_URL") or own_address
+        self.name = urlsplit(self.endpoint_url).hostname or ""
         self.backend_url = os.environ.get("KTRDR_API_URL", "http://backend:8000")
         self.worker_id = f"{self.service}-{uuid.uuid4().hex[:8]}"
         self.last_asked = time.monotonic()
@@ -110,7 +113,7 @@ class Worker:
         registration = {
             "worker_id": self.worker_id,
             "worker_type": self.worker_type,
-            "endpoint_url": f"http://{self.name}:{self.port}",
+            "endpoint_url": self.endpoint_url,
             "capabilities": {"gpu": False},
         }
         request = urllib.request.Request(  # noqa: S310 (the address comes from the Compose file)

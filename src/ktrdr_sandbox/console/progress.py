@@ -11,9 +11,12 @@ from ktrdr_sandbox.gate.result import GateProgress
 
 _ROUTINE: Final = re.compile(
     r"^\s*(?:Container|Network|Volume|Image) .* (?:Creating|Created|Recreate|Recreated|Starting|"
-    r"Started|Running|Waiting|Healthy|Stopping|Stopped|Removing|Removed|Exists|Built)\s*$"
+    r"Started|Running|Building|Waiting|Healthy|Stopping|Stopped|Removing|Removed|Exists|Built)\s*$"
 )
-_WARNING_OF_DOTENV: Final = re.compile(r"variable is not set. Defaulting to a blank string")
+_NOISE: Final = re.compile(
+    r"variable is not set. Defaulting to a blank string"
+    r"|buildx Docker CLI plugin not found: falling back"
+)
 
 
 @dataclass
@@ -29,7 +32,7 @@ class ComposeLines:
 
 
 def _is_routine(line: str) -> bool:
-    return bool(_ROUTINE.search(line) or _WARNING_OF_DOTENV.search(line))
+    return bool(_ROUTINE.search(line) or _NOISE.search(line))
 
 
 @dataclass

@@ -55,9 +55,16 @@ def links_of(ports: Sequence[PublishedPort]) -> list[tuple[str, str]]:
         for port in ports
         if port.role is None
     ]
-    workers = [str(port.published) for port in ports if port.role == "worker"]
-    listed = [("Workers", ", ".join(f"localhost:{port}" for port in workers))] if workers else []
+    workers = sorted(port.published for port in ports if port.role == "worker")
+    listed = [("Workers", f"localhost:{_ranges(workers)}")] if workers else []
     return [*links(found), *listed, *extra]
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """`5010-5013` for numbers in a row, else all of them."""
+    if len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1:
+        return f"{numbers[0]}-{numbers[-1]}"
+    return ", ".join(str(number) for number in numbers)
 
 
 def creation(result: Creation, *, verb: str) -> str:

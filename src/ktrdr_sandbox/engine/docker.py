@@ -166,9 +166,10 @@ class DockerEngine(Engine):
 
     # -- Compose -----------------------------------------------------------------------------
 
-    def compose_config(self, call: ComposeCall) -> dict[str, Any]:
-        argv = compose_argv(self.address, call, profiles=EVERY_PROFILE)
-        outcome = process.run([*argv, "config", "--format", "json"], environment=call.environment)
+    def compose_config(self, call: ComposeCall, *, resolve_paths: bool = True) -> dict[str, Any]:
+        argv = [*compose_argv(self.address, call, profiles=EVERY_PROFILE), "config"]
+        argv += ["--format", "json", *([] if resolve_paths else ["--no-path-resolution"])]
+        outcome = process.run(argv, environment=call.environment)
         if outcome.exit_code:
             raise self._invalid(outcome)
         model = json.loads(outcome.stdout)
@@ -189,9 +190,17 @@ class DockerEngine(Engine):
             raise self._invalid(outcome)
         return frozenset(outcome.stdout.split())
 
-    def compose_create(self, call: ComposeCall, *, build: bool, progress: LineSink) -> None:
-        arguments = ["up", "--no-start", "--remove-orphans", *(["--build"] if build else [])]
-        self._compose(call, arguments, progress, step="docker compose up")
+    def compose_create(
+        self, call: ComposeCall, *, build: Sequence[str], progress: LineSink
+    ) -> None:
+        if build:
+            self._compose(call, ["build", *build], progress, step="docker compose build")
+        self._compose(
+            call,
+            ["up", "--no-start", "--remove-orphans"],
+            progress,
+            step="docker compose up",
+        )
 
     def compose_start(
         self, call: ComposeCall, services: Sequence[str], *, progress: LineSink

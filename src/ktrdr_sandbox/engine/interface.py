@@ -188,19 +188,24 @@ class Engine(ABC):
         """Networks by name, each with its subnets."""
 
     @abstractmethod
-    def compose_config(self, call: ComposeCall) -> dict[str, Any]:
-        """The resolved model, inactive profiles included. `compose-file-invalid` when refused."""
+    def compose_config(self, call: ComposeCall, *, resolve_paths: bool = True) -> dict[str, Any]:
+        """The resolved model, inactive profiles included. `compose-file-invalid` when refused.
+
+        Without `resolve_paths`, paths stay as the file spells them.
+        """
 
     @abstractmethod
     def compose_active_services(self, call: ComposeCall) -> frozenset[str]:
         """Names of the services that the call's own profiles enable."""
 
     @abstractmethod
-    def compose_create(self, call: ComposeCall, *, build: bool, progress: LineSink) -> None:
-        """Build or pull what is missing, then create networks, volumes and containers.
+    def compose_create(
+        self, call: ComposeCall, *, build: Sequence[str], progress: LineSink
+    ) -> None:
+        """Build these services' images, then create networks, volumes and containers.
 
-        Changed containers are recreated, orphans removed, nothing is started. Raises
-        `CommandError` with code `compose-failed`, `image-missing`, `port-conflict` or
+        What else is missing is pulled. Changed containers are recreated, orphans removed, nothing
+        is started. Raises `CommandError` with code `compose-failed`, `image-missing`, `port-conflict` or
         `network-pool-exhausted`.
         """
 

@@ -109,7 +109,8 @@ class Monitor:
             return
         # The last start is news that is worth looking at once.
         try:
-            await asyncio.wait_for(self._started.wait(), self._request.poll_max)
+            async with asyncio.timeout(self._request.poll_max):
+                await self._started.wait()
         except TimeoutError:
             return
 

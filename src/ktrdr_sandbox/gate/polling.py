@@ -23,7 +23,9 @@ class Signal:
         """True when raised within `timeout` seconds; None waits as long as it takes."""
         waiting = self._event
         try:
-            await asyncio.wait_for(waiting.wait(), timeout)
+            # Not `wait_for`: in Python 3.11 it loses a cancellation that meets the signal.
+            async with asyncio.timeout(timeout):
+                await waiting.wait()
         except TimeoutError:
             return False
         return True

@@ -103,9 +103,10 @@ def _assemble(edits: Iterable[Edit], services: Mapping[str, Any]) -> Document:
 
 def _environment(allocation: Allocation) -> dict[str, str]:
     """Ports of workers and of the extra block, by the names that `.env.sandbox` gives them."""
-    return {
-        variable: str(port)
+    found = [
+        (variable, str(port))
         for publication in allocation.publications
         if publication.role in {None, "worker"}
         for port, variable in zip(publication.given, publication.variables, strict=True)
-    }
+    ]
+    return dict(sorted(found, key=lambda pair: compose.natural(pair[0])))

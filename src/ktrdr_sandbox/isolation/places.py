@@ -127,10 +127,21 @@ class Places:
             return Place(path)
         climb = posixpath.normpath(raw) if raw else posixpath.relpath(path, self._root)
         for candidate in self._candidates(compose.unescape(climb)):
-            if _below(candidate, self._root) is not None and self.exists(candidate):
+            if self._belongs(candidate, instead_of=path):
                 self.guessed = self.guessed or raw is None
                 return Place(candidate, "relative to the Compose file's real folder")
         return Place(path)
+
+    def _belongs(self, candidate: str, *, instead_of: str) -> bool:
+        """Whether a place in the worktree is meant rather than the one outside.
+
+        Data folders and logs are ignored by git, so that a new worktree has none of them yet: what
+        exists at neither place is made in the worktree, never beside it.
+        """
+        inside = _below(candidate, self._root)
+        if not inside:
+            return inside is not None and self.exists(candidate)
+        return self.exists(candidate) or not self.exists(instead_of)
 
     def _candidates(self, climb: str) -> list[str]:
         """From the Compose file's folder; then the path's own part in the root of the worktree."""

@@ -71,7 +71,7 @@ def private_ipv6(uuid: str, position: int) -> IPv6Network:
 def _addressing(key: str, body: Mapping[str, Any], subnets: list[str]) -> Findings:
     before = _declared(body)
     if subnets:
-        reason = "this instance's own addresses, from the slot's part of the pool"
+        reason = "a subnet of this instance's own"
         value = {"config": [{"subnet": subnet} for subnet in subnets]}
         path = ("networks", key, "ipam")
         after = ", ".join(subnets)

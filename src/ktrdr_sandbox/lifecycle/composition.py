@@ -43,6 +43,8 @@ class Composition:
     call: ComposeCall
     isolation: Isolation
     override: str
+    images: frozenset[str]
+    """References of the images the engine had at that moment."""
 
 
 def base_call(place: Workplace, instance: Instance, settings: Settings) -> ComposeCall:
@@ -96,16 +98,18 @@ def compose(place: Workplace, instance: Instance, engine: Engine) -> Composition
     base = base_call(place, instance, settings)
     questions: tuple[Callable[[], Any], ...] = (
         lambda: engine.compose_config(base),
+        lambda: engine.compose_config(base, resolve_paths=False),
         lambda: engine.compose_active_services(base),
         engine.images,
         engine.networks,
     )
     with ThreadPoolExecutor(len(questions)) as pool:
-        model, active, images, networks = (
+        model, unresolved, active, images, networks = (
             answer.result() for answer in [pool.submit(question) for question in questions]
         )
     request = IsolationRequest(
         instance=instance,
+        unresolved=unresolved,
         bind_address=settings.bind_address,
         ports=get_ports(instance.slot),
         extra_ports=extra_ports(instance.slot),
@@ -127,6 +131,7 @@ def compose(place: Workplace, instance: Instance, engine: Engine) -> Composition
         call=replace(base, files=(*base.files, place.home.state_of(instance.id) / OVERRIDE)),
         isolation=isolation,
         override=render(isolation, request),
+        images=images,
     )
 
 

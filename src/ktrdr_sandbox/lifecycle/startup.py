@@ -74,7 +74,11 @@ def up(
     with hold(lock, purpose=f"up {instance.name}", patience=600.0, tell=place.tell):
         engine = place.engine(instance.engine)
         composition = _prepared(place, instance, engine)
-        engine.compose_create(composition.call, build=options.build, progress=progress)
+        engine.compose_create(
+            composition.call,
+            build=_to_build(composition, everything=options.build),
+            progress=progress,
+        )
         gate = asyncio.run(_start(engine, composition, options, progress, observe))
     startup = Startup(
         instance=instance,
@@ -105,6 +109,21 @@ def _prepared(place: Workplace, instance: Instance, engine: Engine) -> Compositi
     for seed in composition.isolation.seeds:
         engine.tag(seed.base, seed.target)
     return composition
+
+
+def _to_build(composition: Composition, *, everything: bool) -> list[str]:
+    """One service for each image to build: KTRDR's seven that share a tag need one build.
+
+    An image that is there, or was just named from the base tag, is only built with --build.
+    """
+    here = composition.images | {seed.target for seed in composition.isolation.seeds}
+    first: dict[str, str] = {}
+    for service in composition.isolation.stack.active:
+        image = service.image or f"{composition.instance.id}-{service.name}"
+        reference = image if ":" in image.rpartition("/")[2] else f"{image}:latest"
+        if service.builds and (everything or reference not in here):
+            first.setdefault(reference, service.name)
+    return sorted(first.values())
 
 
 def _refuse_foreign(instance: Instance, containers: tuple[Container, ...]) -> None:

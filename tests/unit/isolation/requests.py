@@ -19,10 +19,10 @@ SHARED = {name: Path("/home/me/.ktrdr/shared") / name for name in ("data", "mode
 
 
 def an_instance(
-    *, slot: int = 2, id: str = "ktrdr--feat-x", path: Path = ROOT, uuid: str = "uuid-of-feat-x"
+    *, slot: int = 2, name: str = "feat-x", path: Path = ROOT, uuid: str = "uuid-of-feat-x"
 ) -> Instance:
     return Instance(
-        id=id,
+        id=f"ktrdr--{name}",
         uuid=uuid,
         slot=slot,
         path=path,

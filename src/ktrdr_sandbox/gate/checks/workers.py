@@ -64,7 +64,8 @@ class WorkersCheck:
         if failed:
             return lost(failed)
         if self._backend.verdict.outcome != "passed":
-            return self._without_backend()
+            gone = snapshot is not None and snapshot.failed([self._backend.service])
+            return self._without_backend(final=bool(gone))
         if self._to_restart:
             await self._restart()
         if self._backend.port is None:
@@ -72,11 +73,10 @@ class WorkersCheck:
         answer = await self._around.http.get(self._backend.port, PATH, body=True)
         return await self._judge(answer, standings)
 
-    def _without_backend(self) -> Verdict:
+    def _without_backend(self, *, final: bool) -> Verdict:
         """Zero workers would be the truth and no help."""
-        backend = self._backend.verdict
         return Verdict(
-            outcome="failed" if backend.outcome == "failed" else "waiting",
+            outcome="failed" if final else "waiting",
             doing="waiting for the backend",
             facts=("Backend is not answering, so its workers cannot be counted",),
             cause="workers register with the backend: see its check",
