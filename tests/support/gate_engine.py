@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ktrdr_sandbox.engine.interface import (
-    ComposeCall,
     Container,
     ContainerDetail,
     ContainerState,
     Engine,
     ExecResult,
-    LineSink,
     Resources,
     Versions,
 )
@@ -197,45 +195,35 @@ class GateEngine(Engine):
     def resources(self, uuid: str) -> Resources:
         raise NotImplementedError
 
-    def remove(self, resources: Resources, *, grace: int | None) -> None:
+    def remove(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError
 
-    def stop(self, ids: Sequence[str], *, grace: int | None) -> None:
+    def stop(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError
 
     def images(self) -> frozenset[str]:
         raise NotImplementedError
 
-    def tag(self, source: str, target: str) -> None:
+    def tag(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError
 
-    def untag(self, reference: str) -> None:
+    def untag(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError
 
     def networks(self) -> Mapping[str, tuple[str, ...]]:
         raise NotImplementedError
 
-    def compose_config(self, call: ComposeCall) -> dict[str, Any]:
+    def compose_config(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         raise NotImplementedError
 
-    def compose_active_services(self, call: ComposeCall) -> frozenset[str]:
+    def compose_active_services(self, *args: Any, **kwargs: Any) -> frozenset[str]:
         raise NotImplementedError
 
-    def compose_create(self, call: ComposeCall, *, build: bool, progress: LineSink) -> None:
+    def compose_create(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError
 
-    def compose_start(
-        self, call: ComposeCall, services: Sequence[str], *, progress: LineSink
-    ) -> None:
+    def compose_start(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError
 
-    def compose_logs(
-        self,
-        call: ComposeCall,
-        services: Sequence[str],
-        *,
-        follow: bool,
-        tail: int | None,
-        since: str | None,
-    ) -> int:
+    def compose_logs(self, *args: Any, **kwargs: Any) -> int:
         raise NotImplementedError

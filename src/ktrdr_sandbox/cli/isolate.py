@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
 from ktrdr_sandbox.cli.wiring import instance_of, workplace
 
 
-def isolate(name: options.Name = None, json_mode: options.Json = False) -> None:
+def isolate(
+    name: options.Name = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="With the reason of each change (the default).")
+    ] = True,
+    override: Annotated[
+        bool, typer.Option("--override", help="Print the override file itself instead.")
+    ] = False,
+    json_mode: options.Json = False,
+) -> None:
     """Show what is laid over the checkout's Compose file, and why. Changes nothing."""
     with command("isolate", json_mode=json_mode) as output:
         from ktrdr_sandbox.console import data, text
@@ -16,4 +29,5 @@ def isolate(name: options.Name = None, json_mode: options.Json = False) -> None:
         place = workplace(output)
         instance = instance_of(place, name)
         found = composition.compose(place, instance, place.engine(instance.engine))
-        output.result(text.isolation(found), data.isolation(found))
+        shown = found.override if override or not explain else text.isolation(found)
+        output.result(shown, data.isolation(found))

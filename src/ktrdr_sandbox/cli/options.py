@@ -11,7 +11,7 @@ from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT
 Name = Annotated[
     str | None,
     typer.Argument(
-        metavar="[NAME]",
+        metavar="NAME",
         help="Instance, with or without 'ktrdr--'. Left out: that of the current directory.",
         show_default=False,
     ),

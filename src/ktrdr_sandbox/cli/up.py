@@ -27,6 +27,9 @@ def up(
             show_default=False,
         ),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be laid over the Compose file.")
+    ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Show everything Compose prints.")
     ] = False,
@@ -37,10 +40,14 @@ def up(
     with command("up", json_mode=json_mode, when_interrupted=interrupted) as output:
         from ktrdr_sandbox.console import data, text
         from ktrdr_sandbox.console.progress import ComposeLines, GateLines
-        from ktrdr_sandbox.lifecycle import startup
+        from ktrdr_sandbox.lifecycle import composition, startup
 
         place = workplace(output)
         instance = instance_of(place, name)
+        if dry_run:
+            found = composition.compose(place, instance, place.engine(instance.engine))
+            output.result(text.isolation(found), data.isolation(found))
+            return
         chosen = startup.UpOptions(wait=not no_wait, build=build, timeout=timeout)
         try:
             done = startup.up(

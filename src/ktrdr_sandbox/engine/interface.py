@@ -205,8 +205,8 @@ class Engine(ABC):
         """Build these services' images, then create networks, volumes and containers.
 
         What else is missing is pulled. Changed containers are recreated, orphans removed, nothing
-        is started. Raises `CommandError` with code `compose-failed`, `image-missing`, `port-conflict` or
-        `network-pool-exhausted`.
+        is started. Raises `CommandError` with code `compose-failed`, `image-missing`,
+        `port-conflict` or `network-pool-exhausted`.
         """
 
     @abstractmethod

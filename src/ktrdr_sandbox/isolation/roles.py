@@ -131,7 +131,7 @@ def _part(name: str, service: Service, targets: tuple[int, ...], active: frozens
     profiled = compose.has_profiles(service)
     return _Part(
         name=name,
-        kind=kind_of(name, image),
+        kind=None if service.get("provider") else kind_of(name, image),
         words=frozenset(words),
         image_words=_image_words(image),
         targets=targets,

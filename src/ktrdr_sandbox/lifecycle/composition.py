@@ -20,6 +20,7 @@ from ktrdr_sandbox.isolation.request import IsolationRequest
 from ktrdr_sandbox.isolation.result import BindSource, Isolation
 from ktrdr_sandbox.lifecycle.checkout import compose_files
 from ktrdr_sandbox.lifecycle.creation import write_env_file
+from ktrdr_sandbox.lifecycle.image_inputs import BuildInput, build_inputs
 from ktrdr_sandbox.lifecycle.shared_folders import (
     make_shared_folders,
     shared_folders,
@@ -45,6 +46,8 @@ class Composition:
     override: str
     images: frozenset[str]
     """References of the images the engine had at that moment."""
+    inputs: tuple[BuildInput, ...]
+    """What the stack's own images are built from."""
 
 
 def base_call(place: Workplace, instance: Instance, settings: Settings) -> ComposeCall:
@@ -132,6 +135,7 @@ def compose(place: Workplace, instance: Instance, engine: Engine) -> Composition
         isolation=isolation,
         override=render(isolation, request),
         images=images,
+        inputs=build_inputs(model, isolation.stack),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ktrdr_sandbox.durable import replace_file
@@ -22,9 +22,13 @@ class StackRecord:
     services: tuple[str, ...] = ()
     ports: tuple[PublishedPort, ...] = ()
     images: tuple[str, ...] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """Digest of what each image was made from, see `image_inputs`."""
 
 
-def save(home: Home, instance: Instance, isolation: Isolation) -> None:
+def save(
+    home: Home, instance: Instance, isolation: Isolation, *, inputs: Mapping[str, str]
+) -> None:
     """Write the record. Raises `cannot-write`."""
     built = {s.image for s in isolation.stack.services if s.builds and s.image}
     own = {image for image in built if instance.id in image}
@@ -33,6 +37,7 @@ def save(home: Home, instance: Instance, isolation: Isolation) -> None:
         "services": [service.name for service in isolation.stack.active],
         "ports": [asdict(port) for port in isolation.stack.ports],
         "images": sorted(own | {seed.target for seed in isolation.seeds}),
+        "inputs": dict(inputs),
     }
     replace_file(
         home.state_of(instance.id) / FILE, json.dumps(document, indent=2) + "\n", mode=0o600
@@ -56,6 +61,7 @@ def _parsed(document: Mapping[str, Any]) -> StackRecord:
             services=tuple(document["services"]),
             ports=tuple(PublishedPort(**port) for port in document["ports"]),
             images=tuple(document["images"]),
+            inputs=dict(document["inputs"]),
         )
     except (KeyError, TypeError):
         return StackRecord()

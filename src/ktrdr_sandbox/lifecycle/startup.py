@@ -74,17 +74,15 @@ def up(
     with hold(lock, purpose=f"up {instance.name}", patience=600.0, tell=place.tell):
         engine = place.engine(instance.engine)
         composition = _prepared(place, instance, engine)
-        engine.compose_create(
-            composition.call,
-            build=_to_build(composition, everything=options.build),
-            progress=progress,
-        )
+        build = _to_build(composition, everything=options.build)
+        engine.compose_create(composition.call, build=list(build.values()), progress=progress)
+        stale = _stale_images(place, composition, built=frozenset(build))
         gate = asyncio.run(_start(engine, composition, options, progress, observe))
     startup = Startup(
         instance=instance,
         stack=composition.isolation.stack,
         gate=gate,
-        notices=composition.isolation.notices,
+        notices=(*composition.isolation.notices, *stale),
         seconds=time.monotonic() - began,
     )
     if gate is not None and not gate.passed:
@@ -105,14 +103,15 @@ def _prepared(place: Workplace, instance: Instance, engine: Engine) -> Compositi
     _refuse_foreign(instance, containers)
     _refuse_busy_ports(composition, containers)
     write_down(place, composition)
-    record.save(place.home, instance, composition.isolation)
+    former = record.load(place.home, instance)
+    record.save(place.home, instance, composition.isolation, inputs=former.inputs)
     for seed in composition.isolation.seeds:
         engine.tag(seed.base, seed.target)
     return composition
 
 
-def _to_build(composition: Composition, *, everything: bool) -> list[str]:
-    """One service for each image to build: KTRDR's seven that share a tag need one build.
+def _to_build(composition: Composition, *, everything: bool) -> dict[str, str]:
+    """Images to build, each with one service of it: KTRDR's seven that share a tag need one build.
 
     An image that is there, or was just named from the base tag, is only built with --build.
     """
@@ -122,8 +121,35 @@ def _to_build(composition: Composition, *, everything: bool) -> list[str]:
         image = service.image or f"{composition.instance.id}-{service.name}"
         reference = image if ":" in image.rpartition("/")[2] else f"{image}:latest"
         if service.builds and (everything or reference not in here):
-            first.setdefault(reference, service.name)
-    return sorted(first.values())
+            first.setdefault(image, service.name)
+    return first
+
+
+def _stale_images(
+    place: Workplace, composition: Composition, *, built: frozenset[str]
+) -> list[Notice]:
+    """Note what each image was made of, and tell where the checkout has other files now."""
+    instance = composition.instance
+    former = record.load(place.home, instance).inputs
+    seeded = {seed.target for seed in composition.isolation.seeds}
+    made_of, notices = {}, []
+    for source in composition.inputs:
+        now = source.digest()
+        parent = instance.parent_repo
+        if source.reference in built:
+            made_of[source.reference] = now
+        elif source.reference in seeded and parent is not None:
+            made_of[source.reference] = source.moved(instance.path, parent).digest()
+        else:
+            made_of[source.reference] = former.get(source.reference, now)
+        if made_of[source.reference] != now:
+            text = (
+                f"the Dockerfile or a dependency file differs from what {source.reference} was "
+                "made of: up --build makes it anew"
+            )
+            notices.append(Notice(service=source.service, text=text))
+    record.save(place.home, instance, composition.isolation, inputs=made_of)
+    return notices
 
 
 def _refuse_foreign(instance: Instance, containers: tuple[Container, ...]) -> None:

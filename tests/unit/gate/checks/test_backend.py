@@ -1,0 +1,143 @@
+"""Backend: HTTP 200 from a container of this instance, and from nobody else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ktrdr_sandbox.engine.interface import ExecResult
+from ktrdr_sandbox.gate.result import CheckResult
+from tests.support.gate_stack import PATIENT, GateStack, check
+from tests.support.http_server import DROP, HANG, Reply
+
+ONLY = frozenset({"backend"})
+HEALTH = "/api/v1/health"
+
+
+def backend(world: GateStack, *, timeout: float = 0.4, **changes: Any) -> CheckResult:
+    return check(world.gate(timeout=timeout, only=ONLY, **changes), "backend")
+
+
+def test_the_path_that_the_backend_knows_is_remembered() -> None:
+    with GateStack() as world:
+        world.backend.replies[HEALTH] = Reply(status=503)
+        found = backend(world)
+    assert found.facts == (f"GET {world.url(HEALTH)} returned 503",)
+    assert world.backend.asked.count("/health") == 1
+    assert world.backend.asked.count(HEALTH) > 2
+
+
+def test_a_backend_that_knows_the_first_path_is_asked_no_other() -> None:
+    with GateStack() as world:
+        world.backend.replies["/health"] = Reply()
+        assert backend(world, timeout=PATIENT).passed
+    assert set(world.backend.asked) == {"/health"}
+
+
+def test_the_health_paths_are_a_setting() -> None:
+    with GateStack() as world:
+        world.backend.replies = {"/ready": Reply()}
+        assert backend(world, timeout=PATIENT, health_paths=("/ready",)).passed
+
+
+def test_a_500_is_reported_in_the_documents_words() -> None:
+    with GateStack() as world:
+        world.backend.replies["/health"] = Reply(status=500)
+        world.engine.log_lines["backend"] = ("Traceback", "ModuleNotFoundError: no 'polars'")
+        found = backend(world)
+    assert found.title == "Backend health check failed"
+    assert found.facts == (f"GET {world.url('/health')} returned 500",)
+    assert found.cause == "the code needs a Python module that the image does not have"
+    assert not found.final
+
+
+def test_a_slow_start_passes_when_it_is_done() -> None:
+    with GateStack() as world:
+        world.backend.replies[HEALTH] = lambda: Reply(
+            status=200 if len(world.backend.asked) > 20 else 503
+        )
+        assert backend(world, timeout=PATIENT).passed
+
+
+@pytest.mark.parametrize(
+    ("reply", "trouble"),
+    [
+        (HANG, "accepted the connection and did not answer within 0.3 s"),
+        (DROP, "closed the connection without an answer"),
+    ],
+)
+def test_a_backend_that_accepts_and_says_nothing(reply: Reply, trouble: str) -> None:
+    with GateStack() as world:
+        world.backend.everywhere = reply
+        found = backend(world, timeout=0.8)
+    assert found.facts == (f"GET {world.url('/health')} {trouble}",)
+
+
+def test_nobody_listening_is_told() -> None:
+    world = GateStack()
+    with world:
+        pass
+    found = backend(world)
+    assert found.facts == (f"GET {world.url('/health')} could not connect: nobody listens",)
+
+
+def test_no_known_health_address_hints_at_the_setting() -> None:
+    with GateStack() as world:
+        world.backend.replies = {}
+        found = backend(world)
+    assert found.facts == (
+        f"GET {world.url('/health')} returned 404",
+        f"GET {world.url(HEALTH)} returned 404",
+    )
+    assert "health_path" in (found.cause or "")
+    assert found.next_command == "ktrdr-sandbox config show"
+
+
+def test_an_answer_while_the_backend_is_not_started_is_a_strangers() -> None:
+    """The main stack on default ports, say, or any program that took the port."""
+    with GateStack() as world:
+        world.engine.change("backend", state="created", started_at="")
+        found = backend(world)
+    assert found.facts == (
+        (
+            f"Something answers on port {world.backend.port}, but no container of backend "
+            "in this instance publishes it"
+        ),
+    )
+    assert found.cause == f"another program holds port {world.backend.port}"
+    assert found.next_command == f"lsof -i :{world.backend.port}"
+
+
+def test_an_answer_on_a_port_that_the_backend_does_not_publish_is_a_strangers() -> None:
+    with GateStack() as world:
+        world.engine.change("backend", published=(("127.0.0.1", 8000, 8000, "tcp"),))
+        found = backend(world)
+    assert found.facts[0].startswith(f"Something answers on port {world.backend.port}")
+
+
+def test_a_backend_whose_container_ended_is_final_with_the_reason() -> None:
+    with GateStack() as world:
+        world.engine.change("backend", state="exited", exit_code=137, oom_killed=True)
+        found = backend(world, timeout=PATIENT)
+    assert (found.final, found.facts) == (True, ("backend was killed: out of memory (137)",))
+    assert found.cause == "it was killed for want of memory"
+
+
+def without_port(world: GateStack) -> None:
+    ports = tuple(one for one in world.stack.ports if one.role != "backend")
+    world.stack = replace(world.stack, ports=ports)
+    world.engine.change("backend", published=())
+
+
+def test_a_backend_without_a_port_is_judged_by_its_own_health_test() -> None:
+    with GateStack() as world:
+        without_port(world)
+        world.engine.change("backend", health="starting", health_test=("CMD", "curl"))
+        world.engine.executor = lambda detail, argv: ExecResult(exit_code=22, output="503\n")
+        assert backend(world).facts[0] == "backend: its health test failed: 503"
+        world.engine.executor = lambda detail, argv: ExecResult(exit_code=0, output="")
+        found = backend(world, timeout=PATIENT)
+    assert found.passed
+    assert found.facts == ("backend publishes no port, so it was not asked from outside",)

@@ -1,0 +1,195 @@
+"""Containers: each of them runs, or has ended as it was meant to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from ktrdr_sandbox.engine.interface import ContainerDetail, ExecResult
+from tests.support.gate_engine import service
+from tests.support.gate_stack import PATIENT, GateStack, check
+from tests.support.http_server import Reply
+
+MIGRATION = service("migrate", restart="no")
+NEEDS_MIGRATION = service("api", depends_on={"migrate": "service_completed_successfully"})
+CACHE = service("cache")
+PORT_TAKEN = "Bind for 127.0.0.1:3002 failed: port is already allocated"
+
+
+@pytest.mark.parametrize(
+    ("state", "fact", "cause"),
+    [
+        ({"state": "exited", "exit_code": 1}, "grafana exited (1)", None),
+        ({"state": "exited", "exit_code": 0}, "grafana exited (0)", None),
+        ({"state": "dead", "exit_code": 137}, "grafana exited (137)", None),
+        (
+            {"state": "exited", "exit_code": 127, "error": "exec: nope: not found"},
+            "grafana exited (127): exec: nope: not found",
+            "the image lacks the command that the service starts",
+        ),
+        (
+            {"state": "exited", "exit_code": 137, "oom_killed": True},
+            "grafana was killed: out of memory (137)",
+            "it was killed for want of memory",
+        ),
+        (
+            {"state": "restarting", "exit_code": 137, "oom_killed": True, "restart_count": 1},
+            "grafana was killed: out of memory",
+            "it was killed for want of memory",
+        ),
+        (
+            {
+                "state": "created",
+                "started_at": "",
+                "error": PORT_TAKEN,
+            },
+            f"grafana could not be started: {PORT_TAKEN}",
+            "another program or container holds a host port of this stack",
+        ),
+    ],
+)
+def test_what_can_no_longer_come_true_is_final(
+    state: dict[str, Any], fact: str, cause: str | None
+) -> None:
+    with GateStack() as world:
+        world.engine.change("grafana", **state)
+        result = world.gate(timeout=PATIENT)
+    found = check(result, "containers")
+    assert (found.final, found.facts, found.cause) == (True, (fact,), cause)
+    assert found.services == ("grafana",)
+
+
+def test_a_crash_loop_is_told_apart_from_one_restart() -> None:
+    with GateStack() as world:
+        world.backend.replies["/api/v1/health"] = Reply(status=503)
+        world.engine.change("grafana", restart_count=4)
+
+        def crash_and_restart() -> Reply:
+            count = world.engine.details[world.engine.identity("grafana")].restart_count + 1
+            world.engine.change("grafana", restart_count=count, exit_code=1)
+            return Reply(status=503)
+
+        world.backend.replies["/api/v1/health"] = crash_and_restart
+        result = world.gate(timeout=PATIENT)
+    found = check(result, "containers")
+    assert found.final
+    assert found.facts[0].startswith("grafana restarts again and again (")
+
+
+def test_a_service_that_died_once_while_another_started_is_no_failure() -> None:
+    with GateStack() as world:
+        asked: list[int] = []
+
+        def once() -> Reply:
+            asked.append(1)
+            if len(asked) == 3:
+                world.engine.change("backend", restart_count=1, started_at="second")
+            return Reply(status=200 if len(asked) > 6 else 503)
+
+        world.backend.replies["/api/v1/health"] = once
+        assert world.gate(timeout=PATIENT).passed
+
+
+def test_restarts_count_only_from_when_the_database_answers() -> None:
+    """A stack whose services wait for the database by dying is starting, not failing."""
+    with GateStack() as world:
+        database_up = threading.Event()
+        queries: list[int] = []
+
+        def query(detail: ContainerDetail, argv: Sequence[str]) -> ExecResult:
+            queries.append(1)
+            world.engine.change("backend", restart_count=len(queries) * 3, started_at=str(queries))
+            if len(queries) < 4:
+                return ExecResult(exit_code=1, output="Connection refused")
+            database_up.set()
+            return ExecResult(exit_code=0, output="")
+
+        world.engine.executor = query
+        result = world.gate(timeout=PATIENT)
+    assert database_up.is_set()
+    assert result.passed
+
+
+def test_a_one_shot_service_may_have_completed() -> None:
+    with GateStack(also=(MIGRATION, NEEDS_MIGRATION)) as world:
+        world.engine.change("migrate", state="exited", exit_code=0)
+        assert world.gate(timeout=PATIENT).passed
+
+
+def test_a_one_shot_service_that_is_not_done_is_waited_for() -> None:
+    with GateStack(also=(MIGRATION, NEEDS_MIGRATION)) as world:
+        found = check(world.gate(timeout=0.5), "containers")
+    assert (found.final, found.facts) == (False, ("migrate has not completed yet",))
+
+
+def test_a_one_shot_service_that_failed_is_final() -> None:
+    with GateStack(also=(MIGRATION, NEEDS_MIGRATION)) as world:
+        world.engine.change("migrate", state="exited", exit_code=2)
+        found = check(world.gate(timeout=PATIENT), "containers")
+    assert (found.final, found.facts) == (True, ("migrate exited (2)",))
+
+
+def test_each_replica_counts() -> None:
+    with GateStack(also=(service("cache", replicas=3),)) as world:
+        del world.engine.details[world.engine.identity("cache", replica=3)]
+        found = check(world.gate(timeout=0.5), "containers")
+    assert found.facts == ("cache #3 has no container",)
+
+
+def test_services_of_inactive_profiles_are_not_expected() -> None:
+    with GateStack(also=(service("mcp-local", active=False),)) as world:
+        assert world.gate(timeout=PATIENT).passed
+
+
+def test_a_health_test_is_run_and_dockers_interval_not_waited_for() -> None:
+    with GateStack(also=(CACHE,)) as world:
+        world.engine.change("cache", health="starting", health_test=("CMD", "cache-cli", "ping"))
+        assert world.gate(timeout=PATIENT).passed
+        assert ("cache", ("cache-cli", "ping")) in world.engine.executed
+
+
+def test_a_health_test_that_fails_is_reported_with_what_it_said() -> None:
+    with GateStack(also=(CACHE,)) as world:
+        world.engine.change("cache", health="unhealthy", health_test=("CMD-SHELL", "cache ping"))
+
+        def loading(detail: ContainerDetail, argv: Sequence[str]) -> ExecResult:
+            if detail.service == "cache":
+                assert list(argv) == ["/bin/sh", "-c", "cache ping"]
+                return ExecResult(exit_code=1, output="trying\nLOADING dataset\n")
+            return ExecResult(exit_code=0, output="")
+
+        world.engine.executor = loading
+        found = check(world.gate(timeout=0.6), "containers")
+    assert found.facts == ("cache: its health test failed: LOADING dataset",)
+    assert not found.final
+
+
+def test_dockers_word_on_a_service_proven_otherwise_is_mentioned_and_not_waited_for() -> None:
+    with GateStack() as world:
+        world.engine.change(
+            "backend", health="unhealthy", health_test=("CMD", "curl"), health_log="curl: not found"
+        )
+        result = world.gate(timeout=PATIENT)
+    assert result.passed
+    assert check(result, "containers").facts == ("Docker calls backend unhealthy: curl: not found",)
+
+
+def test_a_slow_health_test_does_not_hide_a_container_that_ends() -> None:
+    with GateStack(also=(CACHE,)) as world:
+        world.engine.change("cache", health="starting", health_test=("CMD", "cache-cli", "ping"))
+        release = threading.Event()
+
+        def slow(detail: ContainerDetail, argv: Sequence[str]) -> ExecResult:
+            if detail.service == "cache":
+                world.engine.change("grafana", state="exited", exit_code=1)
+                release.wait(10)
+            return ExecResult(exit_code=0, output="")
+
+        world.engine.executor = slow
+        result = world.gate(timeout=PATIENT)
+        assert not release.is_set()
+        release.set()
+    assert check(result, "containers").facts == ("grafana exited (1)",)

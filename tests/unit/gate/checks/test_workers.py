@@ -1,0 +1,196 @@
+"""Workers: all registered, by type; lost ones restarted once, exactly those."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.gate.result import CheckResult
+from tests.support.gate_stack import PATIENT, WORKERS, GateStack, check, registration
+from tests.support.http_server import Reply, reply_json
+
+ONLY = frozenset({"workers"})
+
+
+def workers(world: GateStack, *, timeout: float = 0.6, **changes: Any) -> CheckResult:
+    return check(world.gate(timeout=timeout, only=ONLY, **changes), "workers")
+
+
+def test_the_wrapped_list_of_some_revisions_is_understood() -> None:
+    with GateStack() as world:
+        world.backend.replies["/api/v1/workers"] = reply_json({"workers": world.registered})
+        assert workers(world, timeout=PATIENT).passed
+
+
+def test_none_registered_is_reported_in_the_documents_words() -> None:
+    with GateStack() as world:
+        world.registered = []
+        found = workers(world, heal_workers=False)
+    assert found.title == "Workers not registered"
+    assert found.facts == (
+        "Expected 4 workers, found 0",
+        "Worker containers are running but not registering",
+    )
+    assert found.services == tuple(WORKERS)
+
+
+def test_a_missing_type_is_named() -> None:
+    with GateStack() as world:
+        world.registered = world.registered[:3]
+        found = workers(world, heal_workers=False)
+    assert found.facts == (
+        "Expected 4 workers, found 3",
+        "Expected 2 training workers, found 1",
+        "Not registered: training-worker-2",
+        "Worker containers are running but not registering",
+    )
+
+
+def test_enough_workers_of_the_wrong_type_are_not_enough() -> None:
+    with GateStack() as world:
+        for entry in world.registered:
+            entry["worker_type"] = "training"
+        found = workers(world, heal_workers=False)
+    assert "Expected 2 backtesting workers, found 0" in found.facts
+
+
+def test_workers_that_come_one_by_one_are_waited_for_and_not_restarted() -> None:
+    with GateStack() as world:
+        every = world.registered
+
+        def growing() -> Reply:
+            asked = world.backend.asked.count("/api/v1/workers")
+            return reply_json(every[: asked // 4])
+
+        world.backend.replies["/api/v1/workers"] = growing
+        found = workers(world, timeout=PATIENT, lost_after=5)
+    assert found.passed
+    assert world.engine.restarted == []
+
+
+def test_lost_workers_are_restarted_once_exactly_they_and_it_is_told() -> None:
+    with GateStack() as world:
+        lost = ("backtest-worker-2", "training-worker-1")
+        world.registered = [registration(name) for name in WORKERS if name not in lost]
+
+        def register_again(ids: Sequence[str]) -> None:
+            world.registered = [registration(name) for name in WORKERS]
+
+        world.engine.on_restart = register_again
+        result = world.gate(timeout=PATIENT)
+    assert result.passed
+    assert world.engine.restarted == [f"ktrdr--feat-x-{name}-1" for name in lost]
+    assert result.healed == lost
+    assert check(result, "workers").facts == (
+        "Restarted backtest-worker-2, training-worker-1: running but not registering",
+    )
+
+
+def test_workers_that_never_register_fail_after_the_one_restart() -> None:
+    with GateStack() as world:
+        world.registered = []
+        result = world.gate(timeout=2.0, only=ONLY)
+    assert sorted(world.engine.restarted) == [f"ktrdr--feat-x-{name}-1" for name in WORKERS]
+    assert result.healed == tuple(WORKERS)
+    assert check(result, "workers").facts == (
+        "Expected 4 workers, found 0",
+        "Worker containers are running but not registering",
+        f"Restarted {', '.join(WORKERS)}: running but not registering",
+    )
+
+
+def test_healing_can_be_turned_off() -> None:
+    with GateStack() as world:
+        world.registered = []
+        result = world.gate(timeout=1.2, only=ONLY, heal_workers=False)
+    assert (result.healed, world.engine.restarted) == ((), [])
+
+
+def test_a_worker_whose_program_does_not_answer_yet_is_starting_and_not_lost() -> None:
+    with GateStack() as world:
+        world.worker.everywhere = Reply(drop=True)
+        world.registered = []
+        workers(world, timeout=1.2)
+    assert world.engine.restarted == []
+
+
+def test_a_worker_is_never_asked_for_its_health() -> None:
+    """It would take that for the backend's visit, and stay lost."""
+    with GateStack() as world:
+        world.registered = []
+        workers(world, timeout=1.2)
+    assert set(world.worker.asked) == {"/"}
+
+
+def test_while_a_worker_container_is_not_running_none_is_restarted() -> None:
+    with GateStack() as world:
+        world.registered = []
+        world.engine.change("training-worker-2", state="created", started_at="")
+        found = workers(world, timeout=1.2)
+    assert world.engine.restarted == []
+    assert "Worker containers running: 3 of 4" in found.facts
+
+
+def test_a_worker_down_for_its_restart_is_no_failed_container() -> None:
+    with GateStack() as world:
+        world.registered = []
+
+        def slow_restart(ids: Sequence[str]) -> None:
+            for one in ids:
+                name = world.engine.details[one].service
+                world.engine.change(name, state="exited", exit_code=137)
+            asked = world.engine.inspections
+            while world.engine.inspections < asked + 3:
+                time.sleep(0.005)
+            for one in ids:
+                world.engine.start(world.engine.details[one].service, when="healed")
+            world.registered = [registration(name) for name in WORKERS]
+
+        world.engine.on_restart = slow_restart
+        result = world.gate(timeout=PATIENT)
+    assert result.passed
+    assert result.healed == tuple(WORKERS)
+
+
+def test_a_restart_that_the_engine_refuses_is_a_fact() -> None:
+    def refuse(ids: Sequence[str]) -> None:
+        raise SandboxError("engine-failed", "no")
+
+    with GateStack() as world:
+        world.registered = []
+        world.engine.on_restart = refuse
+        found = workers(world, timeout=1.2)
+    assert f"Could not restart {', '.join(WORKERS)}: no" in found.facts
+
+
+def test_an_unknown_address_is_not_no_workers() -> None:
+    with GateStack() as world:
+        del world.backend.replies["/api/v1/workers"]
+        found = workers(world, timeout=1.0)
+    assert found.facts == (f"GET {world.url('/api/v1/workers')} returned 404",)
+    assert found.cause == "this backend has no /api/v1/workers"
+    assert world.engine.restarted == []
+
+
+def test_an_answer_that_is_no_list_is_said_to_be_none() -> None:
+    with GateStack() as world:
+        world.backend.replies["/api/v1/workers"] = Reply(body=b"<html>")
+        found = workers(world)
+    assert found.facts == (f"GET {world.url('/api/v1/workers')} gave no list of workers",)
+
+
+def test_a_worker_container_that_ended_is_final() -> None:
+    with GateStack() as world:
+        world.engine.change("training-worker-2", state="exited", exit_code=1)
+        found = workers(world, timeout=PATIENT)
+    assert (found.final, found.facts) == (True, ("training-worker-2 exited (1)",))
+
+
+def test_a_registered_worker_that_ails_is_counted_and_mentioned() -> None:
+    with GateStack() as world:
+        world.registered[0].update(worker_id="backtest-1", status="temporarily_unavailable")
+        found = workers(world, timeout=PATIENT)
+    assert found.passed
+    assert found.facts == ("backtest-1 is registered as temporarily_unavailable",)

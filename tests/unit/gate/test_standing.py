@@ -1,0 +1,102 @@
+"""Judging one container from what inspect tells of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ktrdr_sandbox.engine.interface import ContainerDetail
+from ktrdr_sandbox.gate.standing import Circumstances, judge, label, one_shots
+from ktrdr_sandbox.models import Stack
+from tests.support.gate_engine import service
+
+
+def detail(**fields: Any) -> ContainerDetail:
+    given: dict[str, Any] = {
+        "id": "3f2a",
+        "name": "x-api-1",
+        "service": "api",
+        "replica": 1,
+        "state": "running",
+        "health": "none",
+        "exit_code": 0,
+        "oom_killed": False,
+        "restart_count": 0,
+        "error": "",
+        "started_at": "now",
+        "finished_at": "",
+    }
+    return ContainerDetail(**{**given, **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "known", "condition", "reason"),
+    [
+        ({}, {}, "running", ""),
+        ({}, {"restarts": 1}, "running", ""),
+        ({}, {"restarts": 2}, "running", ""),
+        ({}, {"restarts": 3}, "failed", "restarts again and again (3 times)"),
+        ({"oom_killed": True}, {}, "running", ""),
+        ({"oom_killed": True}, {"restarts": 1}, "failed", "was killed: out of memory"),
+        ({"state": "created"}, {}, "waiting", "is not started yet"),
+        ({"state": "created"}, {"starts_over": True}, "failed", "was created and never started"),
+        ({"state": "created", "error": "no"}, {}, "failed", "could not be started: no"),
+        ({"state": "created", "error": "no"}, {"left_over": True}, "waiting", "is not started yet"),
+        (
+            {"state": "restarting", "exit_code": 1},
+            {"restarts": 1},
+            "waiting",
+            "exited (1) and is being restarted",
+        ),
+        (
+            {"state": "restarting", "exit_code": 1},
+            {"restarts": 2},
+            "failed",
+            "restarts again and again (2 times, last exit status 1)",
+        ),
+        ({"state": "exited", "exit_code": 1}, {}, "failed", "exited (1)"),
+        ({"state": "exited", "exit_code": 1}, {"excused": True}, "waiting", "is being restarted"),
+        (
+            {"state": "exited", "exit_code": 137},
+            {"left_over": True},
+            "waiting",
+            "is not started yet",
+        ),
+        (
+            {"state": "exited", "exit_code": 137},
+            {"left_over": True, "starts_over": True},
+            "failed",
+            "exited (137)",
+        ),
+        ({"state": "exited"}, {"one_shot": True}, "completed", ""),
+        ({"state": "exited", "exit_code": 1}, {"one_shot": True}, "failed", "exited (1)"),
+        ({}, {"one_shot": True}, "waiting", "has not completed yet"),
+        ({"state": "paused"}, {}, "waiting", "is paused"),
+        ({"state": "removing"}, {}, "waiting", "is removing"),
+        ({"state": "dead", "exit_code": 1}, {"one_shot": True}, "failed", "exited (1)"),
+    ],
+)
+def test_judgements(
+    fields: dict[str, Any], known: dict[str, Any], condition: str, reason: str
+) -> None:
+    assert judge(detail(**fields), Circumstances(**known))[:2] == (condition, reason)
+
+
+def test_one_shots_are_awaited_to_their_end_and_never_restarted() -> None:
+    done = "service_completed_successfully"
+    stack = Stack(
+        services=(
+            service("migrate", restart="no"),
+            service("seed", restart="always"),
+            service("tool", restart="no"),
+            service("api", depends_on={"migrate": done, "seed": done, "tool": "service_started"}),
+        ),
+        ports=(),
+    )
+    assert one_shots(stack) == {"migrate"}
+
+
+def test_replicas_are_told_apart_by_number() -> None:
+    assert label(service("api"), 1) == "api"
+    assert label(service("api", replicas=2), 2) == "api #2"
