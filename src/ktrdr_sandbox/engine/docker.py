@@ -118,6 +118,9 @@ class DockerEngine(Engine):
             for entry in entries
         }
 
+    def unused_networks(self) -> tuple[str, ...]:
+        return self._names("network", "ls", "--filter=dangling=true", "--filter=type=custom")
+
     def logs(self, container_id: str, *, tail: int) -> tuple[str, ...]:
         outcome = process.stream(
             [*self._docker, "logs", "--tail", str(tail), container_id],

@@ -45,9 +45,12 @@ def not_answering(address: EngineAddress, said: str) -> SandboxError:
     hints = ["Start Docker, or check that it runs: docker info"]
     if "permission denied" in said.lower():
         hints = ["Your user may not use Docker: sudo usermod -aG docker $USER, then log in again."]
+    reason = "no answer in time" if not said.strip() else said.strip()
+    if reason.lower().startswith("cannot connect to the docker daemon"):
+        reason = "nothing listens there"
     return SandboxError(
         "docker-not-answering",
-        f"Docker does not answer at {address.label}: {said.strip() or 'no answer in time'}",
+        f"Docker does not answer at {address.label}: {reason}",
         hints=hints,
         details={"context": address.context, "host": address.host},
     )
@@ -71,14 +74,16 @@ def engine_failed(outcome: Outcome, address: EngineAddress) -> SandboxError:
 def compose_failed(outcome: Outcome, address: EngineAddress, *, step: str) -> SandboxError:
     """The error for a Compose command, told apart as far as its text allows."""
     text = outcome.text
-    if _NOT_ANSWERING.search(text):
-        return not_answering(address, _first_line(text))
-    if _NO_COMPOSE.search(text):
-        return compose_missing()
+    # Before the engine itself is suspected: Compose reports what it cancelled on the first failure
+    # as `error during connect` too.
     for pattern, make in _KINDS:
         match = pattern.search(text)
         if match:
             return make(outcome, match)
+    if _NOT_ANSWERING.search(text):
+        return not_answering(address, _first_line(text))
+    if _NO_COMPOSE.search(text):
+        return compose_missing()
     return _failed("compose-failed", step, outcome, _last_lines(text))
 
 

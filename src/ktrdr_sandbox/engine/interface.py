@@ -188,6 +188,10 @@ class Engine(ABC):
         """Networks by name, each with its subnets."""
 
     @abstractmethod
+    def unused_networks(self) -> tuple[str, ...]:
+        """Names of networks that no container is attached to, the engine's own left out."""
+
+    @abstractmethod
     def compose_config(self, call: ComposeCall, *, resolve_paths: bool = True) -> dict[str, Any]:
         """The resolved model, inactive profiles included. `compose-file-invalid` when refused.
 

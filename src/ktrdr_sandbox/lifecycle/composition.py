@@ -20,6 +20,7 @@ from ktrdr_sandbox.isolation.request import IsolationRequest
 from ktrdr_sandbox.isolation.result import BindSource, Isolation
 from ktrdr_sandbox.lifecycle.checkout import compose_files
 from ktrdr_sandbox.lifecycle.creation import write_env_file
+from ktrdr_sandbox.lifecycle.host_routes import occupied_subnets
 from ktrdr_sandbox.lifecycle.image_inputs import BuildInput, build_inputs
 from ktrdr_sandbox.lifecycle.shared_folders import (
     make_shared_folders,
@@ -124,7 +125,7 @@ def compose(place: Workplace, instance: Instance, engine: Engine) -> Composition
         networks=frozenset(networks),
         allow=settings.allow,
         network_pool=settings.network_pool,
-        host_routes=_host_routes() if settings.network_pool else (),
+        host_routes=occupied_subnets(networks) if settings.network_pool else (),
         exists=Path.exists,
     )
     isolation = isolate(model, request)
@@ -186,18 +187,3 @@ def _make_source(source: BindSource) -> None:
             path.chmod(0o777)
     except OSError as error:
         raise cannot_write(source.path, error) from error
-
-
-def _host_routes() -> tuple[str, ...]:
-    """CIDRs that this host's own interfaces are in."""
-    import ipaddress
-
-    import psutil
-
-    found = []
-    for addresses in psutil.net_if_addrs().values():
-        for entry in addresses:
-            if entry.netmask and ":" not in entry.address:
-                network = ipaddress.ip_interface(f"{entry.address}/{entry.netmask}").network
-                found.append(str(network))
-    return tuple(sorted(set(found)))

@@ -75,7 +75,7 @@ def up(
         engine = place.engine(instance.engine)
         composition = _prepared(place, instance, engine)
         build = _to_build(composition, everything=options.build)
-        engine.compose_create(composition.call, build=list(build.values()), progress=progress)
+        _create(engine, composition, list(build.values()), progress)
         stale = _stale_images(place, composition, built=frozenset(build))
         gate = asyncio.run(_start(engine, composition, options, progress, observe))
     startup = Startup(
@@ -108,6 +108,19 @@ def _prepared(place: Workplace, instance: Instance, engine: Engine) -> Compositi
     for seed in composition.isolation.seeds:
         engine.tag(seed.base, seed.target)
     return composition
+
+
+def _create(engine: Engine, composition: Composition, build: list[str], progress: LineSink) -> None:
+    try:
+        engine.compose_create(composition.call, build=build, progress=progress)
+    except SandboxError as error:
+        if error.code == "network-pool-exhausted":
+            unused = engine.unused_networks()
+            error.details["unused_networks"] = list(unused)
+            if unused:
+                names = " ".join(unused)
+                error.hints = (f"These are used by no container: {names}", *error.hints)
+        raise
 
 
 def _to_build(composition: Composition, *, everything: bool) -> dict[str, str]:

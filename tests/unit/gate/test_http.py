@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -73,18 +74,24 @@ def test_what_is_no_http_is_no_answer() -> None:
 
 def test_an_answer_in_drops_is_not_waited_for_without_end() -> None:
     async def scene() -> Answer:
+        ended = asyncio.Event()
+
         async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.readuntil(b"\r\n\r\n")
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-            for _ in range(100):
+            while not reader.at_eof():
                 writer.write(b".")
                 await asyncio.sleep(0.05)
+                with contextlib.suppress(TimeoutError, ConnectionError):
+                    async with asyncio.timeout(0.001):
+                        await reader.read(1)
             writer.close()
+            ended.set()
 
         server = await asyncio.start_server(drip, "127.0.0.1", 0)
-        async with Http(0.2) as http:
+        async with server, Http(0.2) as http:
             answer = await http.get(port(server.sockets[0].getsockname()[1]), "/", body=True)
-        server.close()
+            await ended.wait()
         return answer
 
     assert asyncio.run(scene()).status is None
