@@ -19,6 +19,7 @@ from ktrdr_sandbox.cli.list import list_instances
 from ktrdr_sandbox.cli.logs import logs
 from ktrdr_sandbox.cli.status import status
 from ktrdr_sandbox.cli.up import up
+from ktrdr_sandbox.cli.wait import wait
 from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.errors import SandboxError
 
@@ -40,6 +41,7 @@ app.command()(destroy)
 app.command("list")(list_instances)
 app.command()(status)
 app.command()(logs)
+app.command()(wait)
 app.command()(isolate)
 app.command()(demo)
 

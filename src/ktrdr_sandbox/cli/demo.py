@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ktrdr_sandbox.cli import exit_codes, options
+from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
+from ktrdr_sandbox.cli.gate_outcome import gate_outcome
 from ktrdr_sandbox.cli.wiring import workplace
 
 
@@ -32,7 +33,7 @@ def demo(
     with command("demo", json_mode=json_mode, when_interrupted=interrupted) as output:
         from ktrdr_sandbox.console import data, text
         from ktrdr_sandbox.console.progress import ComposeLines, GateLines
-        from ktrdr_sandbox.lifecycle import demonstration, startup
+        from ktrdr_sandbox.lifecycle import demonstration
         from ktrdr_sandbox.paths import demo_folder
 
         folder = (directory or demo_folder()).absolute()
@@ -41,7 +42,7 @@ def demo(
             gone = demonstration.clean(place, folder, step=output.progress)
             output.result(text.cleanup(gone), data.cleanup(gone))
             return
-        try:
+        with gate_outcome(output):
             shown = demonstration.demonstrate(
                 place,
                 folder,
@@ -49,10 +50,4 @@ def demo(
                 progress=ComposeLines(output),
                 observer=lambda _: GateLines(output),
             )
-        except startup.GateFailedError as failure:
-            if json_mode:
-                output.failure(failure, data=data.startup(failure.startup))
-            else:
-                output.result(text.startup(failure.startup), {})
-            raise typer.Exit(exit_codes.exit_code("demo", failure.code)) from None
         output.result(text.demonstration(shown), data.demonstration(shown))

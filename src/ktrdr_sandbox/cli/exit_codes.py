@@ -79,6 +79,7 @@ _BY_COMMAND: Final[Mapping[str, Mapping[ErrorCode, int]]] = {
     },
     # up: 1 compose up failed, 2 gate failed, 3 port conflict
     "up": {"gate-failed": 2, "port-conflict": 3},
+    "wait": {"gate-failed": 2},
     "demo": {"gate-failed": 2, "port-conflict": 3},
 }
 

@@ -28,3 +28,13 @@ Slot = Annotated[
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        min=1,
+        metavar="SECONDS",
+        help="Longest wait for the gate. [default: the setting gate_timeout, 120]",
+        show_default=False,
+    ),
+]

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from ktrdr_sandbox.cli import exit_codes, options
+from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
+from ktrdr_sandbox.cli.gate_outcome import gate_outcome
 from ktrdr_sandbox.cli.wiring import instance_of, workplace
 
 
@@ -17,16 +18,7 @@ def up(
         bool, typer.Option("--no-wait", help="Do not wait for the Startability Gate.")
     ] = False,
     build: Annotated[bool, typer.Option("--build", help="Force rebuild of images.")] = False,
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            "--timeout",
-            min=1,
-            metavar="SECONDS",
-            help="Longest wait for the gate. [default: the setting gate_timeout, 120]",
-            show_default=False,
-        ),
-    ] = None,
+    timeout: options.Timeout = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be laid over the Compose file.")
     ] = False,
@@ -49,7 +41,7 @@ def up(
             output.result(text.isolation(found), data.isolation(found))
             return
         chosen = startup.UpOptions(wait=not no_wait, build=build, timeout=timeout)
-        try:
+        with gate_outcome(output):
             done = startup.up(
                 place,
                 instance,
@@ -57,13 +49,6 @@ def up(
                 progress=ComposeLines(output, everything=verbose),
                 observe=GateLines(output),
             )
-        except startup.GateFailedError as failure:
-            report = failure.startup
-            if json_mode:
-                output.failure(failure, data=data.startup(report))
-            else:
-                output.result(text.startup(report), {})
-            raise typer.Exit(exit_codes.exit_code("up", failure.code)) from None
         for notice in done.notices:
             output.tell(f"note: {notice.service or 'stack'}: {notice.text}")
         output.result(text.startup(done), data.startup(done))

@@ -14,7 +14,7 @@ from ktrdr_sandbox.engine.interface import Container, Engine, LineSink
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.gate import run_gate
 from ktrdr_sandbox.gate.request import GateRequest
-from ktrdr_sandbox.gate.result import GateProgress, GateResult
+from ktrdr_sandbox.gate.result import CheckName, GateProgress, GateResult
 from ktrdr_sandbox.isolation.result import Notice
 from ktrdr_sandbox.lifecycle import record
 from ktrdr_sandbox.lifecycle.composition import Composition, compose, refuse, write_down
@@ -88,6 +88,51 @@ def up(
     if gate is not None and not gate.passed:
         raise GateFailedError(startup)
     return startup
+
+
+def wait(
+    place: Workplace,
+    instance: Instance,
+    *,
+    timeout: float | None,
+    only: frozenset[CheckName] | None,
+    observe: Observer,
+) -> Startup:
+    """The gate alone, on a stack that something else started. Changes nothing but lost workers.
+
+    Raises GateFailedError, and what `compose` raises.
+    """
+    began = time.monotonic()
+    engine = place.engine(instance.engine)
+    composition = compose(place, instance, engine)
+    request = _gate_request(composition, timeout=timeout, only=only)
+    started = asyncio.Event()
+    started.set()
+    gate = asyncio.run(run_gate(engine, request, observe=observe, started=started))
+    startup = Startup(
+        instance=instance,
+        stack=composition.isolation.stack,
+        gate=gate,
+        notices=(),
+        seconds=time.monotonic() - began,
+    )
+    if not gate.passed:
+        raise GateFailedError(startup)
+    return startup
+
+
+def _gate_request(
+    composition: Composition, *, timeout: float | None, only: frozenset[CheckName] | None = None
+) -> GateRequest:
+    settings = composition.settings
+    return GateRequest(
+        instance=composition.instance,
+        stack=composition.isolation.stack,
+        timeout=settings.gate_timeout if timeout is None else timeout,
+        health_paths=settings.health_paths,
+        heal_workers=settings.heal_workers,
+        only=only,
+    )
 
 
 def _prepared(place: Workplace, instance: Instance, engine: Engine) -> Composition:
@@ -235,14 +280,7 @@ async def _start(
         except CannotStartError as failure:
             raise SandboxError("compose-failed", f"{failure}.") from failure
         return None
-    settings = composition.settings
-    request = GateRequest(
-        instance=composition.instance,
-        stack=composition.isolation.stack,
-        timeout=settings.gate_timeout if options.timeout is None else options.timeout,
-        health_paths=settings.health_paths,
-        heal_workers=settings.heal_workers,
-    )
+    request = _gate_request(composition, timeout=options.timeout)
     return await _start_and_prove(engine, starter, request, observe)
 
 

@@ -1,0 +1,53 @@
+"""ktrdr-sandbox wait."""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+import typer
+
+from ktrdr_sandbox.cli import options
+from ktrdr_sandbox.cli.boundary import command
+from ktrdr_sandbox.cli.gate_outcome import gate_outcome
+from ktrdr_sandbox.cli.wiring import instance_of, workplace
+from ktrdr_sandbox.errors import SandboxError
+
+
+def wait(
+    name: options.Name = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="CHECKS",
+            help="Only these checks, for example backend,workers. [default: all]",
+            show_default=False,
+        ),
+    ] = None,
+    timeout: options.Timeout = None,
+    json_mode: options.Json = False,
+) -> None:
+    """Wait until a stack is ready: the Startability Gate alone, for scripts."""
+    with command("wait", json_mode=json_mode) as output:
+        from ktrdr_sandbox.console import data, text
+        from ktrdr_sandbox.console.progress import GateLines
+        from ktrdr_sandbox.gate.result import CHECK_NAMES, CheckName
+        from ktrdr_sandbox.lifecycle import startup
+
+        wanted = None
+        if only is not None:
+            names = frozenset(part.strip() for part in only.split(","))
+            unknown = sorted(names - set(CHECK_NAMES))
+            if unknown:
+                raise SandboxError(
+                    "usage",
+                    f"There is no check '{unknown[0]}'. Checks: {', '.join(CHECK_NAMES)}.",
+                )
+            wanted = cast("frozenset[CheckName]", names)
+        place = workplace(output)
+        instance = instance_of(place, name)
+        with gate_outcome(output):
+            done = startup.wait(
+                place, instance, timeout=timeout, only=wanted, observe=GateLines(output)
+            )
+        output.result(text.startup(done), data.startup(done))
