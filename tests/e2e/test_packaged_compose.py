@@ -1,4 +1,4 @@
-"""The packaged Compose file on a real engine: by itself, over another checkout, and both at once."""
+"""The packaged Compose file on a real engine: by itself and over another checkout, at once."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
@@ -22,7 +23,7 @@ import pytest
 pytestmark = [
     pytest.mark.engine,
     pytest.mark.xdist_group("engine"),
-    # Docker asks after Jaeger for the first time 30 s after its start, and the backend waits for it.
+    # Docker first asks after Jaeger 30 s after its start, and the backend waits for that.
     pytest.mark.timeout(300),
 ]
 
@@ -50,7 +51,7 @@ SINGLE_PORTS = (
 
 @dataclass(frozen=True)
 class Stack:
-    """One way to start the file: a folder to stand in, the options before the command, variables."""
+    """One way to start the file: a folder to stand in, options of `compose`, variables."""
 
     folder: Path
     options: tuple[str, ...]
@@ -64,11 +65,8 @@ class Stack:
         assert done.returncode == 0, f"{argv} gave {done.returncode}\n{done.stderr}"
         return done.stdout
 
-    def start(self) -> subprocess.Popen[bytes]:
-        argv = ["docker", "compose", *self.options, "up", "--detach", "--quiet-pull"]
-        return subprocess.Popen(
-            argv, cwd=self.folder, env=self.environment(), stderr=subprocess.DEVNULL
-        )
+    def up(self) -> None:
+        self.compose("up", "--detach", "--quiet-pull")
 
     def environment(self) -> dict[str, str]:
         """What Docker needs of ours, and nothing that another stack may have left in a shell."""
@@ -81,8 +79,9 @@ class Stack:
         with urllib.request.urlopen(address, data=data, timeout=10) as answer:
             return json.load(answer)
 
-    def worker_types(self) -> Counter[str]:
-        return Counter(worker["worker_type"] for worker in self.ask("workers"))
+    def has_its_workers(self) -> bool:
+        types = Counter(worker["worker_type"] for worker in self.ask("workers"))
+        return types == {"backtesting": 2, "training": 2}
 
     def scrapes(self) -> list[str]:
         """How Prometheus finds the backend, after the configuration that is in the file."""
@@ -121,11 +120,10 @@ def stacks(here: Path, checkout: Path) -> Iterator[tuple[Stack, Stack]]:
         Stack(here, over, variables("over", free, here.parent)),
     )
     with ExitStack() as cleaning:
-        starting = []
         for stack in pair:
             cleaning.callback(stack.remove)
-            starting.append(stack.start())
-        assert [process.wait() for process in starting] == [0, 0]
+        with ThreadPoolExecutor() as both:
+            list(both.map(Stack.up, pair))
         yield pair
 
 
@@ -217,7 +215,7 @@ def test_two_run_at_once_and_share_nothing_of_their_own(
 ) -> None:
     alone, over = stacks
     for stack in stacks:
-        eventually(lambda: stack.worker_types() == {"backtesting": 2, "training": 2})
+        eventually(stack.has_its_workers)
         assert stack.ask("info")["instance_id"] == stack.variables["INSTANCE_ID"]
 
     assert alone.ask("info")["greeting"] == "hello from main"

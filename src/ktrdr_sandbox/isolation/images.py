@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from ktrdr_sandbox.isolation import model as compose
 from ktrdr_sandbox.isolation.findings import Findings, edit, reset
 from ktrdr_sandbox.isolation.model import Service
-from ktrdr_sandbox.isolation.places import Places
-from ktrdr_sandbox.isolation.request import IsolationRequest
 from ktrdr_sandbox.isolation.result import ImageSeed
 from ktrdr_sandbox.isolation.scope import full_reference, own_image
 
@@ -52,32 +49,18 @@ def scope_images(model: Mapping[str, Any], images: Images) -> Findings:
 
 
 def image_seeds(
-    model: Mapping[str, Any], images: Images, request: IsolationRequest, places: Places
+    model: Mapping[str, Any], images: Images, existing: frozenset[str]
 ) -> tuple[ImageSeed, ...]:
     """Images that the engine has under the file's tag and not yet under the instance's own."""
     found: dict[str, ImageSeed] = {}
-    for name, service in compose.services(model).items():
+    for service in compose.services(model).values():
         base = str(service.get("image") or "")
-        target = images.of(base) if base and service.get("build") else None
-        if not target or full_reference(target) in request.images:
-            continue
-        if full_reference(base) in request.images:
-            found.setdefault(target, _seed(name, service, full_reference(base), target, places))
+        own = images.of(base) if base and service.get("build") else None
+        if own:
+            source, target = full_reference(base), full_reference(own)
+            if source in existing and target not in existing:
+                found.setdefault(target, ImageSeed(base=source, target=target))
     return tuple(found.values())
-
-
-def _seed(name: str, service: Service, base: str, target: str, places: Places) -> ImageSeed:
-    build = service["build"]
-    if not str(build.get("context", "")).startswith("/"):
-        return ImageSeed(base=base, target=full_reference(target))
-    raw = places.raw.build(name, "context")
-    context = Path(places.settle(build["context"], raw=raw, folder=True, share=False).path)
-    dockerfile = None
-    if not build.get("dockerfile_inline"):
-        dockerfile = context / compose.unescape(build.get("dockerfile") or "Dockerfile")
-    return ImageSeed(
-        base=base, target=full_reference(target), context=context, dockerfile=dockerfile
-    )
 
 
 def _image(name: str, service: Service, images: Images) -> Findings:

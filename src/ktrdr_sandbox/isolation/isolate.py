@@ -71,22 +71,10 @@ def isolate(model: Mapping[str, Any], request: IsolationRequest) -> Isolation:
         refusals=tuple(finding for finding in findings if isinstance(finding, Refusal)),
         notices=(*notices, *warnings),
         stack=derive_stack(model, allocation, images, request),
-        seeds=image_seeds(model, images, request, places),
+        seeds=image_seeds(model, images, request.images),
         bind_sources=tuple(sources),
         env=_environment(allocation),
     )
-
-
-def paths_in_doubt(model: Mapping[str, Any], request: IsolationRequest) -> bool:
-    """Whether an absolute path outside the checkout was taken for a relative one that climbed.
-
-    Then the model from `config --no-path-resolution`, given as `request.unresolved`, can tell.
-    """
-    places = Places(request)
-    mounts(model, places, built_images(model, request.instance.id))
-    for _ in chain(move_files(model, places), scope_volumes(model, request, places)):
-        pass
-    return places.guessed
 
 
 def _assemble(edits: Iterable[Edit], services: Mapping[str, Any]) -> Document:

@@ -73,8 +73,6 @@ class Places:
 
     def __init__(self, request: IsolationRequest) -> None:
         self.raw = Raw(request.unresolved)
-        self.guessed = False
-        """Whether a path was taken for a climbing one without the file's spelling to prove it."""
         self._exists = request.exists
         self._root = posixpath.normpath(request.instance.path)
         self._compose_directory = posixpath.normpath(request.compose_directory)
@@ -126,22 +124,23 @@ class Places:
         if raw is None and not folder and _below(self._root, path) is not None:
             return Place(path)
         climb = posixpath.normpath(raw) if raw else posixpath.relpath(path, self._root)
-        for candidate in self._candidates(compose.unescape(climb)):
-            if self._belongs(candidate, instead_of=path):
-                self.guessed = self.guessed or raw is None
-                return Place(candidate, "relative to the Compose file's real folder")
-        return Place(path)
+        home = self._meant(compose.unescape(climb), instead_of=path if raw else None)
+        if home is None:
+            return Place(path)
+        return Place(home, "relative to the Compose file's real folder")
 
-    def _belongs(self, candidate: str, *, instead_of: str) -> bool:
-        """Whether a place in the worktree is meant rather than the one outside.
+    def _meant(self, climb: str, *, instead_of: str | None) -> str | None:
+        """The place in the worktree that a climbing path means, rather than the one outside.
 
-        Data folders and logs are ignored by git, so that a new worktree has none of them yet: what
-        exists at neither place is made in the worktree, never beside it.
+        One that exists; else, for a path that is known to be relative, the one seen from the
+        Compose file: data folders and logs are ignored by git, so that a new worktree has none of
+        them yet, and what exists at neither place is made in the worktree, never beside it.
         """
-        inside = _below(candidate, self._root)
-        if not inside:
-            return inside is not None and self.exists(candidate)
-        return self.exists(candidate) or not self.exists(instead_of)
+        inside = [path for path in self._candidates(climb) if _below(path, self._root) is not None]
+        found = next((path for path in inside if self.exists(path)), None)
+        if found is None and inside and instead_of is not None and not self.exists(instead_of):
+            return inside[0]
+        return found
 
     def _candidates(self, climb: str) -> list[str]:
         """From the Compose file's folder; then the path's own part in the root of the worktree."""

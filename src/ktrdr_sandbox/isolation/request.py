@@ -38,7 +38,10 @@ class IsolationRequest:
     """Further ways to write the parent checkout's root, such as through a symlink."""
 
     unresolved: Mapping[str, Any] | None = None
-    """The model from `config --no-path-resolution`, if the caller has it; see `paths_in_doubt`."""
+    """The model from `config --no-path-resolution`: there, a path that climbs out shows as such.
+
+    Without it, a path outside counts as climbing where the checkout has its like.
+    """
 
     shared: Mapping[str, Path]
     """Shared folder of each of `data`, `models`, `strategies`."""

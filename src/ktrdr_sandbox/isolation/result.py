@@ -49,14 +49,11 @@ class Notice:
 class ImageSeed:
     """An image that can be had by naming an existing one, so that nothing needs a rebuild.
 
-    `base` exists on the engine and `target` does not. `context` and `dockerfile` are what the
-    image is built from, for telling whether they changed since; None when they are not local.
+    `base` exists on the engine and `target` does not.
     """
 
     base: str
     target: str
-    context: Path | None = None
-    dockerfile: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
