@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ktrdr_sandbox.gate.report import as_json
-from ktrdr_sandbox.lifecycle.composition import Composition
-from ktrdr_sandbox.lifecycle.creation import Creation
-from ktrdr_sandbox.lifecycle.demonstration import Cleanup, Demonstration
-from ktrdr_sandbox.lifecycle.inspection import InstanceStatus, Listing
-from ktrdr_sandbox.lifecycle.startup import Startup
-from ktrdr_sandbox.lifecycle.teardown import Destruction, DestructionPlan, Shutdown
-from ktrdr_sandbox.models import Instance, PublishedPort
+if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind them
+    from ktrdr_sandbox.lifecycle.composition import Composition
+    from ktrdr_sandbox.lifecycle.creation import Creation
+    from ktrdr_sandbox.lifecycle.demonstration import Cleanup, Demonstration
+    from ktrdr_sandbox.lifecycle.inspection import InstanceStatus, Listing
+    from ktrdr_sandbox.lifecycle.startup import Startup
+    from ktrdr_sandbox.lifecycle.teardown import Destruction, DestructionPlan, Shutdown
+    from ktrdr_sandbox.models import Instance, PublishedPort
 
 
 def instance(value: Instance) -> dict[str, Any]:
@@ -48,6 +48,8 @@ def creation(result: Creation) -> dict[str, Any]:
 
 
 def startup(result: Startup) -> dict[str, Any]:
+    from ktrdr_sandbox.gate.report import as_json
+
     return {
         "instance": instance(result.instance),
         "ports": published(result.stack.ports),

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from ktrdr_sandbox.gate.report import report_lines
-from ktrdr_sandbox.isolation.result import Change
-from ktrdr_sandbox.lifecycle.composition import Composition
-from ktrdr_sandbox.lifecycle.creation import Creation
-from ktrdr_sandbox.lifecycle.demonstration import Cleanup, Demonstration
-from ktrdr_sandbox.lifecycle.inspection import InstanceStatus, Listing
-from ktrdr_sandbox.lifecycle.startup import Startup
-from ktrdr_sandbox.lifecycle.teardown import Destruction, DestructionPlan, Shutdown
-from ktrdr_sandbox.models import Instance, PublishedPort
+if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind them
+    from ktrdr_sandbox.isolation.result import Change
+    from ktrdr_sandbox.lifecycle.composition import Composition
+    from ktrdr_sandbox.lifecycle.creation import Creation
+    from ktrdr_sandbox.lifecycle.demonstration import Cleanup, Demonstration
+    from ktrdr_sandbox.lifecycle.inspection import InstanceStatus, Listing
+    from ktrdr_sandbox.lifecycle.startup import Startup
+    from ktrdr_sandbox.lifecycle.teardown import Destruction, DestructionPlan, Shutdown
+    from ktrdr_sandbox.models import Instance, PublishedPort
 
 _LINKS = (
     ("API", "backend", "http://localhost:{}"),
@@ -93,6 +94,8 @@ def skipped(result: Creation) -> list[str]:
 
 def startup(result: Startup) -> str:
     """The gate's report, and the addresses when it passed."""
+    from ktrdr_sandbox.gate.report import report_lines
+
     lines = report_lines(result.gate) if result.gate is not None else []
     if result.gate is not None and not result.gate.passed:
         return "\n".join(lines)

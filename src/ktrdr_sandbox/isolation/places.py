@@ -104,7 +104,7 @@ class Places:
         return self._exists(Path(path))
 
     def _bring_home(self, path: str, *, raw: str | None, folder: bool) -> Place:
-        if _below(path, self._root) is not None:
+        if self.is_own(path):
             return Place(path)
         for parent in self._parents:
             inside = _below(path, parent)

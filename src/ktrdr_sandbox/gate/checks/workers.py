@@ -44,6 +44,7 @@ class WorkersCheck:
         self, around: Surroundings, *, services: tuple[StackService, ...], backend: BackendCheck
     ) -> None:
         self.healed: tuple[str, ...] = ()
+        self._tried_to_heal = False
         self._around = around
         self._services = services
         self._names = tuple(service.name for service in services)
@@ -138,7 +139,16 @@ class WorkersCheck:
             doing=doing,
             facts=(*facts, *self._notes, *_ailing(roster)),
             services=tuple(dict.fromkeys(one.service for one in absent)),
+            cause=self._cause(all_running=running == roster.expected),
         )
+
+    def _cause(self, *, all_running: bool) -> str | None:
+        """Not left to the logs: those of a worker begin with tries that failed and were made up."""
+        if not all_running:
+            return None
+        if self.healed:
+            return "registering fails even after a restart"
+        return "a worker that finds no backend gives up after five tries"
 
     def _note_rise(self, roster: Roster) -> None:
         """Also a fall: a backend that started again forgets its workers, and time starts anew."""
@@ -147,7 +157,9 @@ class WorkersCheck:
             self._rose_at = self._now()
 
     async def _are_lost(self, roster: Roster, standings: tuple[Standing, ...]) -> bool:
-        allowed = self._around.request.heal_workers and not self.healed and not self._to_restart
+        allowed = (
+            self._around.request.heal_workers and not self._tried_to_heal and not self._to_restart
+        )
         if not allowed or not roster.missing or not standings:
             return False
         if any(one.condition != "running" for one in standings):
@@ -177,19 +189,30 @@ class WorkersCheck:
         return standing.since + UNSEEN_START * self._around.request.lost_after
 
     async def _restart(self) -> None:
+        """Each by a call of its own: one call for all takes them one after the other."""
         lost_ones, self._to_restart = self._to_restart, ()
-        ids = [one.detail.id for one in lost_ones if one.detail is not None]
-        names = tuple(one.label for one in lost_ones)
-        self.healed = names
-        self._around.monitor.excuse(ids)
+        self._tried_to_heal = True
+        monitor = self._around.monitor
+        monitor.excuse([one.detail.id for one in lost_ones if one.detail is not None])
+        troubles = await asyncio.gather(*(self._restart_one(one) for one in lost_ones))
+        outcomes = tuple(zip(lost_ones, troubles, strict=True))
+        self.healed = tuple(one.label for one, trouble in outcomes if trouble is None)
+        restarted = f"Restarted {', '.join(self.healed)}: running but not registering"
+        self._notes = (
+            *([restarted] if self.healed else []),
+            *(f"Could not restart {one.label}: {why}" for one, why in outcomes if why is not None),
+        )
+        await monitor.refresh()
+        monitor.excuse(())
+
+    async def _restart_one(self, standing: Standing) -> str | None:
+        """What the engine has against it, or None."""
+        ids = [standing.detail.id] if standing.detail is not None else []
         try:
             await in_background(lambda: self._around.engine.restart(ids, grace=GRACE))
-            note = f"Restarted {', '.join(names)}: running but not registering"
         except SandboxError as error:
-            note = f"Could not restart {', '.join(names)}: {error.message}"
-        self._notes = (note,)
-        await self._around.monitor.refresh()
-        self._around.monitor.excuse(())
+            return error.message
+        return None
 
     def _proof(self, standings: tuple[Standing, ...]) -> frozenset[Run]:
         return runs(standings) | self._backend.verdict.proof
