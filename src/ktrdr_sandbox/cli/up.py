@@ -31,7 +31,7 @@ def up(
     interrupted = "The stack is left as it is: 'up' goes on with it, 'down' stops it."
     with command("up", json_mode=json_mode, when_interrupted=interrupted) as output:
         from ktrdr_sandbox.console import data, text
-        from ktrdr_sandbox.console.progress import ComposeLines, GateLines
+        from ktrdr_sandbox.console.live import watching
         from ktrdr_sandbox.lifecycle import composition, startup
 
         place = workplace(output)
@@ -41,14 +41,8 @@ def up(
             output.result(text.isolation(found), data.isolation(found))
             return
         chosen = startup.UpOptions(wait=not no_wait, build=build, timeout=timeout)
-        with gate_outcome(output):
-            done = startup.up(
-                place,
-                instance,
-                chosen,
-                progress=ComposeLines(output, everything=verbose),
-                observe=GateLines(output),
-            )
+        with gate_outcome(output), watching(output, verbose=verbose) as view:
+            done = startup.up(place, instance, chosen, progress=view.line, observe=view.gate)
         for notice in done.notices:
             output.tell(f"note: {notice.service or 'stack'}: {notice.text}")
         output.result(text.startup(done), data.startup(done))

@@ -30,7 +30,7 @@ def wait(
     """Wait until a stack is ready: the Startability Gate alone, for scripts."""
     with command("wait", json_mode=json_mode) as output:
         from ktrdr_sandbox.console import data, text
-        from ktrdr_sandbox.console.progress import GateLines
+        from ktrdr_sandbox.console.live import watching
         from ktrdr_sandbox.gate.result import CHECK_NAMES, CheckName
         from ktrdr_sandbox.lifecycle import startup
 
@@ -46,8 +46,6 @@ def wait(
             wanted = cast("frozenset[CheckName]", names)
         place = workplace(output)
         instance = instance_of(place, name)
-        with gate_outcome(output):
-            done = startup.wait(
-                place, instance, timeout=timeout, only=wanted, observe=GateLines(output)
-            )
+        with gate_outcome(output), watching(output) as view:
+            done = startup.wait(place, instance, timeout=timeout, only=wanted, observe=view.gate)
         output.result(text.startup(done), data.startup(done))

@@ -27,8 +27,13 @@ class ComposeLines:
     everything: bool = False
 
     def __call__(self, line: str) -> None:
-        if line.strip() and (self.everything or not _is_routine(line)):
+        if self.shows(line, everything=self.everything):
             self.output.progress(f"  {line.rstrip()}")
+
+    @staticmethod
+    def shows(line: str, *, everything: bool) -> bool:
+        """Whether a line of Compose is worth showing."""
+        return bool(line.strip()) and (everything or not _is_routine(line))
 
 
 def _is_routine(line: str) -> bool:

@@ -66,7 +66,6 @@ def resource_attributes(existing: str | None, instance_id: str) -> str:
         if part.strip() and part.partition("=")[0].strip() != "instance.id"
     ]
     keys = {part.partition("=")[0].strip() for part in kept}
-    kept.append(f"instance.id={instance_id}")
     if not keys & {"deployment.environment", "deployment.environment.name"}:
         kept.append("deployment.environment=sandbox")
-    return ",".join(kept)
+    return ",".join([*kept, f"instance.id={instance_id}"])
