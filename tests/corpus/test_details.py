@@ -200,10 +200,10 @@ def test_telemetry_attributes_stay(world: World) -> None:
     key = "OTEL_RESOURCE_ATTRIBUTES"
     ours = "instance.id=ktrdr--s2"
     assert services["list"]["environment"][key] == (
-        f"service.name=api,team=a$$b,{ours},deployment.environment=sandbox"
+        f"service.name=api,team=a$$b,deployment.environment=sandbox,{ours}"
     )
     assert services["map"]["environment"][key] == f"deployment.environment=test,{ours}"
-    assert services["passed"]["environment"][key] == f"{ours},deployment.environment=sandbox"
+    assert services["passed"]["environment"][key] == f"deployment.environment=sandbox,{ours}"
 
 
 def test_other_variables_stay(world: World) -> None:

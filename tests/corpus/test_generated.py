@@ -88,6 +88,7 @@ def test_every_resource_carries_the_uuid(file: dict[str, Any]) -> None:
 
 
 @pytest.mark.engine
+@pytest.mark.timeout(600)  # 160 times `docker compose config`, on a machine that may be busy
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(file=compose_files())
 def test_two_instances_share_nothing_as_compose_sees_it(file: dict[str, Any]) -> None:

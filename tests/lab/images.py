@@ -59,7 +59,8 @@ class Images:
         return self._has(*local_names(self.architecture).values())
 
     def ensure(self) -> dict[str, str]:
-        if not self.complete():
+        # a run killed at the very end leaves every image, and half a gigabyte of work
+        if not self.complete() or any(self._work.glob("*")):
             make_folder(self.cache)
             with lock(self.cache / "images.lock"):
                 rootfs.sweep(self._work)
@@ -76,37 +77,45 @@ class Images:
         tag = recipes.tiny_tag(self.architecture)
         if self._has(tag):
             return
+        stored = self._stored(tag)
         with step("tiny image (busybox)"):
-            archive = make_folder(self._work) / "tiny.tar"
-            rootfs.make_busybox(archive, work=self._work, log=self._log)
-            self._import(archive, tag, 'CMD ["sh"]')
-            archive.unlink()
+            if not stored.exists():
+                fresh = make_folder(self._work) / "tiny.tar"
+                rootfs.make_busybox(fresh, work=self._work, log=self._log)
+                self._keep(fresh, stored)
+            self._import(stored, tag, 'CMD ["sh"]')
 
     def _ensure_base(self, pool: ThreadPoolExecutor) -> None:
         base = recipes.base_tag(self.architecture)
-        stored = self.cache / f"rootfs-{base.rpartition(':')[2]}.tar.gz"
         kept: Future[None] | None = None
-        fresh = make_folder(self._work) / "base.tar"
         if not self._has(base):
-            if stored.exists():
-                with step("base image (from the cache)"):
-                    self._import(stored, base)
-            else:
-                with step("base image (debootstrap, about a minute)", slow=True):
-                    rootfs.make_debian(fresh, work=self._work, log=self._log)
-                    self._import(fresh, base)
-                kept = pool.submit(self._keep, fresh, stored)
+            kept = self._make_base(base, pool)
         self._build_all(base, pool)
         if kept is not None:
             kept.result()
 
+    def _make_base(self, base: str, pool: ThreadPoolExecutor) -> Future[None] | None:
+        """Import the root file system; keeping a fresh one goes on while the images are built."""
+        stored = self._stored(base)
+        if stored.exists():
+            with step("base image (from the cache)"):
+                self._import(stored, base)
+            return None
+        fresh = make_folder(self._work) / "base.tar"
+        with step("base image (debootstrap, about a minute)", slow=True):
+            rootfs.make_debian(fresh, work=self._work, log=self._log)
+            self._import(fresh, base)
+        return pool.submit(self._keep, fresh, stored)
+
+    def _stored(self, tag: str) -> Path:
+        """Where a root file system is kept for an engine that gets emptied."""
+        return self.cache / f"{tag.rpartition('/')[2].replace(':', '-')}.tar.gz"
+
     def _keep(self, fresh: Path, stored: Path) -> None:
-        """For an engine that gets emptied; runs while the images are built."""
-        with step("base image kept in the cache"):
-            for old in self.cache.glob("rootfs-*.tar.gz"):
-                old.unlink()
-            rootfs.compress(fresh, stored)
-            fresh.unlink()
+        for old in self.cache.glob(f"{stored.name.partition('-')[0]}-*.tar.gz"):
+            old.unlink()
+        rootfs.compress(fresh, stored)
+        fresh.unlink()
 
     def _build_all(self, base: str, pool: ThreadPoolExecutor) -> None:
         for recipe in recipes.DERIVED:

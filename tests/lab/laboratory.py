@@ -33,6 +33,11 @@ class Laboratory:
         return cache_folder(self.env)
 
     @property
+    def wanted_images(self) -> str:
+        """`local` or `registry`; empty leaves the choice to what the engine reaches."""
+        return self.env.get("KTRDR_LAB_IMAGES", "")
+
+    @property
     def commands(self) -> Path:
         """Where the clone's own programs are."""
         return self.clone / ".venv" / "bin"
@@ -50,6 +55,7 @@ class Laboratory:
 
     def ensure(self, hold: Hold, *, with_images: bool = True) -> dict[str, str]:
         """Engine, Compose and images; the settings that reach them. Undone if it fails."""
+        self._check_settings()
         make_folder(self.cache)
         new = self.engine.acquire(hold)
         try:
@@ -75,6 +81,11 @@ class Laboratory:
         finally:
             self.release(hold)
 
+    def _check_settings(self) -> None:
+        if self.wanted_images not in ("", "local", "registry"):
+            said = repr(self.wanted_images)
+            raise SettingError(f"KTRDR_LAB_IMAGES is {said}; it may be local or registry")
+
     def _equip(self, *, with_images: bool) -> dict[str, str]:
         engine = self.engine
         with ThreadPoolExecutor(max_workers=1) as pool:
@@ -84,9 +95,7 @@ class Laboratory:
 
     def _images(self, engine: Engine) -> dict[str, str]:
         local = self.local_images(engine)
-        wanted = self.env.get("KTRDR_LAB_IMAGES", "")
-        if wanted not in ("", "local", "registry"):
-            raise SettingError(f"KTRDR_LAB_IMAGES is {wanted!r}; it may be local or registry")
+        wanted = self.wanted_images
         if wanted == "registry":
             return images.REGISTRY
         if wanted == "local" or engine.started_by_lab() or local.complete():

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# Sourced by scripts/demo and scripts/test, from any folder: finds a Python, makes the clone's .venv with the named
-# extras in it, and leaves the shell in the clone with .venv/bin first on PATH.
+# Sourced by scripts/demo and scripts/test, from any folder: finds a Python, makes the clone's .venv
+# with the named extras in it, and leaves the shell in the clone with .venv/bin first on PATH.
 
-root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
-cd -- "$root"
+root=$(CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
+cd -- "$root" || exit
 
 # programs look below HOME; an empty one would make that the root folder
 if [[ -z ${HOME-} ]]; then HOME=$(getent passwd "$(id -u)" | cut -d: -f6); fi

@@ -52,14 +52,22 @@ def unbind(folder: Path) -> None:
 
 def bound_onto_itself(folder: Path, mountinfo: str) -> bool:
     """Mounted there is the folder itself: never true of a file system that has its own device."""
-    for line in mountinfo.splitlines():
-        root, point = line.split()[3:5]
-        if point == str(folder) and root != "/" and point.endswith(root):
-            return True
-    return False
+    mounts = {
+        Path(_unescaped(fields[4])): (fields[2], Path(_unescaped(fields[3])))
+        for fields in (line.split() for line in mountinfo.splitlines())
+    }
+    above = next((parent for parent in folder.parents if parent in mounts), None)
+    if above is None or folder not in mounts:
+        return False
+    device, root = mounts[above]
+    return mounts[folder] == (device, root / folder.relative_to(above))
 
 
 def mounts_below(folder: Path, mountinfo: str) -> list[str]:
     prefix = f"{folder}/"
-    points = (line.split()[4].replace("\\040", " ") for line in mountinfo.splitlines())
+    points = (_unescaped(line.split()[4]) for line in mountinfo.splitlines())
     return [point for point in points if f"{point}/".startswith(prefix)]
+
+
+def _unescaped(field: str) -> str:
+    return field.replace("\\040", " ")

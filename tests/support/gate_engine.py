@@ -213,6 +213,9 @@ class GateEngine(Engine):
     def networks(self) -> Mapping[str, tuple[str, ...]]:
         raise NotImplementedError
 
+    def unused_networks(self) -> tuple[str, ...]:
+        raise NotImplementedError
+
     def compose_config(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         raise NotImplementedError
 

@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Final, Self
 
+import httpx  # noqa: F401  before the clock runs: the gate imports it when it first asks
+
 from ktrdr_sandbox.gate.gate import GateRequest, run_gate
 from ktrdr_sandbox.gate.result import CheckName, CheckResult, GateProgress, GateResult
 from ktrdr_sandbox.models import Stack, StackService

@@ -119,7 +119,10 @@ class DockerEngine(Engine):
         }
 
     def unused_networks(self) -> tuple[str, ...]:
-        return self._names("network", "ls", "--filter=dangling=true", "--filter=type=custom")
+        # Not by `dangling=true`: Engine 20.10 counts every network as that.
+        attached = self._ask("ps", "--all", "--format", "{{.Networks}}").replace(",", "\n").split()
+        custom = self._names("network", "ls", "--filter=type=custom")
+        return tuple(name for name in custom if name not in attached)
 
     def logs(self, container_id: str, *, tail: int) -> tuple[str, ...]:
         outcome = process.stream(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ktrdr_sandbox.isolation import model as compose
 from ktrdr_sandbox.isolation.document import Entry
@@ -19,8 +18,7 @@ from ktrdr_sandbox.isolation.result import BindSource, Change, Notice
 _SOCKETS: Final = ("/docker.sock", "/podman.sock")
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(NamedTuple):
     """One entry of a service's `volumes`, and where its source is after isolation.
 
     `place` is None for what is no bind. `image` is the instance's own image for a mount of one.

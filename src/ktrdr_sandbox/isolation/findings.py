@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ktrdr_sandbox.isolation.document import Entry, Tag
 from ktrdr_sandbox.isolation.result import Change, Notice, Refusal
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(NamedTuple):
     """One entry of the override, at a path of keys, and what it changes."""
 
     path: tuple[str, ...]

@@ -7,8 +7,7 @@ image of every other instance as well.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ktrdr_sandbox.isolation import model as compose
 from ktrdr_sandbox.isolation.findings import Findings, edit, reset
@@ -19,8 +18,7 @@ from ktrdr_sandbox.isolation.scope import full_reference, own_image
 _IMAGE_CONTEXT: Final = "docker-image://"
 
 
-@dataclass(frozen=True, slots=True)
-class Images:
+class Images(NamedTuple):
     """The instance's own reference for each reference that some service builds."""
 
     own: Mapping[str, str]

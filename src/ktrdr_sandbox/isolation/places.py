@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ktrdr_sandbox.isolation import model as compose
 from ktrdr_sandbox.isolation.request import IsolationRequest
@@ -19,8 +18,7 @@ from ktrdr_sandbox.isolation.request import IsolationRequest
 _UP: Final = ".."
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A host path after isolation. `reason` is "" when it is where the file says."""
 
     path: str

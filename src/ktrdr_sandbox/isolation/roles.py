@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from ktrdr_sandbox.isolation import model as compose
 from ktrdr_sandbox.isolation.model import Service
@@ -61,8 +60,7 @@ _FRONT_ENDS: Final = frozenset(
 """Port 3000 is Grafana's, and that of most front ends: these do not become Grafana by port."""
 
 
-@dataclass(frozen=True, slots=True)
-class Casting:
+class Casting(NamedTuple):
     """Who plays what. `publishes` gives the container port of each role that has a host port."""
 
     roles: Mapping[str, frozenset[Role]]
@@ -71,8 +69,7 @@ class Casting:
     """Workers that publish a port, with that container port, in the order of their numbers."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(NamedTuple):
     """What the choice needs to know of one service."""
 
     name: str

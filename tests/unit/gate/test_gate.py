@@ -193,12 +193,15 @@ def test_a_container_that_dies_after_the_containers_check_passed_is_noticed() ->
 
 def test_the_engine_is_asked_in_one_call_a_period_not_once_a_container() -> None:
     with GateStack() as world:
-        world.backend.replies["/api/v1/health"] = Reply(status=503)
-        world.gate(timeout=1.0, poll_max=0.2)
-    # Nine containers and some forty HTTP probes in that second.
-    assert len(world.backend.asked) > 10
+        world.backend.replies["/api/v1/health"] = lambda: Reply(
+            status=200 if len(world.backend.asked) > 30 else 503
+        )
+        result = world.gate(timeout=PATIENT, poll_max=0.2)
+    assert result.passed
     assert world.engine.listings == 1
-    assert world.engine.inspections <= 8
+    # One more at each end, and one for each of the four answers that need a fresh word on whose
+    # they are.
+    assert world.engine.inspections <= result.seconds / 0.2 + 6
 
 
 def test_an_engine_that_does_not_answer_is_an_error_and_not_a_failed_stack() -> None:
@@ -247,7 +250,7 @@ def test_cancelling_does_not_wait_for_the_engine() -> None:
 def test_progress_tells_each_change_once() -> None:
     with GateStack() as world:
         world.backend.replies["/api/v1/health"] = Reply(status=503)
-        world.gate(timeout=0.6)
+        world.gate(timeout=0.8)
     backend = [one for one in world.seen if one.name == "backend"]
     assert [(one.state, one.passed, one.failed) for one in backend] == [
         (f"waiting for HTTP 200 at {world.url('/health')}", False, False),
@@ -297,10 +300,40 @@ def test_other_instances_containers_do_not_count() -> None:
                 uuid="",
             )
         ]
-        result = world.gate(timeout=0.6)
+        result = world.gate(timeout=0.8)
     assert not result.passed
     assert check(result, "containers").facts == ("backend has no container",)
     assert check(result, "backend").facts[0] == (
         f"Something answers on port {world.backend.port}, but no container of backend "
         "in this instance publishes it"
+    )
+
+
+def test_passes_that_the_engine_does_not_confirm_are_no_pass() -> None:
+    with GateStack() as world:
+
+        def react(progress: GateProgress) -> None:
+            if progress.name == "workers" and progress.passed:
+                world.engine.failing = SandboxError("docker-not-answering", "Gone.")
+
+        observe = world.on_progress(react)
+        request = world.request(timeout=PATIENT)
+        with pytest.raises(SandboxError) as caught:
+            asyncio.run(run_gate(world.engine, request, observe=observe))
+    assert caught.value.code == "docker-not-answering"
+
+
+def test_time_running_out_before_the_engine_confirms_is_no_pass() -> None:
+    with GateStack(without=("db", *WORKERS, "grafana", "prometheus", "jaeger")) as world:
+
+        def react(progress: GateProgress) -> None:
+            if progress.name == "backend" and progress.passed:
+                world.engine.failing = SandboxError("docker-not-answering", "Gone.")
+
+        observe = world.on_progress(react)
+        request = world.request(timeout=0.8, poll_max=10.0)
+        result = asyncio.run(run_gate(world.engine, request, observe=observe))
+    assert not result.passed
+    assert check(result, "backend").facts == (
+        "the Docker engine did not confirm that the containers still run",
     )

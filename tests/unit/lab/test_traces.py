@@ -8,6 +8,7 @@ MOUNTINFO = """\
 27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 40 27 254:1 / /var/lib/docker rw,relatime - ext4 /dev/vdb rw
 136 27 254:0 /srv/e2/data /srv/e2/data rw,relatime shared:6 - ext4 /dev/vda rw
+50 27 254:2 / /home rw,relatime - ext4 /dev/vdc rw
 137 50 254:2 /u/e3/data /home/u/e3/data rw,relatime shared:6 - ext4 /dev/vdc rw
 138 27 0:5 / /srv/a\\040b/root/proc rw - proc proc rw
 """

@@ -121,7 +121,7 @@ def test_a_one_shot_service_may_have_completed() -> None:
 
 def test_a_one_shot_service_that_is_not_done_is_waited_for() -> None:
     with GateStack(also=(MIGRATION, NEEDS_MIGRATION)) as world:
-        found = check(world.gate(timeout=0.5), "containers")
+        found = check(world.gate(timeout=0.8), "containers")
     assert (found.final, found.facts) == (False, ("migrate has not completed yet",))
 
 
@@ -135,7 +135,7 @@ def test_a_one_shot_service_that_failed_is_final() -> None:
 def test_each_replica_counts() -> None:
     with GateStack(also=(service("cache", replicas=3),)) as world:
         del world.engine.details[world.engine.identity("cache", replica=3)]
-        found = check(world.gate(timeout=0.5), "containers")
+        found = check(world.gate(timeout=0.8), "containers")
     assert found.facts == ("cache #3 has no container",)
 
 
@@ -162,7 +162,7 @@ def test_a_health_test_that_fails_is_reported_with_what_it_said() -> None:
             return ExecResult(exit_code=0, output="")
 
         world.engine.executor = loading
-        found = check(world.gate(timeout=0.6), "containers")
+        found = check(world.gate(timeout=0.8), "containers")
     assert found.facts == ("cache: its health test failed: LOADING dataset",)
     assert not found.final
 

@@ -26,7 +26,7 @@ def answering(exit_code: int | None, output: str = "") -> Callable[..., ExecResu
     return lambda detail, argv: ExecResult(exit_code=exit_code, output=output)
 
 
-def database(world: GateStack, *, timeout: float = 0.4) -> CheckResult:
+def database(world: GateStack, *, timeout: float = 0.8) -> CheckResult:
     return check(world.gate(timeout=timeout, only=ONLY), "database")
 
 

@@ -23,7 +23,7 @@ def test_each_tool_is_asked_at_its_own_address() -> None:
 def test_only_the_tools_that_do_not_answer_are_reported() -> None:
     with GateStack() as world:
         world.tools.replies["/api/health"] = Reply(status=503)
-        found = check(world.gate(timeout=0.4, only=ONLY), "observability")
+        found = check(world.gate(timeout=0.8, only=ONLY), "observability")
     assert found.title == "Observability not ready"
     assert found.facts == (f"GET http://localhost:{world.tools.port}/api/health returned 503",)
     assert found.services == ("grafana",)
@@ -39,7 +39,7 @@ def test_a_tool_that_ended_is_final() -> None:
 def test_an_answer_of_another_program_is_no_tool() -> None:
     with GateStack() as world:
         world.engine.change("prometheus", published=())
-        found = check(world.gate(timeout=0.4, only=ONLY), "observability")
+        found = check(world.gate(timeout=0.8, only=ONLY), "observability")
     assert found.facts == (
         (
             f"Something answers on port {world.tools.port}, but no container of prometheus "

@@ -1,0 +1,363 @@
+"""What every `Engine` must do: the same tests for the fake engine and for a real one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ktrdr_sandbox.engine.address import current_address, flags
+from ktrdr_sandbox.engine.docker import DockerEngine, require_compose
+from ktrdr_sandbox.engine.interface import Engine, Resources
+from ktrdr_sandbox.errors import CommandError, SandboxError
+from tests.contract.stacks import ContractStack, script, until
+from tests.support.fake_engine import FakeEngine
+
+REAL = pytest.param("real", marks=[pytest.mark.engine, pytest.mark.xdist_group("engine")])
+
+
+@pytest.fixture(params=["fake", REAL])
+def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ContractStack]:
+    """A project with nothing in it yet, of which nothing is left afterwards."""
+    made = _fake(tmp_path) if request.param == "fake" else _real(tmp_path)
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+def _fake(folder: Path) -> ContractStack:
+    return ContractStack(FakeEngine(images=["tiny:1"]), "tiny:1", folder)
+
+
+def _real(folder: Path) -> ContractStack:
+    engine = DockerEngine(current_address(os.environ), os.environ)
+    return ContractStack(engine, _tiny_image(engine), folder)
+
+
+def _tiny_image(engine: Engine) -> str:
+    """An image with a shell: the lab's, or one that most machines have."""
+    named = os.environ.get("KTRDR_LAB_TINY_IMAGE")
+    if named:
+        return named
+    query = ("image", "ls", "ktrdr-lab/tiny", "--format", "{{.Repository}}:{{.Tag}}")
+    made = subprocess.run(
+        ["docker", *flags(engine.address), *query], capture_output=True, text=True, check=True
+    )
+    newest_first = made.stdout.split()
+    return newest_first[0] if newest_first else "busybox:latest"
+
+
+def test_versions_tell_that_the_engine_answers(stack: ContractStack) -> None:
+    versions = stack.engine.versions()
+    assert versions.client
+    assert versions.engine
+    assert versions.api
+    assert versions.compose[0].isdigit()
+    require_compose(versions)
+
+
+def test_an_unknown_uuid_has_nothing(stack: ContractStack) -> None:
+    assert stack.engine.containers(uuid=stack.uuid) == ()
+    assert not stack.engine.resources(stack.uuid)
+    assert stack.engine.inspect([]) == ()
+    assert stack.engine.inspect(["0" * 64]) == ()
+
+
+# -- Compose: reading ----------------------------------------------------------------------------
+
+
+def test_the_model_holds_services_of_every_profile(stack: ContractStack) -> None:
+    call = stack.call(
+        {"app": stack.service(), "debug": stack.service(profiles=["debug"])}, volumes=("data",)
+    )
+    model = stack.engine.compose_config(call)
+    assert model["name"] == stack.project
+    assert set(model["services"]) == {"app", "debug"}
+    assert model["services"]["debug"]["profiles"] == ["debug"]
+    assert model["services"]["app"]["labels"] == stack.labels
+    assert model["networks"]["default"]["name"] == f"{stack.project}_default"
+
+
+def test_active_services_are_those_of_the_calls_profiles(stack: ContractStack) -> None:
+    services = {"app": stack.service(), "debug": stack.service(profiles=["debug"])}
+    assert stack.engine.compose_active_services(stack.call(services)) == {"app"}
+    with_debug = stack.call(services, profiles=("debug",))
+    assert stack.engine.compose_active_services(with_debug) == {"app", "debug"}
+
+
+def test_variables_come_from_the_environment_then_the_file(stack: ContractStack) -> None:
+    environment = {"A": "${A}", "B": "${B}", "C": "${C:-default}"}
+    call = stack.call(
+        {"app": stack.service(environment=environment)},
+        variables={"A": "given"},
+        env_file="A=file\nB=file\n",
+    )
+    model = stack.engine.compose_config(call)
+    assert model["services"]["app"]["environment"] == {"A": "given", "B": "file", "C": "default"}
+
+
+def test_paths_are_resolved_unless_told_otherwise(stack: ContractStack) -> None:
+    mount = {"type": "bind", "source": "./code", "target": "/code"}
+    call = stack.call({"app": stack.service(volumes=[mount])})
+
+    def source(*, resolve: bool) -> str:
+        model = stack.engine.compose_config(call, resolve_paths=resolve)
+        return str(model["services"]["app"]["volumes"][0]["source"])
+
+    assert source(resolve=True) == str(stack.folder / "code")
+    assert source(resolve=False) == "./code"
+
+
+@pytest.mark.parametrize("text", ["{", '{"services": []}', '{"services": {"app": {}}}'])
+def test_a_file_that_is_none_is_told_as_such(stack: ContractStack, text: str) -> None:
+    path = stack.folder / "broken.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(CommandError) as caught:
+        stack.engine.compose_config(stack.call_on(path))
+    assert caught.value.code == "compose-file-invalid"
+    assert caught.value.exit_code
+    assert caught.value.stderr
+
+
+# -- Compose: creating and starting --------------------------------------------------------------
+
+
+def test_creating_starts_nothing(stack: ContractStack) -> None:
+    mount = {"type": "volume", "source": "data", "target": "/data"}
+    stack.created(
+        {"app": stack.service(volumes=[mount]), "off": stack.service(profiles=["off"])},
+        volumes=("data",),
+    )
+    found = stack.engine.resources(stack.uuid)
+    assert [(c.service, c.state) for c in found.containers] == [("app", "created")]
+    assert found.networks == (f"{stack.project}_default",)
+    assert found.volumes == (f"{stack.project}_data",)
+    assert found.names() == (
+        f"container {stack.project}-app-1",
+        f"network {stack.project}_default",
+        f"volume {stack.project}_data",
+    )
+
+
+def test_a_container_is_listed_with_whose_it_is(stack: ContractStack) -> None:
+    stack.created({"app": stack.service()})
+    listed = stack.container("app")
+    assert listed.name == f"{stack.project}-app-1"
+    assert listed.image == stack.image
+    assert listed.project == stack.project
+    assert listed.instance_id == stack.project
+    assert listed.uuid == stack.uuid
+    assert not listed.oneoff
+    assert listed in stack.engine.containers()
+    assert stack.engine.containers(ids=[listed.id]) == (listed,)
+
+
+def test_only_the_named_services_start(stack: ContractStack) -> None:
+    services = {
+        "app": stack.service(depends_on={"db": {"condition": "service_healthy"}}),
+        "db": stack.service(),
+    }
+    call = stack.created(services)
+    stack.engine.compose_start(call, ["app"], progress=lambda _: None)
+    states = {c.service: c.state for c in stack.engine.containers(uuid=stack.uuid)}
+    assert states == {"app": "running", "db": "created"}
+
+
+def test_starting_again_changes_nothing(stack: ContractStack) -> None:
+    call = stack.started({"app": stack.service()})
+    before = stack.engine.inspect([stack.container("app").id])
+    stack.engine.compose_start(call, ["app"], progress=lambda _: None)
+    assert stack.engine.inspect([stack.container("app").id]) == before
+
+
+def test_creating_again_replaces_only_what_changed(stack: ContractStack) -> None:
+    stack.started({"app": stack.service(), "db": stack.service()})
+    app, db = stack.container("app").id, stack.container("db").id
+    stack.created({"app": stack.service(environment={"NEW": "1"}), "db": stack.service()})
+    assert stack.container("app").id != app
+    assert stack.container("db").id == db
+    assert stack.container("db").state == "running"
+
+
+def test_a_service_taken_out_of_the_file_loses_its_container(stack: ContractStack) -> None:
+    stack.started({"app": stack.service(), "old": stack.service()})
+    stack.created({"app": stack.service()})
+    assert [c.service for c in stack.engine.containers(uuid=stack.uuid)] == ["app"]
+
+
+def test_replicas_are_numbered(stack: ContractStack) -> None:
+    stack.created({"worker": stack.service(scale=2)})
+    ids = [c.id for c in stack.engine.containers(uuid=stack.uuid)]
+    found = {(d.name, d.service, d.replica) for d in stack.engine.inspect(ids)}
+    name = f"{stack.project}-worker"
+    assert found == {(f"{name}-1", "worker", 1), (f"{name}-2", "worker", 2)}
+
+
+def test_a_missing_image_is_told_as_such(stack: ContractStack) -> None:
+    missing = stack.service(image="ktrdr-contract/none:1", pull_policy="never")
+    with pytest.raises(CommandError) as caught:
+        stack.created({"app": missing})
+    assert caught.value.code == "image-missing"
+    assert "ktrdr-contract/none:1" in caught.value.message
+
+
+def test_progress_comes_in_whole_lines(stack: ContractStack) -> None:
+    lines: list[str] = []
+    call = stack.call({"app": stack.service()})
+    stack.engine.compose_create(call, build=(), progress=lines.append)
+    assert any(f"{stack.project}-app-1" in line for line in lines)
+    assert not any("\n" in line or "\r" in line for line in lines)
+
+
+# -- looking into containers ---------------------------------------------------------------------
+
+
+def test_details_of_a_running_container(stack: ContractStack) -> None:
+    health = {"test": ["CMD-SHELL", "exit 0"], "interval": "1h"}
+    stack.started({"app": stack.service(environment={"MODE": "a=b"}, healthcheck=health)})
+    (detail,) = stack.engine.inspect([stack.container("app").id])
+    assert (detail.state, detail.health) == ("running", "starting")
+    assert detail.health_test == ("CMD-SHELL", "exit 0")
+    assert detail.environment["MODE"] == "a=b"
+    assert detail.restart_count == 0
+    assert not detail.oom_killed
+
+
+def test_a_container_that_ended_keeps_its_exit_status(stack: ContractStack) -> None:
+    stack.started({"job": stack.service(command=script("exit 3"))})
+    ended = stack.container_once("job", "exited")
+    (detail,) = stack.engine.inspect([ended.id])
+    assert detail.exit_code == 3
+    assert "(3)" in ended.status
+
+
+def test_ids_that_are_gone_are_left_out(stack: ContractStack) -> None:
+    stack.created({"app": stack.service()})
+    own = stack.container("app").id
+    assert [d.id for d in stack.engine.inspect(["f" * 64, own])] == [own]
+
+
+def test_logs_are_the_last_lines(stack: ContractStack) -> None:
+    stack.started({"job": stack.service(command=script("echo one; echo two; echo three; exit 0"))})
+    ended = stack.container_once("job", "exited")
+    until(lambda: len(stack.engine.logs(ended.id, tail=10)) == 3)
+    assert stack.engine.logs(ended.id, tail=2) == ("two", "three")
+    assert stack.engine.logs("0" * 64, tail=2) == ()
+
+
+def test_logs_of_a_stack_go_to_stdout(
+    stack: ContractStack, capfd: pytest.CaptureFixture[str]
+) -> None:
+    call = stack.started(
+        {
+            "job": stack.service(command=script("echo hello; exit 0")),
+            "other": stack.service(command=script("echo unasked; exit 0")),
+        }
+    )
+    ended = stack.container_once("job", "exited")
+    until(lambda: stack.engine.logs(ended.id, tail=1) == ("hello",))
+    capfd.readouterr()
+    status = stack.engine.compose_logs(call, ["job"], follow=False, tail=None, since=None)
+    shown = capfd.readouterr().out
+    assert status == 0
+    assert shown.rstrip().endswith("| hello")
+    assert "job-1" in shown
+    assert "unasked" not in shown
+
+
+def test_commands_run_inside_a_container(stack: ContractStack) -> None:
+    stack.started({"app": stack.service()})
+    own = stack.container("app").id
+    done = stack.engine.execute(own, script("echo from inside; exit 4"), timeout=30)
+    assert (done.exit_code, done.output) == (4, "from inside\n")
+    assert stack.engine.execute(own, ["sleep", "60"], timeout=0.5).exit_code is None
+
+
+def test_no_command_runs_in_a_container_that_does_not(stack: ContractStack) -> None:
+    stack.created({"app": stack.service()})
+    done = stack.engine.execute(stack.container("app").id, ["true"], timeout=30)
+    assert done.exit_code not in (0, None)
+    assert "not running" in done.output
+
+
+# -- stopping and removing -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("grace", [0, 1])
+def test_a_stopped_container_stays(stack: ContractStack, grace: int) -> None:
+    stack.started({"app": stack.service()})
+    own = stack.container("app").id
+    stack.engine.stop([own], grace=grace)
+    assert stack.container_once("app", "exited").id == own
+    stack.engine.stop([own], grace=grace)  # what has ended already is no failure
+
+
+def test_restarting_begins_a_new_run(stack: ContractStack) -> None:
+    stack.started({"app": stack.service()})
+    own = stack.container("app").id
+    (before,) = stack.engine.inspect([own])
+    stack.engine.restart([own], grace=0)
+    (after,) = stack.engine.inspect([own])
+    assert after.state == "running"
+    assert after.started_at > before.started_at
+    stack.engine.restart([], grace=0)
+
+
+def test_exactly_what_is_named_is_removed(stack: ContractStack) -> None:
+    mount = {"type": "volume", "source": "data", "target": "/data"}
+    stack.started({"app": stack.service(volumes=[mount]), "db": stack.service()}, volumes=("data",))
+    app = stack.container("app")
+    stack.engine.remove(Resources(containers=(app,)), grace=0)
+    left = stack.engine.resources(stack.uuid)
+    assert [c.service for c in left.containers] == ["db"]
+    assert left.networks == (f"{stack.project}_default",)
+    assert left.volumes == (f"{stack.project}_data",)
+    stack.engine.remove(left, grace=0)
+    assert not stack.engine.resources(stack.uuid)
+    stack.engine.remove(left, grace=0)  # what is gone already is no failure
+
+
+def test_what_is_in_use_is_left(stack: ContractStack) -> None:
+    mount = {"type": "volume", "source": "data", "target": "/data"}
+    stack.started({"app": stack.service(volumes=[mount])}, volumes=("data",))
+    found = stack.engine.resources(stack.uuid)
+    stack.engine.remove(Resources(networks=found.networks, volumes=found.volumes), grace=0)
+    assert stack.engine.resources(stack.uuid) == found
+
+
+# -- images and networks -------------------------------------------------------------------------
+
+
+def test_names_of_images_come_and_go(stack: ContractStack) -> None:
+    name = f"{stack.project}:one"
+    assert stack.image in stack.engine.images()
+    stack.engine.tag(stack.image, name)
+    try:
+        assert name in stack.engine.images()
+    finally:
+        stack.engine.untag(name)
+    assert name not in stack.engine.images()
+    assert stack.image in stack.engine.images()
+    stack.engine.untag(name)  # missing is no failure
+
+
+def test_an_unknown_image_cannot_be_named(stack: ContractStack) -> None:
+    with pytest.raises(SandboxError) as caught:
+        stack.engine.tag("ktrdr-contract/none:1", "ktrdr-contract/other:1")
+    assert caught.value.code == "engine-failed"
+    assert "ktrdr-contract/none:1" in caught.value.message
+
+
+def test_networks_with_their_subnets(stack: ContractStack) -> None:
+    name = f"{stack.project}_default"
+    stack.started({"app": stack.service()})
+    assert stack.engine.networks()[name]
+    assert stack.engine.networks()["host"] == ()
+    assert name not in stack.engine.unused_networks()
+    stack.engine.remove(Resources(containers=(stack.container("app"),)), grace=0)
+    assert name in stack.engine.unused_networks()
+    assert not {"bridge", "host", "none"} & set(stack.engine.unused_networks())

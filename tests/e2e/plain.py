@@ -1,0 +1,139 @@
+"""The main environment: a checkout's stack under plain `docker compose`."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.support.http import eventually
+from tests.support.stacks import (
+    base_environment,
+    containers,
+    docker,
+    image_id,
+    leftovers,
+    run,
+    try_docker,
+)
+
+DEFAULT_PORTS: Final = (3000, 4317, 4318, 5003, 5004, 5005, 5006, 5432, 8000, 9090, 16686)
+"""All host ports of the sample's own Compose file."""
+
+
+WRITTEN_FOLDERS: Final = (
+    "data",
+    "logs",
+    "models",
+    "output",
+    "research_agents",
+    "training_analytics",
+)
+"""Bind sources that the sample does not track; the engine would make them its own, as root."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainStack:
+    """The stack of a checkout, under plain `docker compose`, on the ports of its file."""
+
+    checkout: Path
+    project: str
+
+    @contextmanager
+    def running(self, images_written: Sequence[str]) -> Iterator[None]:
+        """Start it, and take it away after the block with the image tags that it wrote.
+
+        It is still starting when the block begins.
+        """
+        before = {image: image_id(image) for image in images_written}
+        for name in WRITTEN_FOLDERS:
+            folder = self.checkout / name
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o777)
+        log = self.checkout.parent / f"{self.project}.log"
+        try:
+            with log.open("wb") as output:
+                process = subprocess.Popen(
+                    [*self._compose, "up", "--detach"],
+                    cwd=self.checkout,
+                    env=base_environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                )
+                with process:
+                    try:
+                        yield
+                    finally:
+                        if process.poll() is None:
+                            process.terminate()
+        finally:
+            self._down()
+            for image, earlier in before.items():
+                if earlier is None:
+                    try_docker("image", "rm", image)
+                elif image_id(image) != earlier:
+                    try_docker("image", "tag", earlier, image)
+            assert not self.leftovers(), f"left behind: {', '.join(self.leftovers())}"
+
+    @property
+    def _compose(self) -> list[str]:
+        return ["docker", "compose", "--project-name", self.project]
+
+    @property
+    def filter(self) -> str:
+        return f"label=com.docker.compose.project={self.project}"
+
+    def _down(self) -> None:
+        argv = [*self._compose, "down", "--volumes", "--remove-orphans", "--timeout", "1"]
+        run(argv, cwd=self.checkout, environment=base_environment())
+
+    def containers(self) -> list[dict[str, Any]]:
+        return containers(self.filter)
+
+    def leftovers(self) -> list[str]:
+        return leftovers(self.filter)
+
+    def runs(self) -> dict[str, str]:
+        """When each container was last started, by its id."""
+        return {c["Id"]: c["State"]["StartedAt"] for c in self.containers()}
+
+
+def refuse_busy_machine() -> None:
+    """Fails, naming what is in the way, where the main environment cannot be started.
+
+    What another test of this machine holds for a moment is waited for.
+    """
+    try:
+        eventually(lambda: not _in_the_way(), within=60, every=1)
+    except AssertionError:
+        pytest.fail(f"in the way of the main environment on this machine: {_in_the_way()}")
+
+
+def _in_the_way() -> list[str]:
+    ports = [f"port {port}" for port in DEFAULT_PORTS if not _is_free(port)]
+    # The sample's Compose file fixes the names of its containers, as the real one does.
+    named = docker("ps", "--all", "--filter", "name=^/ktrdr-[a-z]", "--format", "{{.Names}}")
+    return [*ports, *(f"container {name}" for name in named.split())]
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))
+        except OSError:
+            return False
+        return True
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0

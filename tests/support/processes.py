@@ -1,0 +1,103 @@
+"""Real processes and sockets for tests: foreign listeners, slots held for one test, crowds."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ktrdr_sandbox.models import LAST_SLOT
+from ktrdr_sandbox.slots.port_map import get_ports, worker_ports
+from ktrdr_sandbox.slots.probe import is_port_free
+
+_LISTENER = """\
+import socket, sys
+listener = socket.socket()
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+listener.bind(("127.0.0.1", int(sys.argv[1])))
+listener.listen()
+print(listener.getsockname()[1], flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def foreign_listener(port: int = 0) -> Iterator[tuple[int, int]]:
+    """Another process listening on loopback; gives its port and pid."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _LISTENER, str(port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        try:
+            line = child.stdout.readline()
+            assert line, f"nothing could listen on port {port}"
+            yield int(line), child.pid
+        finally:
+            child.stdin.close()
+            child.wait()
+
+
+def ports_of(slot: int) -> list[int]:
+    """Every host port that `create` looks at."""
+    return sorted({*get_ports(slot).values(), *worker_ports(slot, 4)})
+
+
+@contextmanager
+def held_slot() -> Iterator[int]:
+    """A slot whose ports are free and that no other test of this kind uses meanwhile.
+
+    Counted from the last one down, because other stacks on a machine fill from the first.
+    """
+    folder = Path(tempfile.gettempdir())
+    with contextlib.ExitStack() as stack:
+        for slot in range(LAST_SLOT, 0, -1):
+            path = folder / f"ktrdr-sandbox-test-slot-{slot}-{os.getuid()}.lock"
+            lock = stack.enter_context(path.open("w"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            if all(is_port_free(port) for port in ports_of(slot)):
+                yield slot
+                return
+        raise AssertionError("no slot of this machine is free for the test")
+
+
+@contextmanager
+def python_process(code: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A Python process with pipes; ended at the latest with the block."""
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        try:
+            yield child
+        finally:
+            if child.poll() is None:
+                child.kill()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and waits to be collected does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        return not Path("/proc/self").exists()
+    return state.rpartition(")")[2].split()[0] != "Z"

@@ -1,0 +1,303 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ktrdr_sandbox.isolation.document import plain
+from ktrdr_sandbox.isolation.places import looks_like_file
+from ktrdr_sandbox.isolation.result import Isolation
+from tests.unit.isolation.requests import PARENT, ROOT, SHARED, an_instance, bind, isolated
+
+COMPOSE = ROOT / "deploy" / "environments" / "local"
+DATA = str(SHARED["data"])
+
+
+def nothing_but(*paths: str | Path) -> Callable[[Path], bool]:
+    """A machine that has exactly these paths."""
+    known = {Path(path) for path in paths}
+    return lambda path: path in known
+
+
+def isolated_binds(*mounts: dict[str, Any], **changes: Any) -> Isolation:
+    return isolated({"app": {"volumes": list(mounts)}}, **changes)
+
+
+def sources(isolation: Isolation) -> list[str] | None:
+    """Sources of the service's mounts in the override; None when they are left alone."""
+    volumes = isolation.override["services"]["app"].get("volumes")
+    return volumes and [mount.get("source") for mount in plain(volumes)["!override"]]
+
+
+@pytest.mark.parametrize("name", ["data", "models", "strategies"])
+def test_data_folders_are_the_shared_ones(name: str) -> None:
+    assert sources(isolated_binds(bind(f"{ROOT}/{name}"))) == [str(SHARED[name])]
+
+
+def test_parts_of_data_folders_are_parts_of_the_shared_ones() -> None:
+    assert sources(isolated_binds(bind(f"{ROOT}/data/daily/x"))) == [f"{DATA}/daily/x"]
+
+
+@pytest.mark.parametrize("path", ["database", "data2", "src/data", "Data", "logs"])
+def test_other_folders_of_the_checkout_stay(path: str) -> None:
+    assert sources(isolated_binds(bind(f"{ROOT}/{path}"))) is None
+
+
+def test_all_else_of_a_bind_stays() -> None:
+    mount = bind(
+        f"{ROOT}/data",
+        "/app/data",
+        read_only=True,
+        consistency="cached",
+        bind={"selinux": "z", "propagation": "rslave"},
+    )
+    other = {"type": "volume", "source": "cache", "target": "/c", "volume": {"nocopy": True}}
+
+    isolation = isolated_binds(mount, other)
+
+    volumes = plain(isolation.override["services"]["app"]["volumes"])["!override"]
+    assert volumes == [{**mount, "source": DATA}, other]
+
+
+def test_a_file_that_the_branch_brings_stays() -> None:
+    script = f"{ROOT}/data/schema.sql"
+
+    assert sources(isolated_binds(bind(script), exists=nothing_but(script))) is None
+    assert sources(isolated_binds(bind(script), exists=nothing_but(f"{DATA}/schema.sql"))) == [
+        f"{DATA}/schema.sql"
+    ]
+
+
+def test_shared_folders_named_by_the_file_stay() -> None:
+    isolation = isolated_binds(bind(DATA))
+
+    assert sources(isolation) is None
+    assert isolation.notices == ()
+
+
+@pytest.mark.parametrize(
+    ("source", "place"),
+    [
+        (f"{PARENT}", str(ROOT)),
+        (f"{PARENT}/config/app.yml", f"{ROOT}/config/app.yml"),
+        (f"{PARENT}/data", DATA),
+        (f"{PARENT}/../ktrdr/config", f"{ROOT}/config"),
+    ],
+)
+def test_the_main_checkout_becomes_the_worktree(source: str, place: str) -> None:
+    assert sources(isolated_binds(bind(source))) == [place]
+
+
+def test_the_main_checkout_by_another_spelling() -> None:
+    isolation = isolated_binds(bind("/link/config"), parent_spellings=(Path("/link"),))
+
+    assert sources(isolation) == [f"{ROOT}/config"]
+
+
+def test_a_folder_that_begins_like_the_main_checkout_is_another() -> None:
+    assert sources(isolated_binds(bind(f"{PARENT}-data/x"), exists=nothing_but())) is None
+
+
+def test_the_repository_itself_stays_where_it_is() -> None:
+    assert sources(isolated_binds(bind(f"{PARENT}/.git", read_only=True))) is None
+
+
+def test_a_worktree_inside_the_main_checkout() -> None:
+    root = PARENT / "trees" / "x"
+
+    isolation = isolated(
+        {"app": {"volumes": [bind(f"{root}/src"), bind(f"{PARENT}/src")]}}, an_instance(path=root)
+    )
+
+    assert sources(isolation) == [f"{root}/src", f"{root}/src"]
+
+
+def test_no_main_checkout() -> None:
+    isolation = isolated_binds(
+        bind(f"{PARENT}/config"), parent_checkout=None, exists=nothing_but(f"{PARENT}/config")
+    )
+
+    assert sources(isolation) is None
+
+
+# `../../../mcp` of deploy/environments/local, resolved from the root /dev/code/ktrdr--feat-x
+CLIMBED = "/mcp"
+
+
+def test_a_climbing_path_is_seen_from_the_compose_file() -> None:
+    isolation = isolated_binds(
+        bind(CLIMBED), compose_directory=COMPOSE, exists=nothing_but(ROOT / "mcp", CLIMBED)
+    )
+
+    assert sources(isolation) == [f"{ROOT}/mcp"]
+
+
+def test_a_climbing_path_is_looked_for_in_the_root_too() -> None:
+    isolation = isolated_binds(bind("/dev/tools/lint"), exists=nothing_but(ROOT / "tools" / "lint"))
+
+    assert sources(isolation) == [f"{ROOT}/tools/lint"]
+
+
+def test_a_path_outside_that_the_checkout_has_no_like_of_stays() -> None:
+    isolation = isolated_binds(bind("/srv/files"), exists=nothing_but("/srv/files"))
+
+    assert sources(isolation) is None
+    assert ["/srv/files is outside" in notice.text for notice in isolation.notices] == [True]
+
+
+def test_an_absolute_path_stays_though_the_host_has_it_not() -> None:
+    assert sources(isolated_binds(bind("/home/me/.aws"), exists=nothing_but())) is None
+
+
+@pytest.mark.parametrize("source", ["/", "/dev", "/dev/code"])
+def test_folders_around_the_checkout_stay(source: str) -> None:
+    isolation = isolated_binds(bind(source, read_only=True), compose_directory=COMPOSE)
+
+    assert sources(isolation) is None
+
+
+def spelt(*sources: str) -> dict[str, Any]:
+    """The model in which paths are as the file has them."""
+    return {"services": {"app": {"volumes": [bind(source) for source in sources]}}}
+
+
+def test_a_path_that_the_file_spells_absolute_stays() -> None:
+    for spelling in ("/tools/lint", "~/lint"):
+        isolation = isolated_binds(bind("/tools/lint"), unresolved=spelt(spelling))
+        assert sources(isolation) is None
+
+
+def test_a_path_that_the_file_spells_relative_comes_home() -> None:
+    """Over-climbing ends at the file system's root, so that only the spelling tells the way."""
+    isolation = isolated_binds(
+        bind("/dev"),
+        compose_directory=COMPOSE,
+        unresolved=spelt("../../.."),
+        exists=nothing_but(ROOT, "/dev"),
+    )
+
+    assert sources(isolation) == [str(ROOT)]
+
+
+def test_a_relative_path_that_is_nowhere_is_made_in_the_checkout() -> None:
+    isolation = isolated_binds(
+        bind("/logs"),
+        compose_directory=COMPOSE,
+        unresolved=spelt("../../../logs"),
+        exists=nothing_but(),
+    )
+
+    assert sources(isolation) == [f"{ROOT}/logs"]
+    assert [source.path for source in isolation.bind_sources] == [ROOT / "logs"]
+
+
+def test_a_relative_path_to_a_neighbour_that_is_there_stays() -> None:
+    isolation = isolated_binds(
+        bind("/dev/code/common"),
+        unresolved=spelt("../common"),
+        exists=nothing_but("/dev/code/common"),
+    )
+
+    assert sources(isolation) is None
+
+
+def test_dollar_signs() -> None:
+    root = Path("/dev/a$b")
+    mounts = [bind("/dev/a$$b/x$$y"), bind("/dev/a$$b/data/c$$d")]
+
+    isolation = isolated({"app": {"volumes": mounts}}, an_instance(path=root), exists=nothing_but())
+
+    assert sources(isolation) == ["/dev/a$$b/x$$y", f"{DATA}/c$$d"]
+    assert [source.path for source in isolation.bind_sources] == [
+        Path("/dev/a$b/x$y"),
+        Path(f"{DATA}/c$d"),
+    ]
+
+
+def test_a_shared_folder_with_a_dollar_sign_is_escaped() -> None:
+    isolation = isolated_binds(bind(f"{ROOT}/data"), shared={"data": Path("/a$b")})
+
+    assert sources(isolation) == ["/a$$b"]
+
+
+# What has to exist before the engine makes it as root
+
+
+def test_missing_folders_are_listed_once() -> None:
+    isolation = isolated(
+        {
+            "one": {"volumes": [bind(f"{ROOT}/logs"), bind(f"{ROOT}/data", "/d")]},
+            "two": {"volumes": [bind(f"{ROOT}/logs")]},
+            "asleep": {"profiles": ["x"], "volumes": [bind(f"{ROOT}/other")]},
+        },
+        exists=nothing_but(),
+    )
+
+    assert [(source.path, source.directory) for source in isolation.bind_sources] == [
+        (ROOT / "logs", True),
+        (SHARED["data"], True),
+    ]
+
+
+def test_existing_folders_are_not() -> None:
+    isolation = isolated_binds(bind(f"{ROOT}/logs"), exists=nothing_but(ROOT / "logs"))
+
+    assert isolation.bind_sources == ()
+
+
+@pytest.mark.parametrize(
+    "mount",
+    [
+        bind(f"{ROOT}/alembic.ini", "/app/alembic.ini"),
+        bind(f"{ROOT}/settings", "/app/settings.yml"),
+        bind(f"{ROOT}/.env", "/app/.env"),
+        bind(f"{ROOT}/must", "/must", bind={"create_host_path": False}),
+        bind("/opt/cache", read_only=True),
+    ],
+)
+def test_no_folder_is_guessed_at(mount: dict[str, Any]) -> None:
+    isolation = isolated_binds(mount, exists=nothing_but())
+
+    assert isolation.bind_sources == ()
+    assert [("does not exist" in notice.text) for notice in isolation.notices] == [True]
+
+
+def test_mount_points_inside_a_mounted_folder_are_created_too() -> None:
+    isolation = isolated_binds(
+        bind(str(ROOT), "/app"),
+        {"type": "volume", "source": "modules", "target": "/app/node_modules"},
+        {"type": "volume", "target": "/app/web/cache"},
+        bind(f"{ROOT}/x.conf", "/app/etc/x.conf"),
+        exists=nothing_but(ROOT, ROOT / "x.conf", ROOT / "web" / "cache"),
+    )
+
+    assert [source.path for source in isolation.bind_sources] == [ROOT / "node_modules"]
+
+
+def test_writing_outside_the_checkout_is_mentioned_and_reading_is_not() -> None:
+    isolation = isolated_binds(
+        bind("/srv/a"), bind("/srv/b", read_only=True), exists=nothing_but("/srv/a", "/srv/b")
+    )
+
+    assert [notice.text.split()[0] for notice in isolation.notices] == ["/srv/a"]
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/a/b.yml", True),
+        ("/a/alembic.ini", True),
+        ("/a/.env", True),
+        ("/a/.bashrc", True),
+        ("/a/conf.d", False),
+        ("/a/.cache", False),
+        ("/a/python3.11", False),
+        ("/a/app.v2", False),
+        ("/a/src", False),
+        ("/a/x.egg-info", False),
+    ],
+)
+def test_names_of_files(path: str, expected: bool) -> None:
+    assert looks_like_file(path) is expected

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ktrdr_sandbox.isolation.document import plain
+from ktrdr_sandbox.isolation.identity import resource_attributes
+from tests.unit.isolation.requests import isolated
+
+LABELS = {
+    "ktrdr.sandbox.instance": "ktrdr--feat-x",
+    "ktrdr.sandbox.uuid": "uuid-of-feat-x",
+    "ktrdr.sandbox.slot": "2",
+}
+
+
+def test_everything_that_compose_creates_is_labelled() -> None:
+    isolation = isolated(
+        {"app": {}, "asleep": {"profiles": ["x"]}},
+        networks={"default": {"name": "x_default"}, "empty": None},
+        volumes={"pg": {"name": "x_pg"}},
+    )
+
+    document = plain(isolation.override)
+    found = [
+        body["labels"]
+        for section in ("services", "networks", "volumes")
+        for body in document[section].values()
+    ]
+    assert found == [LABELS] * 5
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        None,
+        {},
+        [],
+        {"INSTANCE_ID": None, "A": "1"},
+        ["INSTANCE_ID=another", "A=1"],
+        ["INSTANCE_ID"],
+        {"INSTANCE_ID": "another"},
+    ],
+)
+def test_every_container_knows_its_instance(environment: Any) -> None:
+    isolation = isolated({"app": {"environment": environment}})
+
+    found = plain(isolation.override["services"]["app"]["environment"])
+    assert found == {
+        "INSTANCE_ID": "ktrdr--feat-x",
+        "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=sandbox,instance.id=ktrdr--feat-x",
+    }
+
+
+def test_what_the_file_says_already_is_no_change() -> None:
+    attributes = "deployment.environment=sandbox,instance.id=ktrdr--feat-x"
+    environment = {"INSTANCE_ID": "ktrdr--feat-x", "OTEL_RESOURCE_ATTRIBUTES": attributes}
+
+    isolation = isolated({"app": {"environment": environment}})
+
+    assert "environment" not in isolation.override["services"]["app"]
+
+
+@pytest.mark.parametrize(
+    ("existing", "merged"),
+    [
+        (None, "deployment.environment=sandbox,instance.id=x"),
+        ("", "deployment.environment=sandbox,instance.id=x"),
+        ("a=1,b=2", "a=1,b=2,deployment.environment=sandbox,instance.id=x"),
+        ("a=1,", "a=1,deployment.environment=sandbox,instance.id=x"),
+        ("deployment.environment=ci", "deployment.environment=ci,instance.id=x"),
+        ("deployment.environment.name=ci", "deployment.environment.name=ci,instance.id=x"),
+        (
+            "service.instance.id=7, instance.id=old ,b=%2C",
+            "service.instance.id=7,b=%2C,deployment.environment=sandbox,instance.id=x",
+        ),
+    ],
+)
+def test_telemetry_attributes_are_added_to(existing: str | None, merged: str) -> None:
+    assert resource_attributes(existing, "x") == merged
+
+
+def test_container_names_are_dropped_and_stay_as_aliases() -> None:
+    isolation = isolated(
+        {"db": {"container_name": "ktrdr-db", "networks": {"inner": None, "outer": None}}}
+    )
+
+    service = plain(isolation.override["services"]["db"])
+    assert service["container_name"] == {"!reset": None}
+    assert service["networks"] == {
+        "inner": {"aliases": ["ktrdr-db"]},
+        "outer": {"aliases": ["ktrdr-db"]},
+    }
+    [change] = [change for change in isolation.changes if change.key == "container_name"]
+    assert (change.service, change.before, change.after) == ("db", "ktrdr-db", "")
+
+
+def test_networks_in_the_list_form() -> None:
+    isolation = isolated({"db": {"container_name": "old", "networks": ["inner"]}})
+
+    assert plain(isolation.override["services"]["db"]["networks"]) == {
+        "inner": {"aliases": ["old"]}
+    }
+
+
+def test_a_name_that_is_a_services_leads_there_anyway() -> None:
+    isolation = isolated(
+        {"db": {"container_name": "web", "networks": ["inner"]}, "web": {"networks": ["inner"]}}
+    )
+
+    assert "networks" not in isolation.override["services"]["db"]
+
+
+def test_no_alias_without_a_network() -> None:
+    isolation = isolated({"job": {"container_name": "job-1", "network_mode": "none"}})
+
+    assert "networks" not in isolation.override["services"]["job"]

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ktrdr_sandbox.isolation.document import plain
+from ktrdr_sandbox.isolation.isolate import isolate
+from ktrdr_sandbox.isolation.result import Isolation
+from ktrdr_sandbox.isolation.subnets import pool_subnets, private_ipv6
+from tests.unit.isolation.requests import a_request, an_instance, isolated, unprofiled
+
+ID = "ktrdr--feat-x"
+
+
+def network(isolation: Isolation, key: str = "net") -> dict[str, Any]:
+    body = plain(isolation.override.get("networks", {}).get(key, {}))
+    body.pop("labels", None)
+    found: dict[str, Any] = body
+    return found
+
+
+def with_network(body: dict[str, Any], **changes: Any) -> Isolation:
+    services = {"web": {"networks": {"net": changes.pop("attachment", None)}}}
+    return isolated(services, networks={"net": body}, **changes)
+
+
+RESET = {"!reset": None}
+
+
+def test_compose_names_are_left_alone() -> None:
+    assert network(with_network({"name": f"{ID}_net", "ipam": {}})) == {}
+
+
+def test_a_fixed_name_becomes_the_instances_own() -> None:
+    assert network(with_network({"name": "backbone"})) == {"name": f"{ID}_net"}
+
+
+def test_a_missing_external_network_is_made() -> None:
+    isolation = with_network({"name": "traefik", "external": True})
+
+    assert network(isolation) == {"external": RESET, "name": f"{ID}_net"}
+    assert any("traefik does not exist" in notice.text for notice in isolation.notices)
+
+
+def existing(body: dict[str, Any], **changes: Any) -> Isolation:
+    """Isolate on an engine that has the network."""
+    services = {"web": {"container_name": "shop", "networks": {"net": {"ipv4_address": "1.2.3.4"}}}}
+
+    model = {"services": services, "networks": {"net": body}}
+    request = a_request(networks=frozenset({body["name"]}), active=unprofiled(model), **changes)
+    return isolate(model, request)
+
+
+def test_an_existing_external_network_is_joined_and_not_touched() -> None:
+    isolation = existing({"name": "proxy", "external": True})
+
+    assert "networks" not in isolation.override
+    [notice] = [notice for notice in isolation.notices if "proxy" in notice.text]
+    assert "web" in notice.text
+
+
+def test_no_fixed_address_or_alias_on_a_joined_network() -> None:
+    isolation = existing({"name": "proxy", "external": True})
+
+    attached = plain(isolation.override["services"]["web"]["networks"]["net"])
+    assert attached == {"ipv4_address": RESET}
+
+
+def test_an_existing_network_that_is_not_external_is_not_joined() -> None:
+    assert network(existing({"name": "proxy"})) == {"name": f"{ID}_net"}
+
+
+def test_the_hosts_network_by_another_way_is_refused() -> None:
+    isolation = existing({"name": "host", "external": True})
+
+    assert [(r.service, r.setting) for r in isolation.refusals] == [("web", "host-network")]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("ipv4_address", "172.28.0.9"),
+        ("ipv6_address", "2001:db8::9"),
+        ("link_local_ips", ["169.254.1.1"]),
+        ("mac_address", "02:42:ac:11:65:43"),
+    ],
+)
+def test_fixed_addresses_are_dropped(key: str, value: Any) -> None:
+    isolation = with_network({"name": f"{ID}_net"}, attachment={key: value, "aliases": ["www"]})
+
+    assert plain(isolation.override["services"]["web"]["networks"]) == {"net": {key: RESET}}
+
+
+def test_a_services_mac_address_is_dropped() -> None:
+    isolation = isolated({"web": {"mac_address": "02:42:ac:11:65:43"}})
+
+    assert plain(isolation.override["services"]["web"]["mac_address"]) == RESET
+
+
+def test_subnets_are_dropped() -> None:
+    isolation = with_network(
+        {
+            "name": f"{ID}_net",
+            "ipam": {"config": [{"subnet": "10.1.0.0/16", "gateway": "10.1.0.1"}]},
+        }
+    )
+
+    assert network(isolation) == {"ipam": RESET}
+    [change] = [change for change in isolation.changes if change.key == "networks.net.ipam"]
+    assert (change.service, change.before) == (None, "10.1.0.0/16, 10.1.0.1")
+
+
+def test_a_bridges_name_is_dropped() -> None:
+    options = {"com.docker.network.bridge.name": "br0", "com.docker.network.driver.mtu": "1400"}
+
+    isolation = with_network({"name": f"{ID}_net", "driver_opts": options})
+
+    assert network(isolation) == {"driver_opts": {"com.docker.network.bridge.name": RESET}}
+
+
+@pytest.mark.parametrize("driver", ["macvlan", "ipvlan", "host"])
+def test_networks_on_the_hosts_interface_are_refused(driver: str) -> None:
+    isolation = with_network({"name": f"{ID}_net", "driver": driver})
+
+    [refusal] = isolation.refusals
+    assert (refusal.service, refusal.key) == (None, f"networks.net.driver: {driver}")
+    assert refusal.setting == "host-interface"
+
+
+def test_each_network_gets_a_subnet_of_the_slots_part_of_the_pool() -> None:
+    isolation = isolated(
+        {"web": {}},
+        an_instance(slot=3),
+        networks={"b": {"name": f"{ID}_b"}, "a": {"name": f"{ID}_a"}},
+        network_pool="10.201.0.0/16",
+    )
+
+    assert network(isolation, "a") == {
+        "ipam": {"!override": {"config": [{"subnet": "10.201.48.0/26"}]}}
+    }
+    assert network(isolation, "b") == {
+        "ipam": {"!override": {"config": [{"subnet": "10.201.48.64/26"}]}}
+    }
+
+
+def test_slots_never_share_a_subnet() -> None:
+    names = [f"net-{number}" for number in range(16)]
+    for pool in ("10.0.0.0/8", "172.30.0.0/16", "192.168.0.0/20"):
+        taken = [
+            subnet
+            for slot in range(11)
+            for subnet in pool_subnets(
+                pool, slot, names[: 16 if pool != "192.168.0.0/20" else 4]
+            ).values()
+        ]
+        assert all(not one.overlaps(two) for at, one in enumerate(taken) for two in taken[at + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("pool", "count", "size"),
+    [
+        ("10.0.0.0/16", 64, 26),
+        ("10.0.0.0/24", 1, 28),
+        ("10.0.0.0/22", 4, 28),
+        ("10.0.0.0/22", 1, 26),
+    ],
+)
+def test_small_pools_make_small_subnets(pool: str, count: int, size: int) -> None:
+    subnets = pool_subnets(pool, 10, [str(number) for number in range(count)])
+
+    assert {subnet.prefixlen for subnet in subnets.values()} == {size}
+    assert len(set(subnets.values())) == count
+
+
+@pytest.mark.parametrize(
+    ("pool", "words"),
+    [
+        ("10.0.0.0/26", "too small"),
+        ("10.0.0.1/16", "host bits"),
+        ("nonsense", "nonsense"),
+        ("fd00::/48", "fd00"),
+    ],
+)
+def test_a_pool_that_cannot_serve_is_refused(pool: str, words: str) -> None:
+    isolation = with_network({"name": f"{ID}_net"}, network_pool=pool)
+
+    [refusal] = isolation.refusals
+    assert (refusal.service, refusal.key, refusal.setting) == (None, "network_pool", "network-pool")
+    assert words in refusal.reason
+
+
+@pytest.mark.parametrize("route", ["10.0.0.0/8", "10.201.32.0/24", "10.201.32.10/32"])
+def test_a_subnet_that_hides_a_route_is_refused(route: str) -> None:
+    isolation = with_network(
+        {"name": f"{ID}_net"}, network_pool="10.201.0.0/16", host_routes=(route,)
+    )
+
+    [refusal] = isolation.refusals
+    assert route in refusal.reason
+
+
+@pytest.mark.parametrize(
+    "route", ["0.0.0.0/0", "10.201.32.0/26", "10.201.16.0/26", "10.202.0.0/16", "fd00::/8"]
+)
+def test_routes_that_do_no_harm(route: str) -> None:
+    """The default route, our own network of an earlier start, another slot's, strangers."""
+    isolation = with_network(
+        {"name": f"{ID}_net"}, network_pool="10.201.0.0/16", host_routes=(route,)
+    )
+
+    assert isolation.refusals == ()
+
+
+def test_ipv6_gets_a_private_subnet_of_the_instances_own() -> None:
+    body = {
+        "name": f"{ID}_net",
+        "enable_ipv6": True,
+        "ipam": {"config": [{"subnet": "2001:db8::/64"}]},
+    }
+
+    [subnet] = network(with_network(body))["ipam"]["!override"]["config"]
+
+    assert subnet == {"subnet": str(private_ipv6("uuid-of-feat-x", 0))}
+    assert subnet["subnet"].startswith("fd")
+    assert private_ipv6("uuid-of-feat-x", 0) != private_ipv6("uuid-of-feat-x", 1)
+    assert private_ipv6("uuid-of-feat-x", 0) != private_ipv6("another", 0)

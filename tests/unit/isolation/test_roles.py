@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ktrdr_sandbox.isolation.roles import kind_of
+from ktrdr_sandbox.isolation.stack import worker_type
+from tests.unit.isolation.requests import isolated, port
+
+
+def roles(services: dict[str, Any], **changes: Any) -> dict[str, set[str]]:
+    stack = isolated(services, **changes).stack
+    return {service.name: set(service.roles) for service in stack.services if service.roles}
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "kind"),
+    [
+        ("backend", "", "backend"),
+        ("rest-api", "", "backend"),
+        ("db", "mariadb", "db"),
+        ("anything", "timescale/timescaledb:latest-pg16", "db"),
+        ("anything", "registry.example.com:5000/team/postgres@sha256:00", "db"),
+        ("anything", "grafana/grafana-oss", "grafana"),
+        ("logs", "grafana/loki", None),
+        ("anything", "jaegertracing/all-in-one:1.53", "jaeger"),
+        ("anything", "prom/prometheus", "prometheus"),
+        ("anything", "prom/alertmanager", None),
+        ("backend-db", "", "db"),
+        ("db-api", "", "backend"),
+        ("api-worker", "", "worker"),
+        ("backtestworkers", "", "worker"),
+        ("postgres-exporter", "prometheuscommunity/postgres-exporter", None),
+        ("db-init", "postgres", None),
+        ("pgadmin", "dpage/pgadmin4", None),
+        ("mcp-local", "ktrdr-backend:dev", None),
+        ("web", "nginx", None),
+    ],
+)
+def test_services_are_known_by_image_or_name(name: str, image: str, kind: str | None) -> None:
+    assert kind_of(name, image) == kind
+
+
+def test_renamed_services_are_known_by_their_images() -> None:
+    found = roles(
+        {
+            "timeseries": {"image": "timescale/timescaledb", "ports": [port(5432, 1)]},
+            "dashboards": {"image": "grafana/grafana", "ports": [port(3000, 2)]},
+            "traces": {"image": "jaegertracing/jaeger", "ports": [port(16686, 3)]},
+        }
+    )
+
+    assert found == {
+        "timeseries": {"db"},
+        "dashboards": {"grafana"},
+        "traces": {"jaeger_ui", "jaeger_otlp"},
+    }
+
+
+def test_a_port_alone_is_enough_when_nobody_is_known() -> None:
+    assert roles(
+        {
+            "server": {"build": {}, "ports": [port(8000, 1)]},
+            "collector": {"image": "otel/collector", "ports": [port(4317, 2)]},
+            "number-one": {"build": {}, "ports": [port(5003, 3)]},
+        }
+    ) == {"server": {"backend"}, "collector": {"jaeger_otlp"}, "number-one": {"worker"}}
+
+
+def test_who_is_known_goes_before_who_has_the_port() -> None:
+    found = roles(
+        {
+            "a-server": {"build": {}, "ports": [port(8000, 1)]},
+            "backend": {"build": {}, "ports": [port(8000, 2)]},
+        }
+    )
+
+    assert found == {"backend": {"backend"}}
+
+
+def test_an_image_named_for_the_role_goes_before_a_port_alone() -> None:
+    found = roles(
+        {
+            "a": {"image": "nginx", "ports": [port(8000, 1)]},
+            "b": {"image": "ktrdr-backend:dev", "ports": [port(8000, 2)]},
+        }
+    )
+
+    assert found == {"b": {"backend"}}
+
+
+def test_the_plain_name_goes_before_a_longer_one() -> None:
+    found = roles(
+        {
+            "a-db-b": {"image": "postgres", "ports": [port(5432, 1)]},
+            "db": {"image": "postgres", "ports": [port(5432, 2)]},
+        }
+    )
+
+    assert found == {"db": {"db"}}
+
+
+def test_of_two_profiles_the_enabled_one_plays_the_role() -> None:
+    services = {
+        "backend": {"profiles": ["cpu"], "ports": [port(8000, 1)]},
+        "backend-gpu": {"profiles": ["gpu"], "ports": [port(8000, 1)]},
+    }
+
+    assert roles(services, active=frozenset({"backend-gpu"})) == {"backend-gpu": {"backend"}}
+    assert roles(services, active=frozenset({"backend"})) == {"backend": {"backend"}}
+    assert roles(services, active=frozenset()) == {"backend": {"backend"}}
+
+
+def test_known_service_on_an_odd_port() -> None:
+    isolation = isolated({"db": {"image": "postgres", "ports": [port(6432, 6432)]}})
+
+    assert isolation.stack.port("db") is not None
+    assert isolation.stack.ports[0].published == 5434
+
+
+def test_a_front_end_on_port_3000_is_not_grafana() -> None:
+    isolation = isolated({"frontend": {"image": "node", "ports": [port(3000, 3000)]}})
+
+    assert isolation.stack.service("frontend").roles == frozenset()
+    assert isolation.env == {"KTRDR_PORT_FRONTEND_3000": "20200"}
+
+
+def test_udp_is_no_role() -> None:
+    isolation = isolated({"x": {"ports": [port(5432, 5432, protocol="udp")]}})
+
+    assert isolation.stack.ports[0].role is None
+
+
+def test_roles_of_services_that_publish_nothing() -> None:
+    found = roles(
+        {
+            "backend": {"build": {}},
+            "store": {"image": "postgres"},
+            "mcp": {"build": {}, "image": "ktrdr-backend:dev"},
+            "training-worker": {"build": {}},
+        }
+    )
+
+    assert found == {"backend": {"backend"}, "store": {"db"}, "training-worker": {"worker"}}
+
+
+def test_a_publisher_goes_before_one_that_is_only_known() -> None:
+    found = roles(
+        {"db": {"image": "postgres"}, "pgbouncer": {"image": "x", "ports": [port(5432, 1)]}}
+    )
+
+    assert found == {"pgbouncer": {"db"}}
+
+
+def test_what_a_provider_gives_is_no_container() -> None:
+    assert roles({"database": {"provider": {"type": "cloud"}}}) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("backtest-worker-1", "backtesting"),
+        ("training-worker-2", "training"),
+        ("trainer", "training"),
+        ("worker", None),
+    ],
+)
+def test_worker_types(name: str, expected: str | None) -> None:
+    assert worker_type(name) == expected

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ktrdr_sandbox.isolation.document import plain
+from ktrdr_sandbox.isolation.result import Isolation
+from tests.unit.isolation.requests import PARENT, ROOT, SHARED, isolated
+
+ID = "ktrdr--feat-x"
+RESET = {"!reset": None}
+
+
+def with_volumes(**volumes: dict[str, Any]) -> Isolation:
+    """Isolate on a machine where nothing is in the checkout."""
+    return isolated({"web": {}}, volumes=volumes, exists=lambda path: False)
+
+
+def override(isolation: Isolation, key: str) -> dict[str, Any]:
+    body: dict[str, Any] = plain(isolation.override["volumes"][key])
+    body.pop("labels")
+    return body
+
+
+def test_compose_names_are_left_alone() -> None:
+    assert override(with_volumes(pg={"name": f"{ID}_pg"}), "pg") == {}
+
+
+@pytest.mark.parametrize("body", [{"name": "pgdata"}, {"name": "ktrdr_pg"}, {}])
+def test_fixed_names_become_the_instances_own(body: dict[str, Any]) -> None:
+    assert override(with_volumes(pg=body), "pg") == {"name": f"{ID}_pg"}
+
+
+def test_external_volumes_become_the_instances_own() -> None:
+    isolation = with_volumes(pg={"name": "company", "external": True})
+
+    assert override(isolation, "pg") == {"external": RESET, "name": f"{ID}_pg"}
+
+
+def test_an_external_volume_is_replaced_whatever_its_name() -> None:
+    isolation = with_volumes(pg={"name": f"{ID}_pg", "external": True})
+
+    assert override(isolation, "pg")["external"] == RESET
+
+
+def test_keys_of_one_volume_stay_one_volume() -> None:
+    isolation = with_volumes(a={"name": "same"}, b={"name": "same"}, c={"name": "other"})
+
+    assert [override(isolation, key)["name"] for key in "abc"] == [f"{ID}_a", f"{ID}_a", f"{ID}_c"]
+
+
+def bound(device: str, **options: str) -> dict[str, Any]:
+    return {
+        "name": f"{ID}_v",
+        "driver_opts": {"type": "none", "o": "bind", "device": device, **options},
+    }
+
+
+@pytest.mark.parametrize(
+    ("device", "place"),
+    [
+        (f"{ROOT}/data", str(SHARED["data"])),
+        (f"{PARENT}/site", f"{ROOT}/site"),
+    ],
+)
+def test_devices_move_like_binds(device: str, place: str) -> None:
+    isolation = with_volumes(v=bound(device))
+
+    assert override(isolation, "v") == {"driver_opts": {"device": place}}
+
+
+def test_a_device_in_the_worktree_stays() -> None:
+    isolation = with_volumes(v=bound(f"{ROOT}/site"))
+
+    assert override(isolation, "v") == {}
+    assert isolation.notices == ()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        bound("/srv/files"),
+        {"name": f"{ID}_v", "driver_opts": {"type": "nfs", "device": ":/export"}},
+        {"name": f"{ID}_v", "driver_opts": {"type": "ext4", "device": "/dev/sdb1"}},
+    ],
+)
+def test_a_device_for_all_is_mentioned(body: dict[str, Any]) -> None:
+    isolation = with_volumes(v=body)
+
+    assert override(isolation, "v") == {}
+    assert ["every instance writes the same place" in n.text for n in isolation.notices] == [True]
+
+
+def test_memory_is_not_mentioned() -> None:
+    isolation = with_volumes(
+        v={"name": f"{ID}_v", "driver_opts": {"type": "tmpfs", "device": "tmpfs"}}
+    )
+
+    assert isolation.notices == ()
