@@ -10,18 +10,24 @@ HIDDEN: Final = "***"
 _NAME_OF_ONE: Final = (
     r"[\w.-]*(?:password|passwd|secret|token|api[_-]?key|private[_-]?key|credential)[\w.-]*"
 )
+_QUOTE: Final = r"\\*[\"']"
+"""A quote, escaped as often as JSON within JSON does it."""
 _ASSIGNMENT: Final = re.compile(
-    rf"(?P<name>[\"']?{_NAME_OF_ONE}[\"']?)(?P<sep>\s*[=:]\s*)"
-    r"(?P<value>\"[^\"]*\"|'[^']*'|[^\s,;&\"'}]+)",
+    rf"(?P<name>(?:{_QUOTE})?{_NAME_OF_ONE}(?:{_QUOTE})?)(?P<sep>\s*[=:]\s*)"
+    rf"(?:(?P<open>{_QUOTE})[\s\S]*?(?P=open)|(?:{_QUOTE})?[^\s,;&\"'}}]+)",
     re.IGNORECASE,
 )
-_URL: Final = re.compile(r"(?P<scheme>[a-z][\w+.-]*://[^\s:/@]+):(?P<value>[^\s@/]+)@", re.I)
+_AUTHORIZATION: Final = re.compile(
+    r"(?P<scheme>\bauthorization\b\W{1,6}(?:\w+ +)?|\bbearer +)[\w.~+/=-]{8,}", re.IGNORECASE
+)
+_URL: Final = re.compile(r"(?P<scheme>[a-z][\w+.-]*://[^\s:/@]*):[^\s@/]+@", re.I)
 _KEY_OF_ONE: Final = re.compile(_NAME_OF_ONE, re.IGNORECASE)
 
 
 def redact(text: str) -> str:
-    """Hide the value of `..PASSWORD=..`, `"token": ".."` and the password part of URLs."""
+    """Hide values of `..PASSWORD=..`, `"token": ".."`, `Bearer ..`, and passwords in URLs."""
     text = _URL.sub(lambda m: f"{m['scheme']}:{HIDDEN}@", text)
+    text = _AUTHORIZATION.sub(lambda m: m["scheme"] + HIDDEN, text)
     return _ASSIGNMENT.sub(lambda m: f"{m['name']}{m['sep']}{HIDDEN}", text)
 
 
@@ -32,7 +38,7 @@ def redact_all(value: Any) -> Any:
     if isinstance(value, dict):
         return {
             key: HIDDEN
-            if _KEY_OF_ONE.fullmatch(str(key)) and isinstance(item, str)
+            if _KEY_OF_ONE.fullmatch(str(key)) and isinstance(item, (str, dict, list, tuple))
             else redact_all(item)
             for key, item in value.items()
         }

@@ -17,6 +17,7 @@ from ktrdr_sandbox.gate.standing import (
     Run,
     Standing,
     expected,
+    is_job,
     judge,
     label,
     one_shots,
@@ -243,6 +244,7 @@ class Monitor:
             starts_over=self._starts_over(),
             excused=detail.id in self._excused,
             one_shot=service.name in self._one_shots,
+            may_end=is_job(service),
         )
 
     def _starts_over(self) -> bool:

@@ -52,7 +52,8 @@ class Circumstances:
 
     `restarts` were made since the gate began. `left_over`: unchanged since before the start-up
     that is now in progress. `starts_over`: all starts were issued, and long enough ago.
-    `excused`: the gate itself is restarting it. `one_shot`: it is meant to end.
+    `excused`: the gate itself is restarting it. `one_shot`: it is meant to end. `may_end`: it may
+    be a job that nobody waits for.
     """
 
     restarts: int = 0
@@ -60,6 +61,7 @@ class Circumstances:
     starts_over: bool = False
     excused: bool = False
     one_shot: bool = False
+    may_end: bool = False
 
 
 Judgement = tuple[Condition, str, str | None]
@@ -114,7 +116,8 @@ def _judge_restarting(detail: ContainerDetail, known: Circumstances) -> Judgemen
 def _judge_ended(detail: ContainerDetail, known: Circumstances) -> Judgement:
     if detail.oom_killed:
         return "failed", f"was killed: out of memory ({detail.exit_code})", OUT_OF_MEMORY
-    if known.one_shot and detail.exit_code == 0 and detail.state == "exited":
+    may_end = known.one_shot or known.may_end
+    if may_end and detail.exit_code == 0 and detail.state == "exited":
         return "completed", "", None
     reason = f"exited ({detail.exit_code})"
     return "failed", f"{reason}: {detail.error}" if detail.error else reason, None
@@ -142,6 +145,11 @@ def one_shots(stack: Stack) -> frozenset[str]:
         for service in stack.active
         if service.name in awaited and service.restart in ("no", "", "on-failure")
     )
+
+
+def is_job(service: StackService) -> bool:
+    """Whether ending well is no failure: nothing restarts it, it plays no part, has no health."""
+    return not service.roles and not service.has_healthcheck and service.restart in ("no", "")
 
 
 def expected(stack: Stack) -> Iterator[tuple[StackService, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ def list_instances(place: Workplace) -> Listing:
         containers = by_engine.get(instance.engine)
         if _is_stale(place, instance, containers):
             place.registry.drop(instance)
+            shutil.rmtree(place.home.state_of(instance.id), ignore_errors=True)
             dropped.append(instance)
             continue
         rows.append(
@@ -102,10 +104,14 @@ def _own(
 def _is_stale(
     place: Workplace, instance: Instance, containers: tuple[Container, ...] | None
 ) -> bool:
-    """The directory is gone and so is everything in Docker: volumes and networks too."""
+    """The directory is gone and so is everything in Docker: volumes, networks and images too."""
     if instance.path.is_dir() or containers is None or instance.state == "creating":
         return False
-    return not place.engine(instance.engine).resources(instance.uuid)
+    engine = place.engine(instance.engine)
+    if engine.resources(instance.uuid):
+        return False
+    images = record.load(place.home, instance).images
+    return not images or engine.images().isdisjoint(images)
 
 
 def _summary(instance: Instance, containers: tuple[Container, ...] | None) -> Summary:
