@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ktrdr_sandbox.models import EngineAddress
+from ktrdr_sandbox.registry.schema import MalformedRegistryError, Registry, dump, load
+from tests.unit.registry.instances import an_instance
+
+
+def registry(*names: str) -> Registry:
+    made = Registry()
+    for slot, name in enumerate(names, start=1):
+        made = made.with_instance(an_instance(name, slot=slot))
+    return made
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    """A registry of one instance, with fields of the entry changed; None takes one out."""
+    made = dump(Registry().with_instance(an_instance()))
+    entry = made["instances"]["ktrdr--feat-x"] | changes
+    made["instances"]["ktrdr--feat-x"] = {k: v for k, v in entry.items() if v is not None}
+    return dict(json.loads(json.dumps(made)))
+
+
+def test_the_file_is_the_documents_schema_and_what_this_program_adds() -> None:
+    assert dump(Registry().with_instance(an_instance())) == {
+        "version": 1,
+        "instances": {
+            "ktrdr--feat-x": {
+                "slot": 2,
+                "path": "/code/ktrdr--feat-x",
+                "created_at": "2026-01-15T10:30:00Z",
+                "is_worktree": True,
+                "parent_repo": "/code/ktrdr",
+                "uuid": "uuid-of-feat-x",
+                "state": "created",
+                "created_by": "create",
+                "engine": {},
+            }
+        },
+        "allocated_slots": [2],
+    }
+
+
+def test_everything_comes_back() -> None:
+    plain = an_instance("a", slot=1)
+    other = replace(
+        an_instance("b", slot=10),
+        is_worktree=False,
+        parent_repo=None,
+        state="removing",
+        created_by="init",
+        path=Path("/code/with space/é"),
+        engine=EngineAddress(host="tcp://h:2376", tls_verify=True, cert_path="/certs"),
+    )
+    third = replace(an_instance("c", slot=3), engine=EngineAddress(context="colima"))
+    before = Registry().with_instance(plain).with_instance(other).with_instance(third)
+    assert load(json.loads(json.dumps(dump(before)))) == before
+
+
+def test_allocated_slots_are_in_order() -> None:
+    made = registry("a", "b").with_instance(an_instance("z", slot=1, uuid="u"))
+    assert dump(made)["allocated_slots"] == [1, 2]
+    assert registry("a", "b", "c").taken_slots() == {1: "ktrdr--a", 2: "ktrdr--b", 3: "ktrdr--c"}
+
+
+def test_unknown_fields_are_kept_at_both_levels() -> None:
+    given = document(colour="red") | {"written_by": {"version": "9"}}
+    after = dump(load(given).with_instance(an_instance("other", slot=3)))
+    assert after["written_by"] == {"version": "9"}
+    assert after["instances"]["ktrdr--feat-x"]["colour"] == "red"
+    assert "colour" not in after["instances"]["ktrdr--other"]
+
+
+def test_instances_come_and_go() -> None:
+    made = registry("a", "b")
+    assert set(made.without("ktrdr--a").instances) == {"ktrdr--b"}
+    assert made.without("ktrdr--nobody") == made
+    assert set(made.instances) == {"ktrdr--a", "ktrdr--b"}
+
+
+def test_the_architecture_documents_own_sample_lacks_what_ownership_needs() -> None:
+    sample = {
+        "instances": {
+            "ktrdr--feat-operation-metrics": {
+                "slot": 2,
+                "path": "/Users/karl/Documents/dev/ktrdr--feat-operation-metrics",
+                "created_at": "2024-01-15T10:30:00Z",
+                "is_worktree": True,
+                "parent_repo": "/Users/karl/Documents/dev/ktrdr2",
+            }
+        },
+        "allocated_slots": [1, 2, 3],
+    }
+    with pytest.raises(MalformedRegistryError, match="no text 'uuid'"):
+        load(sample)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"slot": None}, "no valid 'slot'"),
+        ({"slot": 0}, "no valid 'slot'"),
+        ({"slot": -1}, "no valid 'slot'"),
+        ({"slot": 11}, "no valid 'slot'"),
+        ({"slot": "2"}, "no valid 'slot'"),
+        ({"slot": True}, "no valid 'slot'"),
+        ({"path": ""}, "no text 'path'"),
+        ({"path": 1}, "no text 'path'"),
+        ({"uuid": None}, "no text 'uuid'"),
+        ({"created_at": None}, "no text 'created_at'"),
+        ({"state": "perhaps"}, "unknown 'state'"),
+        ({"created_by": None}, "unknown 'created_by'"),
+        ({"engine": "colima"}, "'engine' that is no object"),
+        ({"engine": {"context": 1}}, "'engine'"),
+    ],
+)
+def test_an_entry_that_cannot_be(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(MalformedRegistryError, match=told) as caught:
+        load(document(**changes))
+    assert "ktrdr--feat-x" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "given", [None, [], "text", {}, {"instances": []}, {"instances": {"ktrdr--x": 1}}]
+)
+def test_what_is_no_registry_at_all(given: Any) -> None:
+    with pytest.raises(MalformedRegistryError):
+        load(given)
+
+
+def test_two_instances_on_one_slot_are_no_registry() -> None:
+    given = document()
+    given["instances"]["ktrdr--other"] = dict(given["instances"]["ktrdr--feat-x"], uuid="u2")
+    with pytest.raises(MalformedRegistryError, match="slot 2"):
+        load(given)
+
+
+def test_an_entry_under_a_name_that_cannot_be() -> None:
+    """The id becomes a path and a project name, so it must be one."""
+    given = document()
+    given["instances"]["../../etc"] = dict(given["instances"].pop("ktrdr--feat-x"))
+    with pytest.raises(MalformedRegistryError, match="etc"):
+        load(given)
