@@ -14,9 +14,7 @@ def allocated(
     wanted: int | None = None,
     busy: Mapping[int, list[BusyPort]] | None = None,
 ) -> Allocation:
-    return allocate(
-        taken=taken or {}, wanted=wanted, busy=lambda slot: (busy or {}).get(slot, [])
-    )
+    return allocate(taken=taken or {}, wanted=wanted, busy=lambda slot: (busy or {}).get(slot, []))
 
 
 def all_but(*free: int) -> dict[int, str]:
@@ -75,8 +73,7 @@ def test_known_holders_are_named() -> None:
     error = port_conflict(conflicts, slot=2)
     assert error.message.splitlines() == [
         "Port 8002 is already in use by python3 (pid 12).",
-        "Port 5434 is already in use. "
-        "This could be another sandbox not tracked in the registry.",
+        "Port 5434 is already in use. This could be another sandbox not tracked in the registry.",
         "Port 4319 is already in use by nc (pid 13).",
     ]
     assert error.hints == ("Stop what holds it, or use another slot.",)

@@ -63,6 +63,7 @@ def test_a_listener_on_ipv6_counts_too(holder: str) -> None:
 
 def test_a_socket_in_time_wait_is_free() -> None:
     with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
         server.bind(("127.0.0.1", 0))
         port = server.getsockname()[1]
         server.listen()
