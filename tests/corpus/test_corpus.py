@@ -15,6 +15,7 @@ from tests.corpus.worlds import (
     World,
     bind_sources,
     claims,
+    claims_of,
     host_port_list,
 )
 
@@ -121,6 +122,19 @@ def test_ports_taken_from_our_own_variables_give_the_same_ports(tmp_path: Path) 
 
     assert host_port_list(second) == host_port_list(first)
     assert second.isolation.env == first.isolation.env
+
+
+def test_without_isolation_the_whole_stack_collides(tmp_path: Path) -> None:
+    """That the claims see a collision where there is one."""
+    world = World(tmp_path)
+    one, two = (
+        claims_of(world.resolve(world.check_out(CASES / "ktrdr-older", name), slot=slot).base, name)
+        for slot, name in ((1, "ktrdr--s1"), (2, "ktrdr--s2"))
+    )
+
+    assert one.host_ports & two.host_ports
+    assert one.container_names & two.container_names
+    assert one.images & two.images
 
 
 def test_corpus_is_large_enough() -> None:

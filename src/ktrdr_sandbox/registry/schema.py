@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from ktrdr_sandbox.models import CreatedBy, EngineAddress, Instance, InstanceState
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.models import (
+    FIRST_SLOT,
+    LAST_SLOT,
+    CreatedBy,
+    EngineAddress,
+    Instance,
+    InstanceState,
+)
+from ktrdr_sandbox.naming import instance_id
 
 T = TypeVar("T", bound=str)
 
@@ -90,6 +99,8 @@ def load(document: Any) -> Registry:
 def _instance(key: str, entry: Any) -> Instance:
     if not isinstance(entry, dict):
         raise MalformedRegistryError(f"instance {key} is not an object")
+    if not _is_id(key):
+        raise MalformedRegistryError(f"{key!r} cannot be an instance")
     parent = entry.get("parent_repo")
     return Instance(
         id=key,
@@ -106,6 +117,14 @@ def _instance(key: str, entry: Any) -> Instance:
     )
 
 
+def _is_id(key: str) -> bool:
+    """It becomes a folder below ours, so it must be what `naming` makes."""
+    try:
+        return instance_id(key) == key
+    except SandboxError:
+        return False
+
+
 def _text(key: str, entry: Mapping[str, Any], name: str) -> str:
     value = entry.get(name)
     if not isinstance(value, str) or not value:
@@ -115,9 +134,13 @@ def _text(key: str, entry: Mapping[str, Any], name: str) -> str:
 
 def _slot(key: str, entry: Mapping[str, Any]) -> int:
     slot = entry.get("slot")
-    if not isinstance(slot, int) or isinstance(slot, bool) or slot < 1:
+    if not isinstance(slot, int) or isinstance(slot, bool) or not _is_slot(slot):
         raise MalformedRegistryError(f"instance {key} has no valid 'slot'")
     return slot
+
+
+def _is_slot(number: int) -> bool:
+    return FIRST_SLOT <= number <= LAST_SLOT
 
 
 def _one_of(key: str, entry: Mapping[str, Any], name: str, allowed: tuple[T, ...]) -> T:
@@ -130,6 +153,9 @@ def _one_of(key: str, entry: Mapping[str, Any], name: str, allowed: tuple[T, ...
 def _engine(key: str, value: Any) -> EngineAddress:
     if not isinstance(value, dict):
         raise MalformedRegistryError(f"instance {key} has an 'engine' that is no object")
+    for name in ("context", "host", "cert_path"):
+        if not isinstance(value.get(name), str | None):
+            raise MalformedRegistryError(f"instance {key} has an 'engine.{name}' that is no text")
     return EngineAddress(
         context=value.get("context"),
         host=value.get("host"),
