@@ -263,7 +263,7 @@ class DockerEngine(Engine):
 
 
 def _grace(seconds: int | None) -> list[str]:
-    return [] if seconds is None else ["--time", str(seconds)]
+    return [] if seconds is None else ["-t", str(seconds)]
 
 
 def require_compose(versions: Versions) -> None:

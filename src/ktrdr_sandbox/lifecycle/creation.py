@@ -56,6 +56,7 @@ def create(place: Workplace, *, name: str, branch: str | None, slot: int | None)
     identity = naming.instance_id(name)
     repository = locate(place.cwd)
     path = repository.main.parent / identity
+    _refuse_unfinished(place, identity)
     _refuse_existing(path)
     checkout = choose_checkout(repository, name=naming.checked_name(name), branch=branch)
     blank = _Blank(identity, path, created_by="create", parent=repository.main)
@@ -118,6 +119,18 @@ class _Blank:
     path: Path
     created_by: CreatedBy
     parent: Path | None
+
+
+def _refuse_unfinished(place: Workplace, identity: str) -> None:
+    """What an earlier create left when it was killed, which only destroy may clear away."""
+    earlier = place.registry.read().instances.get(identity)
+    if earlier is not None and earlier.state != "created":
+        raise SandboxError(
+            "instance-exists",
+            f"{identity} is being made or removed, or a command on it was killed half-way.",
+            hints=(f"If none is running, clear it away: ktrdr-sandbox destroy {earlier.name}",),
+            details={"instance": identity, "state": earlier.state, "path": str(earlier.path)},
+        )
 
 
 def _refuse_existing(path: Path) -> None:

@@ -39,9 +39,7 @@ class Repository:
 
 def locate(start: Path) -> Repository:
     """The repository around a directory. Raises `not-a-repository`."""
-    outcome = try_git(
-        ["rev-parse", "--path-format=absolute", "--show-toplevel", "--git-common-dir"], cwd=start
-    )
+    outcome = try_git(["rev-parse", "--show-toplevel"], cwd=start)
     if outcome.exit_code:
         raise SandboxError(
             "not-a-repository",
@@ -49,8 +47,14 @@ def locate(start: Path) -> Repository:
             hints=("Go to your KTRDR checkout and run the command there.",),
             details={"path": str(start), "git": outcome.stderr.strip()},
         )
-    root, common = outcome.stdout.splitlines()[:2]
-    return Repository(root=Path(root), main=_main_worktree(Path(root)), common_dir=Path(common))
+    root = _path(outcome.stdout)
+    common = git(["rev-parse", "--path-format=absolute", "--git-common-dir"], cwd=root)
+    return Repository(root=root, main=_main_worktree(root), common_dir=_path(common))
+
+
+def _path(line: str) -> Path:
+    """The one path of an output; a path may itself hold a line's end."""
+    return Path(line.removesuffix("\n"))
 
 
 def _main_worktree(root: Path) -> Path:
@@ -120,7 +124,9 @@ class UnsavedWork:
 def unsaved_work(root: Path) -> UnsavedWork:
     """Modified, staged and untracked files, an operation in progress, commits no ref reaches."""
     return UnsavedWork(
-        files=_changed_files(root), operation=_operation(root), commits=_lost_commits(root)
+        files=(*_changed_files(root), *_hidden_changes(root)),
+        operation=_operation(root),
+        commits=_lost_commits(root),
     )
 
 
@@ -140,6 +146,20 @@ def _changed_files(root: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _hidden_changes(root: Path) -> tuple[str, ...]:
+    """Edits that `git status` was told not to see: assume-unchanged and skip-worktree."""
+    tagged = git(["ls-files", "-v", "-z"], cwd=root).split("\0")
+    hidden = [entry[2:] for entry in tagged if entry[:1].islower() or entry[:1] == "S"]
+    present = [name for name in hidden if (root / name).is_file()]
+    if not present:
+        return ()
+    staged = git(["ls-files", "--stage", "-z", "--", *present], cwd=root).split("\0")
+    committed = {entry.partition("\t")[2]: entry.split()[1] for entry in staged if entry}
+    current = git(["hash-object", "--", *present], cwd=root).split()
+    pairs = zip(present, current, strict=True)
+    return tuple(f"M {name}" for name, content in pairs if committed.get(name) != content)
+
+
 _OPERATIONS = {
     "MERGE_HEAD": "merge",
     "CHERRY_PICK_HEAD": "cherry-pick",
@@ -152,8 +172,8 @@ _OPERATIONS = {
 
 def _operation(root: Path) -> str | None:
     for name, operation in _OPERATIONS.items():
-        path = git(["rev-parse", "--path-format=absolute", "--git-path", name], cwd=root).strip()
-        if Path(path).exists():
+        path = git(["rev-parse", "--path-format=absolute", "--git-path", name], cwd=root)
+        if _path(path).exists():
             return operation
     return None
 
