@@ -44,7 +44,6 @@ ErrorCode = Literal[
     "gate-failed",
     "teardown-incomplete",
     "registry-newer",
-    "registry-damaged",
     "engine-failed",
     "git-failed",
     "no-such-service",

@@ -234,7 +234,7 @@ def test_a_home_that_cannot_be_written(world: World) -> None:
     blocker.touch()
     outcome = world.run("create", "feat-x", env={"KTRDR_HOME": str(blocker / "home")})
     assert outcome.exit_code == 73, outcome
-    assert "Cannot write " in outcome.stderr
+    assert f"{blocker}/home" in outcome.stderr
     nothing_is_left(world)
 
 

@@ -38,13 +38,13 @@ def test_a_demo_leaves_nothing_when_it_is_cleaned(tmp_path: Path) -> None:
     with sandbox(tmp_path / "place") as place:
         scratch = tmp_path / "scratch"
         run_demo(place, scratch)
-        again = place.run("demo", "--clean", "--directory", str(scratch), cwd=tmp_path).expect(0)
+        again = place.run("demo", "--clean", "--directory", str(scratch)).expect(0)
         assert again.stdout == "There was nothing of a demo to remove.\n"
 
 
 def run_demo(place: Sandbox, scratch: Path) -> None:
     arguments = ("demo", "--directory", str(scratch), "--json")
-    shown = place.run(*arguments, cwd=place.folder, environment=demo_settings()).expect(0).data
+    shown = place.run(*arguments, environment=demo_settings()).expect(0).data
     stacks = shown["stacks"]
     assert [stack["instance"]["id"] for stack in stacks] == list(INSTANCES)
     for stack in stacks:
@@ -55,11 +55,11 @@ def run_demo(place: Sandbox, scratch: Path) -> None:
         assert answer["greeting"] == stack["instance"]["name"]
     assert {path.name for path in scratch.iterdir() if path.is_dir()} == {"ktrdr", *INSTANCES}
 
-    cleaned = place.run("demo", "--clean", *arguments[1:], cwd=place.folder).expect(0).data
+    cleaned = place.run("demo", "--clean", *arguments[1:]).expect(0).data
     assert cleaned == {"destroyed": list(INSTANCES), "directory": str(scratch)}
     assert not scratch.exists()
     for stack in stacks:
         assert leftovers(f"label={LABEL_UUID}={stack['instance']['uuid']}") == []
         assert images(f"{stack['instance']['id']}/*") == []
-    listed = place.run("list", "--json", cwd=place.folder).expect(0).data
+    listed = place.run("list", "--json").expect(0).data
     assert listed == {"instances": [], "dropped": []}

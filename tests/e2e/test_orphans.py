@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tests.support.stacks import Sandbox, git, images
+from tests.support.stacks import Sandbox, docker, git, images
 
 pytestmark = [
     pytest.mark.engine,
@@ -22,9 +22,7 @@ def test_a_worktree_removed_by_hand(light: Sandbox, mark: str) -> None:
     assert light.listed()[stack.name]["status"] == "orphaned"
     assert light.run("logs", "-i", stack.name, "db", "--tail", "1").expect(0).stdout
     refused = light.run("up", stack.name, "--json").expect(66)
-    assert refused.error["hints"] == [
-        f"End what is left of it: ktrdr-sandbox destroy {stack.name}"
-    ]
+    assert refused.error["hints"] == [f"End what is left of it: ktrdr-sandbox destroy {stack.name}"]
     light.run("destroy", stack.name, "--yes").expect(0)
     assert stack.leftovers() == []
     assert images(f"{stack.id}/*") == []
@@ -33,8 +31,8 @@ def test_a_worktree_removed_by_hand(light: Sandbox, mark: str) -> None:
     assert stack.name in git("branch", cwd=light.repository)
 
 
-def test_a_directory_removed_of_a_stack_that_is_down(light: Sandbox, mark: str) -> None:
-    """Its volumes still hold data, so it stays listed; without them it is dropped."""
+def test_an_entry_goes_by_itself_when_nothing_is_left_of_it(light: Sandbox, mark: str) -> None:
+    """Data in volumes is something, and so is an image; a directory alone was the last of it."""
     stack = light.create(f"{mark}-down")
     light.up(stack, "--no-wait").expect(0)
     light.run("down", stack.name, "--now").expect(0)
@@ -42,8 +40,11 @@ def test_a_directory_removed_of_a_stack_that_is_down(light: Sandbox, mark: str) 
     assert light.listed()[stack.name]["status"] == "orphaned"
     light.run("down", stack.name, "--volumes").expect(0)
     assert stack.leftovers() == []
+    assert light.listed()[stack.name]["status"] == "orphaned"
+    docker("image", "rm", *images(f"{stack.id}/*"))
     data = light.run("list", "--json").expect(0).data
     assert (data["instances"], data["dropped"]) == ([], [stack.id])
+    assert not (light.state / "instances" / stack.id).exists()
 
 
 def test_a_branch_without_its_compose_file(light: Sandbox, mark: str) -> None:

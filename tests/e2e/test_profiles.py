@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import httpx
 import pytest
 
@@ -79,6 +77,11 @@ def bound(stack: Stack, service: str) -> dict[str, list[dict[str, str]]]:
     return found
 
 
+def served(address: str) -> bytes:
+    """What is at the address, as soon as something listens there."""
+    return eventually(lambda: httpx.get(address, trust_env=False).content)
+
+
 def test_ports_as_documented_and_nothing_left_of_the_inactive_profile(
     light: Sandbox, pair: tuple[Stack, Stack]
 ) -> None:
@@ -89,8 +92,7 @@ def test_ports_as_documented_and_nothing_left_of_the_inactive_profile(
         web = {"HostIp": "127.0.0.1", "HostPort": str(first + 2)}
         assert bound(stack, "web") == {"8080/tcp": [web]}
         address = f"http://127.0.0.1:{first + 2}/sample.toml"
-        text = eventually(lambda url=address: httpx.get(url, trust_env=False).text)
-        assert text == (stack.path / "config" / "sample.toml").read_text(encoding="utf-8")
+        assert served(address) == (stack.path / "config" / "sample.toml").read_bytes()
         variables = (stack.path / ".env.sandbox").read_text(encoding="utf-8").splitlines()
         assert f"KTRDR_PORT_WEB_8080={first + 2}" in variables
 

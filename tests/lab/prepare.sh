@@ -22,7 +22,8 @@ find_python() {
     return 69
 }
 
-prepare() { # EXTRAS...
+# shellcheck disable=SC2120  # the arguments are the extras, and there may be none
+prepare() {
     local python
     python=$(find_python)
     "$python" -m tests.lab venv "$@"

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from tests.lab.commands import attempt
+from tests.lab.commands import answers, attempt
 
 MOUNTS = Path("/proc/self/mountinfo")
 ID_DIGITS = 12  # of a network's id, in the name of its bridge
@@ -46,8 +46,11 @@ def rules_naming(names: frozenset[str], saved: str) -> Iterator[list[str]]:
 
 
 def unbind(folder: Path) -> None:
-    if bound_onto_itself(folder, MOUNTS.read_text()):
-        attempt(["umount", str(folder)], limit=20)
+    if not bound_onto_itself(folder, MOUNTS.read_text()):
+        return
+    # the engine's containerd may be a moment behind and keep it busy
+    if not answers(["umount", str(folder)], limit=20):
+        attempt(["umount", "--lazy", str(folder)], limit=20)
 
 
 def bound_onto_itself(folder: Path, mountinfo: str) -> bool:

@@ -293,7 +293,7 @@ class Sandbox:
         """Run the program in the repository, to its end. `environment` comes on top."""
         outcome = run(
             [*self.program, *arguments],
-            cwd=cwd or self.repository,
+            cwd=cwd or (self.repository if self.repository.is_dir() else self.folder),
             environment=self.environment | dict(environment or {}),
         )
         self._remember(outcome)
@@ -393,7 +393,7 @@ def sandbox(folder: Path, *, program: Sequence[str] = PROGRAM) -> Iterator[Sandb
     try:
         yield made
     finally:
-        if made.repository.is_dir():
+        if made.state.is_dir():
             made.finish()
 
 

@@ -153,9 +153,10 @@ class RegistryStore:
 
 
 def _unreadable(path: Path, error: OSError) -> SandboxError:
+    # Where it cannot even be read it cannot be written: nothing of the file itself is known.
     return SandboxError(
-        "registry-damaged",
+        "cannot-write",
         f"Cannot read the registry {path}: {error.strerror}.",
-        hints=("Check its owner and permissions.",),
+        hints=("Check its owner and permissions, or point KTRDR_HOME elsewhere.",),
         details={"path": str(path), "errno": error.errno},
     )

@@ -109,28 +109,46 @@ def added_worktree(repository: Repository, path: Path, checkout: Checkout) -> It
 
     Raises `worktree-failed` with git's own words.
     """
-    arguments = ["worktree", "add", "--quiet"]
-    if checkout.creates_branch:
-        arguments += ["-b", checkout.branch]
-        arguments += ["--track"] if checkout.tracks else ["--no-track"]
-        arguments += [str(path), checkout.tracks or checkout.start]
-    else:
-        arguments += [str(path), checkout.branch]
-    added = False
+    made_branch = added = False
     try:
-        outcome = try_git(arguments, cwd=repository.main)
+        if checkout.creates_branch:
+            _make_branch(repository, path, checkout)
+            made_branch = True
+        known = _is_worktree(repository, path, checkout)
+        outcome = try_git(
+            ["worktree", "add", "--quiet", str(path), checkout.branch], cwd=repository.main
+        )
+        # A failing post-checkout hook fails the command and leaves the worktree standing.
+        added = not known and _is_worktree(repository, path, checkout)
         if outcome.exit_code:
             raise _not_added(path, outcome)
-        added = True
         yield
     except BaseException:
         # git takes back its own half-made worktree. One that we did not add is never touched:
         # the directory may belong to another program that was quicker.
         if added:
             try_git(["worktree", "remove", "--force", "--force", str(path)], cwd=repository.main)
-        if checkout.creates_branch:
+        if made_branch:
             _take_back_branch(repository, checkout)
         raise
+
+
+def _make_branch(repository: Repository, path: Path, checkout: Checkout) -> None:
+    """By itself rather than with the worktree: so it is known whose the branch is afterwards."""
+    tracking = "--track" if checkout.tracks else "--no-track"
+    start = checkout.tracks or checkout.start
+    outcome = try_git(["branch", "--quiet", tracking, checkout.branch, start], cwd=repository.main)
+    if outcome.exit_code:
+        raise _not_added(path, outcome)
+
+
+def _is_worktree(repository: Repository, path: Path, checkout: Checkout) -> bool:
+    """Whether git lists a worktree at that place with the checkout's branch."""
+    return any(
+        worktree.path.resolve() == path.resolve()
+        and worktree.branch == f"refs/heads/{checkout.branch}"
+        for worktree in worktrees(repository.main)
+    )
 
 
 def _not_added(path: Path, outcome: GitOutcome) -> SandboxError:
@@ -156,13 +174,12 @@ def _take_back_branch(repository: Repository, checkout: Checkout) -> None:
 def remove_worktree(repository_dir: Path, path: Path) -> None:
     """Remove a worktree whose loss was already ruled out or confirmed. Raises `git-failed`.
 
-    A worktree whose directory is gone is only pruned from git's list. Git refuses a locked one.
+    One whose directory is gone is taken from git's list. Git refuses a locked one. Others are left
+    alone, so no `worktree prune`: a directory that is not there may be on a drive that comes back.
     """
-    if path.exists():
-        outcome = try_git(["worktree", "remove", "--force", str(path)], cwd=repository_dir)
-        if outcome.exit_code and path.exists():
-            raise failed(outcome)
-    git(["worktree", "prune"], cwd=repository_dir)
+    known = {worktree.path.resolve() for worktree in worktrees(repository_dir)}
+    if path.resolve() in known:
+        git(["worktree", "remove", "--force", str(path)], cwd=repository_dir)
 
 
 @contextmanager

@@ -1,156 +1,244 @@
+"""`.env.sandbox`: the architecture document's schema, the same for all who read it."""
+
 from __future__ import annotations
 
 import json
 import os
+import shlex
+import stat
 import subprocess
 from pathlib import Path
 
 import pytest
+from dotenv import dotenv_values
 
 from ktrdr_sandbox.env_file import reader, schema, writer
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.slots.port_map import get_ports
 
-_CONFIG = ["config", "--format", "json"]
+INSTANCE = Instance(
+    id="ktrdr--feat-operation-metrics",
+    uuid="6f1c0f3e-0000-4000-8000-000000000001",
+    slot=2,
+    path=Path("/code/ktrdr--feat-operation-metrics"),
+    created_at="2024-01-15T10:30:00Z",
+    is_worktree=True,
+    parent_repo=Path("/code/ktrdr"),
+    state="created",
+    created_by="create",
+)
 
-OF_THE_DOCUMENT = {
-    "INSTANCE_ID": "ktrdr--feat-operation-metrics",
-    "COMPOSE_PROJECT_NAME": "ktrdr--feat-operation-metrics",
-    "SLOT_NUMBER": "2",
-    "KTRDR_API_PORT": "8002",
-    "KTRDR_DB_PORT": "5434",
-    "KTRDR_GRAFANA_PORT": "3002",
-    "KTRDR_JAEGER_UI_PORT": "16688",
-    "KTRDR_JAEGER_OTLP_PORT": "4319",  # the document's sample says 4318: a slip, by the contract
-    "KTRDR_PROMETHEUS_PORT": "9092",
-    "KTRDR_WORKER_BASE_PORT": "5020",
-    "DB_HOST": "localhost",
-    "DB_PORT": "5434",
-    "DB_NAME": "ktrdr",
-    "DB_USER": "ktrdr",
-    "DB_PASSWORD": "sandbox-ktrdr--feat-operation-metrics",
-    "USE_STUB_WORKERS": "false",
-    "WORKER_COUNT_BACKTEST": "2",
-    "WORKER_COUNT_TRAINING": "2",
-    "OTLP_ENDPOINT": "http://jaeger:4317",
-    "CREATED_AT": "2024-01-15T10:30:00Z",
-    "SANDBOX_VERSION": "1",
-}
+# The document's sample for slot 2, with 4319 where its 4318 contradicts its own formula, and with
+# the password expanded: of the four readers only some would expand a reference.
+DOCUMENT = """\
+# Instance Identity
+INSTANCE_ID=ktrdr--feat-operation-metrics
+COMPOSE_PROJECT_NAME=ktrdr--feat-operation-metrics
+SLOT_NUMBER=2
+
+# Ports (derived from slot)
+KTRDR_API_PORT=8002
+KTRDR_DB_PORT=5434
+KTRDR_GRAFANA_PORT=3002
+KTRDR_JAEGER_UI_PORT=16688
+KTRDR_JAEGER_OTLP_PORT=4319
+KTRDR_PROMETHEUS_PORT=9092
+KTRDR_WORKER_BASE_PORT=5020
+
+# Database
+DB_HOST=localhost
+DB_PORT=5434
+DB_NAME=ktrdr
+DB_USER=ktrdr
+DB_PASSWORD=sandbox-ktrdr--feat-operation-metrics
+
+# Workers
+USE_STUB_WORKERS=false
+WORKER_COUNT_BACKTEST=2
+WORKER_COUNT_TRAINING=2
+
+# Observability
+OTLP_ENDPOINT=http://jaeger:4317
+
+# Metadata
+CREATED_AT=2024-01-15T10:30:00Z
+SANDBOX_VERSION=1
+SANDBOX_UUID=6f1c0f3e-0000-4000-8000-000000000001
+"""
+
+
+def written(folder: Path, *, extra: dict[str, str], paths: dict[str, str]) -> Path:
+    path = folder / ".env.sandbox"
+    sections = schema.sections(INSTANCE, ports=get_ports(2), extra=extra, paths=paths)
+    writer.write(path, sections)
+    return path
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Instance:
-    return Instance(
-        id="ktrdr--feat-operation-metrics",
-        uuid="5ba1",
-        slot=2,
-        path=tmp_path,
-        created_at="2024-01-15T10:30:00Z",
-        is_worktree=True,
-        parent_repo=None,
-        state="created",
-        created_by="create",
+def plain(tmp_path: Path) -> Path:
+    return written(tmp_path, extra={}, paths={})
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Path:
+    return written(
+        tmp_path,
+        extra={"KTRDR_WORKER_PORT_1": "5020", "KTRDR_PORT_WEB_8080": "20200"},
+        paths={
+            "KTRDR_SHARED_DIR": "/home/me/.ktrdr/shared",
+            "KTRDR_DATA_DIR": "/odd/a+b,c@d%25:e=f/data",
+        },
     )
 
 
-def written(instance: Instance, **paths: str) -> Path:
-    sections = schema.sections(instance, ports=get_ports(2), extra={}, paths=paths)
-    writer.write(instance.env_file, sections)
-    return instance.env_file
+def test_the_file_is_the_documents(plain: Path) -> None:
+    assert plain.read_text(encoding="utf-8") == DOCUMENT
 
 
-def test_it_has_the_documents_schema(instance: Instance) -> None:
-    values = reader.read(written(instance))
-    assert {key: values.get(key) for key in OF_THE_DOCUMENT} == OF_THE_DOCUMENT
-    assert values["SANDBOX_UUID"] == "5ba1"
+def test_extra_ports_and_paths_have_their_place(full: Path) -> None:
+    text = full.read_text(encoding="utf-8")
+    ports = "KTRDR_WORKER_BASE_PORT=5020\nKTRDR_WORKER_PORT_1=5020\nKTRDR_PORT_WEB_8080=20200\n"
+    assert ports in text
+    assert "# Shared data\nKTRDR_SHARED_DIR=/home/me/.ktrdr/shared\n" in text
 
 
-def test_only_its_owner_can_read_it(instance: Instance) -> None:
-    assert written(instance).stat().st_mode & 0o777 == 0o600
+def test_only_its_owner_can_read_it(plain: Path) -> None:
+    assert stat.S_IMODE(plain.stat().st_mode) == 0o600
 
 
-def test_a_shell_make_and_dotenv_read_the_same(instance: Instance) -> None:
-    path = written(instance, KTRDR_SHARED_DIR="/home/you/.ktrdr/shared")
+@pytest.mark.parametrize("value", ["/a b", "/a$b", "/a#b", "/a'b", '/a"b', "/a\\b", "/é", "/a\nB=1"])
+def test_a_path_that_not_all_readers_take_is_left_out(tmp_path: Path, value: str) -> None:
+    path = written(tmp_path, extra={}, paths={"KTRDR_SHARED_DIR": value, "KTRDR_DATA_DIR": "/d"})
     values = reader.read(path)
-    environment = {"PATH": os.environ["PATH"]}
-    names = sorted(values)
-    shell = subprocess.run(
-        ["sh", "-c", 'set -a; . "$1"; env -0', "sh", str(path)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    by_shell = dict(entry.split("=", 1) for entry in shell.split("\0") if entry)
-    assert {name: by_shell.get(name) for name in names} == values
-    makefile = instance.path / "Makefile"
-    recipes = "\n".join(f"\t@printf '%s\\n' '{name}=$({name})'" for name in names)
-    makefile.write_text(f"include .env.sandbox\nshow:\n{recipes}\n", encoding="utf-8")
-    shown = subprocess.run(
-        ["make", "-s", "-C", str(instance.path), "--no-print-directory", "show"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert dict(line.split("=", 1) for line in shown.splitlines()) == values
-
-
-@pytest.mark.engine
-def test_compose_reads_the_same(instance: Instance) -> None:
-    path = written(instance)
-    values = reader.read(path)
-    echo = {name: f"${{{name}}}" for name in values}
-    compose = instance.path / "compose.json"
-    services = {"services": {"s": {"image": "x", "environment": echo}}}
-    compose.write_text(json.dumps(services), encoding="utf-8")
-    done = subprocess.run(
-        ["docker", "compose", "-f", str(compose), "--env-file", str(path), *_CONFIG],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(done.stdout)["services"]["s"]["environment"] == values
-
-
-@pytest.mark.parametrize("path", ["/home/a b/x", "/x/$HOME", "/x/'q'", "/x#y", "/ü", "/x\ny"])
-def test_a_path_that_not_all_readers_take_is_left_out(instance: Instance, path: str) -> None:
-    values = reader.read(written(instance, KTRDR_SHARED_DIR=path))
     assert "KTRDR_SHARED_DIR" not in values
-    assert {key: values.get(key) for key in OF_THE_DOCUMENT} == OF_THE_DOCUMENT
+    assert "B" not in values
+    assert values["KTRDR_DATA_DIR"] == "/d"
 
 
-def test_an_update_leaves_what_its_owner_wrote(instance: Instance) -> None:
-    path = written(instance)
-    text = path.read_text(encoding="utf-8").replace("DB_NAME=ktrdr", "DB_NAME=mine  # kept")
-    path.write_text(text, encoding="utf-8")
-    writer.update(path, {"KTRDR_PORT_WEB_80": "20200", "KTRDR_API_PORT": "8002"})
-    after = path.read_text(encoding="utf-8").splitlines()
-    assert "DB_NAME=mine  # kept" in after
-    assert after.index("KTRDR_PORT_WEB_80=20200") == after.index("KTRDR_WORKER_BASE_PORT=5020") + 1
-    writer.update(path, {"KTRDR_PORT_WEB_80": "20201"})
-    assert path.read_text(encoding="utf-8").count("KTRDR_PORT_WEB_80") == 1
-    assert path.stat().st_mode & 0o777 == 0o600
+# -- the four readers ----------------------------------------------------------------------------
 
 
-def test_an_update_without_a_change_writes_nothing(instance: Instance) -> None:
-    path = written(instance)
-    before = path.stat()
-    writer.update(path, {"KTRDR_API_PORT": "8002"})
-    assert path.stat().st_ino == before.st_ino
+def by_this_program(path: Path) -> dict[str, str]:
+    return reader.read(path)
 
 
-def test_it_is_found_from_anywhere_below(tmp_path: Path) -> None:
-    (tmp_path / ".env.sandbox").touch()
-    below = tmp_path / "a" / "b"
-    below.mkdir(parents=True)
-    assert reader.find(below) == tmp_path / ".env.sandbox"
+def by_dotenv(path: Path) -> dict[str, str]:
+    return {key: value for key, value in dotenv_values(path).items() if value is not None}
 
 
-def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
+def by_shell(path: Path) -> dict[str, str]:
+    script = f"set -a; . {shlex.quote(str(path))}; exec env -0"
+    clean = {"PATH": os.environ["PATH"]}
+    shown = output(["sh", "-c", script], path.parent, clean)
+    before = output(["sh", "-c", "exec env -0"], path.parent, clean)
+    pairs = set(shown.split("\0")) - set(before.split("\0")) - {""}
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def by_make(path: Path) -> dict[str, str]:
+    keys = " ".join(reader.read(path))
+    makefile = path.with_name("Makefile")
+    makefile.write_text(
+        f"include {path.name}\n$(foreach key,{keys},$(info $(key)=$($(key))))\nall: ;\n"
+    )
+    shown = output(["make", "--silent"], path.parent, {"PATH": os.environ["PATH"]})
+    return dict(line.split("=", 1) for line in shown.splitlines())
+
+
+def by_compose(path: Path) -> dict[str, str]:
+    keys = reader.read(path)
+    model = {
+        "services": {"a": {"image": "a", "environment": {key: f"${{{key}}}" for key in keys}}}
+    }
+    compose = path.with_name("compose.yaml")
+    compose.write_text(json.dumps(model))
+    argv = ["docker", "compose", "--env-file", path.name, "config", "--format", "json"]
+    shown = json.loads(output(argv, path.parent, dict(os.environ)))
+    return dict(shown["services"]["a"]["environment"])
+
+
+def output(argv: list[str], cwd: Path, environment: dict[str, str]) -> str:
+    done = subprocess.run(
+        argv, cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+READERS = [by_this_program, by_dotenv, by_shell, by_make, by_compose]
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_all_read_the_same(full: Path, read: object) -> None:
+    assert callable(read)
+    lines = full.read_text(encoding="utf-8").splitlines()
+    pairs = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    found = read(full)
+    assert found == pairs
+    assert found["KTRDR_DATA_DIR"] == "/odd/a+b,c@d%25:e=f/data"
+    assert found["DB_PASSWORD"] == "sandbox-ktrdr--feat-operation-metrics"
+
+
+# -- reading and updating ------------------------------------------------------------------------
+
+
+def test_nothing_is_expanded(tmp_path: Path) -> None:
     path = tmp_path / ".env.sandbox"
-    path.write_bytes(b"\xff\xff")
+    path.write_text("A=${HOME}\nB='quoted'\nexport C=1\n# D=2\nE\nF=\n")
+    assert reader.read(path) == {"A": "${HOME}", "B": "quoted", "C": "1", "F": ""}
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / ".env.sandbox"
+    if content is not None:
+        path.write_bytes(content)
     with pytest.raises(SandboxError) as caught:
         reader.read(path)
     assert caught.value.code == "env-file-damaged"
+    assert caught.value.details == {"path": str(path)}
+
+
+def test_the_nearest_file_upwards_is_found(tmp_path: Path) -> None:
+    inner = tmp_path / "a" / "b"
+    (inner / "c").mkdir(parents=True)
+    for folder in (tmp_path, inner):
+        (folder / ".env.sandbox").touch()
+    assert reader.find(inner / "c") == inner / ".env.sandbox"
+    assert reader.find(tmp_path / "a") == tmp_path / ".env.sandbox"
+
+
+def test_a_directory_of_that_name_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / ".env.sandbox").touch()
+    (tmp_path / "a" / ".env.sandbox").mkdir(parents=True)
+    assert reader.find(tmp_path / "a") == tmp_path / ".env.sandbox"
+
+
+def test_an_update_leaves_every_other_line(plain: Path) -> None:
+    mine = DOCUMENT.replace("# Database\n", "# Database: my own words\nMY_OWN='a b' # why\n")
+    plain.write_text(mine)
+    writer.update(plain, {"KTRDR_API_PORT": "18002", "KTRDR_PORT_WEB_80": "20200"})
+    expected = mine.replace("KTRDR_API_PORT=8002\n", "KTRDR_API_PORT=18002\n").replace(
+        "KTRDR_WORKER_BASE_PORT=5020\n", "KTRDR_WORKER_BASE_PORT=5020\nKTRDR_PORT_WEB_80=20200\n"
+    )
+    assert plain.read_text() == expected
+
+
+def test_an_update_makes_the_file_private_again(plain: Path) -> None:
+    plain.chmod(0o644)
+    writer.update(plain, {"NEW": "1"})
+    assert stat.S_IMODE(plain.stat().st_mode) == 0o600
+
+
+def test_an_update_that_changes_nothing_writes_nothing(plain: Path) -> None:
+    before = plain.stat().st_ino
+    writer.update(plain, {"KTRDR_API_PORT": "8002"})
+    assert plain.stat().st_ino == before
+
+
+def test_a_new_key_in_a_file_without_ports_goes_to_the_end(tmp_path: Path) -> None:
+    path = tmp_path / ".env.sandbox"
+    path.write_text("A=1")
+    writer.update(path, {"B": "2"})
+    assert path.read_text() == "A=1\nB=2\n"

@@ -1,0 +1,110 @@
+"""The built wheel in an empty virtual environment does what the source checkout does."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.http import get_json
+from tests.support.stacks import (
+    Sandbox,
+    account_home,
+    base_environment,
+    run,
+    sample_images,
+    sandbox,
+)
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.xdist_group("engine"),
+    pytest.mark.timeout(400),
+]
+
+CHECKOUT = Path(__file__).parents[2]
+MAKE_REPOSITORY = """
+import json, pathlib, sys
+from ktrdr_sandbox.lifecycle.sample import make_repository
+make_repository(pathlib.Path(sys.argv[1]), images=json.loads(sys.argv[2]), branches=[sys.argv[3]])
+"""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A virtual environment with nothing in it but the wheel and what it needs."""
+
+    root: Path
+
+    @property
+    def program(self) -> Path:
+        return self.root / "bin" / "ktrdr-sandbox"
+
+    def python(self, *arguments: str) -> str:
+        return command([str(self.root / "bin" / "python"), *arguments], cwd=self.root)
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    folder = tmp_path_factory.mktemp("wheel")
+    # A copy of what git has is not enough: what is not committed yet has to work as well.
+    command([sys.executable, "-m", "build", "--wheel", "--outdir", "out", str(CHECKOUT)], folder)
+    (wheel,) = (folder / "out").iterdir()
+    command([sys.executable, "-m", "venv", "venv"], folder)
+    made = Installation(folder / "venv")
+    made.python("-m", "pip", "install", "--quiet", str(wheel))
+    return made
+
+
+def command(argv: Sequence[str], cwd: Path) -> str:
+    """Standard output of a command, which has to succeed."""
+    cache = os.environ.get("PIP_CACHE_DIR") or account_home() / ".cache" / "pip"
+    environment = base_environment() | {
+        "PIP_CACHE_DIR": str(cache),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+    return run(argv, cwd=cwd, environment=environment).expect(0).stdout
+
+
+def test_every_packaged_compose_file_comes_along(installation: Installation) -> None:
+    where = "import ktrdr_sandbox.lifecycle.checkout as c; print(c.compose_folder())"
+    installed = Path(installation.python("-c", where).strip())
+    assert installed.is_relative_to(installation.root)
+    assert contents(installed) == contents(CHECKOUT / "compose")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Files by their path, but for what Python leaves behind when it runs them."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+
+
+def test_create_up_and_destroy_from_the_wheel(
+    installation: Installation, tmp_path: Path, mark: str
+) -> None:
+    with sandbox(tmp_path / "place", program=[str(installation.program)]) as place:
+        name = f"{mark}-wheel"
+        make_repository(installation, place, name)
+        stack = place.create(name)
+        up = place.up(stack).expect(0).data
+        assert up["gate"]["passed"] is True
+        assert len(stack.containers()) == 11
+        answer = get_json(stack.url("/api/v1/info"))
+        assert (answer["instance_id"], answer["greeting"]) == (stack.id, name)
+        place.run("destroy", name, "--yes").expect(0)
+        assert stack.leftovers() == []
+        assert place.listed() == {}
+
+
+def make_repository(installation: Installation, place: Sandbox, branch: str) -> None:
+    """From the sample in the wheel, by the code in the wheel."""
+    chosen = json.dumps(dict(sample_images()))
+    installation.python("-c", MAKE_REPOSITORY, str(place.repository), chosen, branch)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ktrdr_sandbox.errors import CommandError, SandboxError
+from ktrdr_sandbox.worktrees.git import git, try_git
+from tests.support.repositories import repository
+
+
+def test_a_failure_keeps_everything(tmp_path: Path) -> None:
+    root = repository(tmp_path / "ktrdr").root
+    with pytest.raises(CommandError) as caught:
+        git(["switch", "nowhere"], cwd=root)
+    error = caught.value
+    assert error.code == "git-failed"
+    assert error.argv == ("git", "switch", "nowhere")
+    assert error.exit_code == 128
+    assert "invalid reference: nowhere" in error.stderr
+    assert error.message == f"git switch failed: {error.stderr.strip()}"
+
+
+def test_an_outcome_is_no_failure_unless_it_must_succeed(tmp_path: Path) -> None:
+    outcome = try_git(["rev-parse", "--git-dir"], cwd=tmp_path)
+    assert outcome.exit_code == 128
+    assert "not a git repository" in outcome.stderr
+
+
+@pytest.mark.parametrize("variable", ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"])
+def test_variables_of_a_hook_point_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    root = repository(tmp_path / "ktrdr").root
+    other = repository(tmp_path / "other")
+    other.write({"new": ""})
+    monkeypatch.setenv(variable, str(other.root / ".git"))
+    shown = git(["rev-parse", "--show-toplevel"], cwd=root)
+    assert shown.strip() == str(root)
+    assert git(["status", "--porcelain"], cwd=root) == ""
+
+
+def test_messages_are_in_one_language(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANG", "de_DE.UTF-8")
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    assert "not a git repository" in try_git(["status"], cwd=tmp_path).stderr
+
+
+def test_the_users_identity_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = repository(tmp_path / "ktrdr").root
+    monkeypatch.setenv("GIT_AUTHOR_NAME", "Somebody Else")
+    git(["commit", "--quiet", "--allow-empty", "-m", "x"], cwd=root)
+    assert git(["log", "-1", "--format=%an"], cwd=root) == "Somebody Else\n"
+
+
+def test_no_git_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SandboxError) as caught:
+        git(["status"], cwd=tmp_path)
+    assert caught.value.code == "git-missing"
+
+
+def test_no_such_directory(tmp_path: Path) -> None:
+    with pytest.raises(SandboxError) as caught:
+        git(["status"], cwd=tmp_path / "gone")
+    assert caught.value.code == "git-failed"
+    assert str(tmp_path / "gone") in caught.value.message
+
+
+def test_names_that_are_no_text_pass_through(tmp_path: Path) -> None:
+    repo = repository(tmp_path / "ktrdr")
+    name = b"caf\xe9"
+    (Path(repo.root) / name.decode("utf-8", "surrogateescape")).touch()
+    listed = git(["ls-files", "--others", "-z"], cwd=repo.root)
+    assert listed.encode("utf-8", "surrogateescape") == name + b"\0"
