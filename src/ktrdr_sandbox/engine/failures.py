@@ -17,14 +17,15 @@ _NOT_ANSWERING: Final = re.compile(
     re.IGNORECASE,
 )
 _NO_COMPOSE: Final = re.compile(
-    r"'compose' is not a docker command|unknown command: docker compose|unknown shorthand flag",
+    r"'compose' is not a docker command|unknown command: docker compose"
+    r"|unknown (?:shorthand )?flag: .*\n+(?:see 'docker --help'|usage:  docker \[options\])",
     re.IGNORECASE,
 )
 _PORT_TAKEN: Final = re.compile(
     r"(?:bind for [^ ]*?:(?P<a>\d+) failed: port is already allocated"
     r"|listen (?:tcp|udp)\d? [^ ]*?:(?P<b>\d+): bind: address already in use"
     r"|exposing port (?:tcp|udp) [^ ]*?:(?P<c>\d+) ->"
-    r"|failed to bind host port [^ ]*?:(?P<d>\d+))",
+    r"|failed to bind host port (?:for )?[^ ]*?:(?P<d>\d+)[:/])",
     re.IGNORECASE,
 )
 _NO_IMAGE: Final = re.compile(

@@ -3,50 +3,81 @@ from __future__ import annotations
 from ktrdr_sandbox.engine.environment import child_environment
 from ktrdr_sandbox.models import EngineAddress
 
-ANOTHER_STACK = {
-    "KTRDR_API_PORT": "8007",
-    "KTRDR_WORKER_PORT_9": "5079",
-    "KTRDR_PORT_WEB_80": "20700",
-    "COMPOSE_PROJECT_NAME": "ktrdr--other",
-    "COMPOSE_FILE": "other.yml",
-    "COMPOSE_PROFILES": "other",
-    "DB_PASSWORD": "other",
+OTHER_SANDBOX = {
     "INSTANCE_ID": "ktrdr--other",
-    "SLOT_NUMBER": "7",
-    "DOCKER_HOST": "tcp://other:2375",
-    "DOCKER_CONTEXT": "other",
-    "DOCKER_TLS_VERIFY": "1",
+    "COMPOSE_PROJECT_NAME": "ktrdr--other",
+    "COMPOSE_FILE": "/elsewhere/docker-compose.yml",
+    "COMPOSE_PROFILES": "debug",
+    "COMPOSE_ENV_FILES": "/elsewhere/.env",
+    "COMPOSE_DISABLE_ENV_FILE": "1",
+    "SLOT_NUMBER": "9",
+    "KTRDR_API_PORT": "8009",
+    "KTRDR_DB_PORT": "5441",
+    "DB_PASSWORD": "sandbox-ktrdr--other",
+    "DB_PORT": "5441",
+    "KTRDR_WORKER_PORT_7": "5096",
+    "KTRDR_PORT_WEB_8080": "20900",
+    "KTRDR_SHARED_DIR": "/elsewhere/shared",
+    "WORKER_COUNT_BACKTEST": "7",
+    "SANDBOX_UUID": "uuid-of-other",
 }
-OWN_FILE = {
-    "KTRDR_API_PORT": "8002",
-    "COMPOSE_PROJECT_NAME": "ktrdr--mine",
-    "DB_PASSWORD": "mine",
-    "INSTANCE_ID": "ktrdr--mine",
+"""What a shell holds after `set -a; . ../ktrdr--other/.env.sandbox`."""
+
+OWN = {
+    "INSTANCE_ID": "ktrdr--feat-x",
+    "COMPOSE_PROJECT_NAME": "ktrdr--feat-x",
     "SLOT_NUMBER": "2",
+    "KTRDR_API_PORT": "8002",
+    "KTRDR_DB_PORT": "5434",
+    "DB_PASSWORD": "sandbox-ktrdr--feat-x",
+    "DB_PORT": "5434",
+    "WORKER_COUNT_BACKTEST": "2",
+    "SANDBOX_UUID": "uuid-of-feat-x",
 }
-HERE = EngineAddress(host="unix:///var/run/docker.sock")
+PATHS = {"KTRDR_SHARED_DIR": "/home/me/.ktrdr/shared"}
 
 
-def test_nothing_of_another_stack_arrives_and_all_of_the_file_does() -> None:
-    found = child_environment(ANOTHER_STACK, address=HERE, file_values=OWN_FILE)
-    assert found == OWN_FILE
+def test_nothing_of_another_sandbox_arrives() -> None:
+    found = child_environment(
+        {"PATH": "/bin", "ANTHROPIC_API_KEY": "key", **OTHER_SANDBOX},
+        address=EngineAddress(),
+        file_values=OWN,
+        paths=PATHS,
+    )
+    assert found == {"PATH": "/bin", "ANTHROPIC_API_KEY": "key", **OWN, **PATHS}
 
 
-def test_what_is_the_users_own_is_passed_on() -> None:
-    users = {"ANTHROPIC_API_KEY": "k", "PATH": "/bin", "HOME": "/home/you", "HTTPS_PROXY": "p"}
-    assert child_environment({**users, **ANOTHER_STACK}, address=HERE).items() >= users.items()
+def test_the_engine_is_the_instances_own() -> None:
+    shell = {
+        "DOCKER_HOST": "tcp://elsewhere:2376",
+        "DOCKER_CONTEXT": "elsewhere",
+        "DOCKER_TLS_VERIFY": "1",
+        "DOCKER_TLS": "1",
+        "DOCKER_CERT_PATH": "/elsewhere",
+        "DOCKER_CONFIG": "/home/me/.docker",
+        "DOCKER_BUILDKIT": "1",
+    }
+    kept = {"DOCKER_CONFIG": "/home/me/.docker", "DOCKER_BUILDKIT": "1"}
+    assert child_environment(shell, address=EngineAddress(context="colima")) == kept
+    secured = EngineAddress(host="tcp://h:2376", tls_verify=True, cert_path="/certs")
+    assert child_environment(shell, address=secured) == {
+        **kept,
+        "DOCKER_TLS_VERIFY": "1",
+        "DOCKER_CERT_PATH": "/certs",
+    }
 
 
-def test_the_shared_folders_come_where_the_file_cannot_hold_them() -> None:
-    paths = {"KTRDR_SHARED_DIR": "/home/a b/.ktrdr/shared"}
-    inherited = {"KTRDR_SHARED_DIR": "/other"}
-    assert child_environment(inherited, address=HERE, paths=paths) == paths
-    edited = {"KTRDR_SHARED_DIR": "/edited"}
-    found = child_environment(inherited, address=HERE, paths=paths, file_values=edited)
-    assert found == edited
+def test_the_file_beats_the_shared_folders_and_both_beat_the_shell() -> None:
+    found = child_environment(
+        {"A": "shell", "B": "shell", "C": "shell"},
+        address=EngineAddress(),
+        file_values={"A": "file"},
+        paths={"A": "path", "B": "path"},
+    )
+    assert found == {"A": "file", "B": "path", "C": "shell"}
 
 
-def test_tls_is_the_addresss_own() -> None:
-    far = EngineAddress(host="tcp://far:2376", tls_verify=True, cert_path="/certs")
-    found = child_environment({"DOCKER_CERT_PATH": "/other"}, address=far)
-    assert found == {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/certs"}
+def test_what_is_given_is_not_changed() -> None:
+    shell = {"COMPOSE_FILE": "x", "A": "1"}
+    child_environment(shell, address=EngineAddress(), file_values={"A": "2"})
+    assert shell == {"COMPOSE_FILE": "x", "A": "1"}

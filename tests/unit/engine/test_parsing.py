@@ -1,87 +1,157 @@
 from __future__ import annotations
 
 import json
+from typing import Any
+
+import pytest
 
 from ktrdr_sandbox.engine.parsing import parse_container, parse_detail
 
-LINE = [
-    "1a2b",
-    "ktrdr--a-backend-1",
-    "running",
-    "Up 3 minutes (healthy)",
-    "ktrdr--a/ktrdr-backend:dev",
-    "ktrdr--a",
-    "backend",
-    "False",
-    "ktrdr--a",
-    "5ba1",
-    "127.0.0.1:8001->8000/tcp, 0.0.0.0:5010-5012->5003-5005/udp, :::9000->9000/tcp, 7000/tcp",
-]
+
+def line(**changes: str) -> str:
+    """A line as `docker ps` prints it in this program's format."""
+    fields = {
+        "id": "f" * 64,
+        "name": "ktrdr--feat-x-backend-1",
+        "state": "running",
+        "status": "Up 2 minutes (healthy)",
+        "image": "ktrdr-backend:dev",
+        "project": "ktrdr--feat-x",
+        "service": "backend",
+        "oneoff": "False",
+        "owner": "ktrdr--feat-x",
+        "uuid": "u",
+        "ports": "",
+    }
+    return json.dumps(list((fields | changes).values()))
 
 
-def test_a_line_of_the_list() -> None:
-    container = parse_container(json.dumps(LINE))
-    assert (container.name, container.state, container.uuid) == (LINE[1], "running", "5ba1")
-    assert not container.oneoff
-    assert container.published == (
-        ("127.0.0.1", 8001, 8000, "tcp"),
-        ("0.0.0.0", 5010, 5003, "udp"),
-        ("0.0.0.0", 5011, 5004, "udp"),
-        ("0.0.0.0", 5012, 5005, "udp"),
-        ("::", 9000, 9000, "tcp"),
-    )
+def test_a_container_of_ours() -> None:
+    found = parse_container(line(ports="127.0.0.1:8002->8000/tcp"))
+    assert found.id == "f" * 64
+    assert found.name == "ktrdr--feat-x-backend-1"
+    assert (found.state, found.status) == ("running", "Up 2 minutes (healthy)")
+    assert (found.project, found.service) == ("ktrdr--feat-x", "backend")
+    assert (found.instance_id, found.uuid) == ("ktrdr--feat-x", "u")
+    assert found.published == (("127.0.0.1", 8002, 8000, "tcp"),)
+    assert not found.oneoff
 
 
-def test_a_container_that_is_not_of_compose() -> None:
-    container = parse_container(json.dumps([*LINE[:5], "", "", "", "", "", ""]))
-    assert (container.project, container.service, container.published) == ("", "", ())
+def test_a_one_off_container() -> None:
+    assert parse_container(line(oneoff="True")).oneoff
 
 
-DETAIL = {
-    "Id": "1a2b",
-    "Name": "/ktrdr--a-db-1",
-    "RestartCount": 2,
-    "State": {
-        "Status": "exited",
-        "ExitCode": 137,
-        "OOMKilled": True,
-        "Error": "",
-        "StartedAt": "2024-01-15T10:30:00Z",
-        "FinishedAt": "2024-01-15T10:31:00Z",
-        "Health": {"Status": "unhealthy", "Log": [{"Output": "old"}, {"Output": "refused\n"}]},
-    },
-    "Config": {
-        "Labels": {
-            "com.docker.compose.service": "db",
-            "com.docker.compose.container-number": "3",
+def test_a_container_of_nobody() -> None:
+    found = parse_container(line(project="", service="", owner="", uuid="", oneoff=""))
+    assert (found.project, found.service, found.instance_id, found.uuid) == ("", "", "", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "published"),
+    [
+        ("", ()),
+        ("8000/tcp, 9000/udp", ()),
+        (
+            "0.0.0.0:8000->8000/tcp, :::8000->8000/tcp",
+            (("0.0.0.0", 8000, 8000, "tcp"), ("::", 8000, 8000, "tcp")),
+        ),
+        ("[::1]:5434->5432/tcp", (("::1", 5434, 5432, "tcp"),)),
+        (
+            "127.0.0.1:5020-5022->5003-5005/tcp",
+            (
+                ("127.0.0.1", 5020, 5003, "tcp"),
+                ("127.0.0.1", 5021, 5004, "tcp"),
+                ("127.0.0.1", 5022, 5005, "tcp"),
+            ),
+        ),
+        (
+            "127.0.0.1:6831->6831/udp, 8000/tcp",
+            (("127.0.0.1", 6831, 6831, "udp"),),
+        ),
+    ],
+)
+def test_published_ports(text: str, published: tuple[Any, ...]) -> None:
+    assert parse_container(line(ports=text)).published == published
+
+
+def test_a_state_that_nobody_knows_yet_counts_as_dead() -> None:
+    assert parse_container(line(state="hibernating")).state == "dead"
+
+
+def entry(**state: Any) -> dict[str, Any]:
+    """An element of `docker container inspect`."""
+    return {
+        "Id": "f" * 64,
+        "Name": "/ktrdr--feat-x-worker-2",
+        "RestartCount": 3,
+        "State": {
+            "Status": "exited",
+            "ExitCode": 137,
+            "OOMKilled": True,
+            "Error": "no such device",
+            "StartedAt": "2026-01-01T00:00:00Z",
+            "FinishedAt": "2026-01-01T00:00:09Z",
+            **state,
         },
-        "Env": ["A=1", "B=x=y", "EMPTY="],
-        "Healthcheck": {"Test": ["CMD-SHELL", "pg_isready"]},
-    },
-    "NetworkSettings": {
-        "Ports": {"5432/tcp": [{"HostIp": "127.0.0.1", "HostPort": "5433"}], "1/udp": None}
-    },
-    "Mounts": [{"Type": "volume", "Name": "ktrdr--a_postgres_data"}, {"Type": "bind"}],
-}
+        "Config": {
+            "Labels": {
+                "com.docker.compose.service": "worker",
+                "com.docker.compose.container-number": "2",
+            },
+            "Env": ["A=1", "B=x=y", "C=", "NOTHING"],
+            "Healthcheck": {"Test": ["CMD", "true"]},
+        },
+        "NetworkSettings": {
+            "Ports": {
+                "5003/tcp": [{"HostIp": "127.0.0.1", "HostPort": "5021"}],
+                "9999/udp": None,
+            }
+        },
+        "Mounts": [
+            {"Type": "volume", "Name": "x_data"},
+            {"Type": "bind", "Source": "/code"},
+        ],
+    }
 
 
-def test_a_detail() -> None:
-    detail = parse_detail(DETAIL)
-    assert (detail.name, detail.service, detail.replica) == ("ktrdr--a-db-1", "db", 3)
-    assert (detail.state, detail.exit_code, detail.oom_killed) == ("exited", 137, True)
-    assert (detail.health, detail.health_log) == ("unhealthy", "refused")
-    assert detail.health_test == ("CMD-SHELL", "pg_isready")
-    assert detail.published == (("127.0.0.1", 5433, 5432, "tcp"),)
-    assert detail.environment == {"A": "1", "B": "x=y", "EMPTY": ""}
-    assert detail.volumes == ("ktrdr--a_postgres_data",)
+def test_details() -> None:
+    found = parse_detail(entry())
+    assert (found.name, found.service, found.replica) == ("ktrdr--feat-x-worker-2", "worker", 2)
+    assert (found.state, found.exit_code, found.oom_killed) == ("exited", 137, True)
+    assert (found.restart_count, found.error) == (3, "no such device")
+    assert found.environment == {"A": "1", "B": "x=y", "C": ""}
+    assert found.health_test == ("CMD", "true")
+    assert found.health == "none"
+    assert found.published == (("127.0.0.1", 5021, 5003, "tcp"),)
+    assert found.volumes == ("x_data",)
 
 
-def test_a_detail_with_nothing_in_it() -> None:
-    detail = parse_detail({"Id": "1", "Name": "/x", "State": {"Status": "created"}})
-    assert (detail.service, detail.replica, detail.health) == ("", 1, "none")
-    assert (detail.health_test, detail.published, detail.volumes) == ((), (), ())
+def test_the_last_health_probe() -> None:
+    health = {
+        "Status": "unhealthy",
+        "Log": [{"Output": "first"}, {"Output": "connection refused\n"}],
+    }
+    found = parse_detail(entry(Health=health))
+    assert (found.health, found.health_log) == ("unhealthy", "connection refused")
 
 
-def test_a_health_check_that_is_switched_off() -> None:
-    entry = {**DETAIL, "Config": {"Healthcheck": {"Test": ["NONE"]}}}
-    assert parse_detail(entry).health_test == ()
+def test_a_health_check_that_was_disabled() -> None:
+    given = entry()
+    given["Config"]["Healthcheck"] = {"Test": ["NONE"]}
+    assert parse_detail(given).health_test == ()
+
+
+def test_a_container_that_compose_did_not_make() -> None:
+    given = entry()
+    given["Config"] = {"Labels": None, "Env": None}
+    given["NetworkSettings"] = {"Ports": None}
+    given["Mounts"] = None
+    found = parse_detail(given)
+    assert (found.service, found.replica, found.health_test) == ("", 1, ())
+    assert (found.published, found.environment, found.volumes) == ((), {}, ())
+
+
+def test_a_container_of_which_nothing_is_known() -> None:
+    found = parse_detail({"Id": "1", "Name": "/x", "State": {"Status": "created"}})
+    assert (found.name, found.service, found.replica, found.health) == ("x", "", 1, "none")
+    assert (found.health_test, found.published, found.volumes) == ((), (), ())

@@ -107,7 +107,9 @@ def test_only_its_owner_can_read_it(plain: Path) -> None:
     assert stat.S_IMODE(plain.stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("value", ["/a b", "/a$b", "/a#b", "/a'b", '/a"b', "/a\\b", "/é", "/a\nB=1"])
+@pytest.mark.parametrize(
+    "value", ["/a b", "/a$b", "/a#b", "/a'b", '/a"b', "/a\\b", "/é", "/a\nB=1"]
+)
 def test_a_path_that_not_all_readers_take_is_left_out(tmp_path: Path, value: str) -> None:
     path = written(tmp_path, extra={}, paths={"KTRDR_SHARED_DIR": value, "KTRDR_DATA_DIR": "/d"})
     values = reader.read(path)
@@ -148,9 +150,7 @@ def by_make(path: Path) -> dict[str, str]:
 
 def by_compose(path: Path) -> dict[str, str]:
     keys = reader.read(path)
-    model = {
-        "services": {"a": {"image": "a", "environment": {key: f"${{{key}}}" for key in keys}}}
-    }
+    model = {"services": {"a": {"image": "a", "environment": {key: f"${{{key}}}" for key in keys}}}}
     compose = path.with_name("compose.yaml")
     compose.write_text(json.dumps(model))
     argv = ["docker", "compose", "--env-file", path.name, "config", "--format", "json"]

@@ -1,0 +1,187 @@
+"""Real child processes: what is kept of them, and that none is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from ktrdr_sandbox.engine import process
+from ktrdr_sandbox.errors import SandboxError
+from tests.support.processes import is_alive, python_process
+
+
+def python(code: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-c", code, *arguments]
+
+
+def test_both_streams_and_the_status_are_kept() -> None:
+    code = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)"
+    outcome = process.run(python(code), environment=os.environ)
+    assert (outcome.exit_code, outcome.stdout, outcome.stderr) == (3, "out\n", "err\n")
+    assert outcome.argv == tuple(python(code))
+    assert outcome.text == "err"
+
+
+def test_the_environment_is_exactly_the_one_given() -> None:
+    code = "import os, json; print(sorted(k for k in os.environ if k != 'LC_CTYPE'))"
+    outcome = process.run(python(code), environment={"ONLY": "1"})
+    assert outcome.stdout == "['ONLY']\n"
+
+
+def test_nothing_is_read_from_the_terminal() -> None:
+    outcome = process.run(python("input()"), environment=os.environ)
+    assert "EOFError" in outcome.stderr
+
+
+def test_bytes_that_are_no_text_do_no_harm() -> None:
+    code = r"import sys; sys.stdout.buffer.write(b'caf\xe9\n')"
+    outcome = process.run(python(code), environment=os.environ)
+    assert outcome.stdout == "caf\N{REPLACEMENT CHARACTER}\n"
+
+
+def started(how: str, argv: list[str], environment: dict[str, str]) -> None:
+    if how == "run":
+        process.run(argv, environment=environment)
+    elif how == "stream":
+        process.stream(argv, environment=environment, sink=lambda _: None)
+    else:
+        process.hand_over(argv, environment=environment)
+
+
+@pytest.mark.parametrize("how", ["run", "stream", "hand_over"])
+def test_no_such_program(how: str, tmp_path: Path) -> None:
+    with pytest.raises(SandboxError) as caught:
+        started(how, ["docker-that-is-not-there"], {"PATH": str(tmp_path)})
+    assert caught.value.code == "docker-missing"
+
+
+_STUBBORN = """\
+import os, signal, sys, time
+for number in map(int, sys.argv[2:]):
+    signal.signal(number, signal.SIG_IGN)
+with open(sys.argv[1], "w") as file:
+    file.write(str(os.getpid()))
+while True:
+    time.sleep(1)
+"""
+
+
+def pid_in(path: Path) -> int:
+    while not (path.exists() and path.read_text()):
+        time.sleep(0.01)
+    return int(path.read_text())
+
+
+@pytest.mark.parametrize("ignored", [[], [signal.SIGINT]])
+def test_time_that_runs_out_ends_the_child(tmp_path: Path, ignored: list[int]) -> None:
+    pid_file = tmp_path / "pid"
+    numbers = [str(int(number)) for number in ignored]
+    outcome = process.run(
+        python(_STUBBORN, str(pid_file), *numbers), environment=os.environ, timeout=1.5
+    )
+    assert outcome.exit_code is None
+    assert not is_alive(pid_in(pid_file))
+
+
+def test_a_child_that_ignores_everything_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_PATIENCE", (0.2, 0.2))  # of the eight seconds it would take
+    pid_file = tmp_path / "pid"
+    ignored = [str(int(number)) for number in (signal.SIGINT, signal.SIGTERM)]
+    outcome = process.run(
+        python(_STUBBORN, str(pid_file), *ignored), environment=os.environ, timeout=1.5
+    )
+    assert outcome.exit_code is None
+    assert not is_alive(pid_in(pid_file))
+
+
+def test_lines_come_as_they_are_printed() -> None:
+    code = "import sys\nprint('first', flush=True)\nprint('second', file=sys.stderr)\nsys.exit(2)"
+    seen: list[str] = []
+    outcome = process.stream(python(code), environment=os.environ, sink=seen.append)
+    assert seen == ["first", "second"]
+    assert (outcome.exit_code, outcome.text) == (2, "first\nsecond")
+
+
+def test_a_line_is_shown_while_the_child_still_runs(tmp_path: Path) -> None:
+    go_on = tmp_path / "go-on"
+    code = (
+        "import sys, time, pathlib\nprint('waiting', flush=True)\n"
+        "while not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.01)\nprint('done')"
+    )
+    seen: list[str] = []
+
+    def sink(text: str) -> None:
+        seen.append(text)
+        go_on.touch()
+
+    process.stream(python(code, str(go_on)), environment=os.environ, sink=sink)
+    assert seen == ["waiting", "done"]
+
+
+def test_of_very_long_output_the_end_is_kept() -> None:
+    outcome = process.stream(
+        python("for i in range(1000): print(i)"), environment=os.environ, sink=lambda _: None
+    )
+    lines = outcome.text.splitlines()
+    assert lines[-1] == "999"
+    assert len(lines) == process.KEPT_LINES
+
+
+def test_a_failing_sink_leaves_no_child(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    code = "print('line', flush=True)\n" + _STUBBORN
+
+    def fail(_: str) -> None:
+        raise RuntimeError("the pipe broke")
+
+    with pytest.raises(RuntimeError, match="the pipe broke"):
+        process.stream(python(code, str(pid_file)), environment=os.environ, sink=fail)
+    if pid_file.exists():
+        assert not is_alive(pid_in(pid_file))
+
+
+def test_calls_from_several_threads_do_not_mix() -> None:
+    found: dict[int, str] = {}
+
+    def ask(number: int) -> None:
+        outcome = process.run(python(f"print({number})"), environment=os.environ)
+        found[number] = outcome.stdout.strip()
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {number: str(number) for number in range(8)}
+
+
+_PARENT = """\
+import os, sys
+from ktrdr_sandbox.engine import process
+child = [sys.executable, "-c", sys.argv[2], sys.argv[1]]
+how = getattr(process, sys.argv[3])
+more = {"sink": lambda _: None} if sys.argv[3] == "stream" else {}
+try:
+    how(child, environment=dict(os.environ), **more)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.parametrize("how", ["run", "stream", "hand_over"])
+def test_an_interrupt_ends_the_child_first(tmp_path: Path, how: str) -> None:
+    pid_file = tmp_path / "pid"
+    with python_process(_PARENT, str(pid_file), _STUBBORN, how) as parent:
+        child = pid_in(pid_file)
+        parent.send_signal(signal.SIGINT)
+        out, _ = parent.communicate()
+        assert out.endswith("interrupted\n")
+        assert not is_alive(child)
