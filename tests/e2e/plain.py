@@ -100,6 +100,11 @@ class PlainStack:
     def leftovers(self) -> list[str]:
         return leftovers(self.filter)
 
+    def is_up(self) -> bool:
+        """Whether every container has been started."""
+        found = self.containers()
+        return bool(found) and all(c["State"]["Status"] == "running" for c in found)
+
     def runs(self) -> dict[str, str]:
         """When each container was last started, by its id."""
         return {c["Id"]: c["State"]["StartedAt"] for c in self.containers()}

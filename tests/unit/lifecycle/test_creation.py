@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ktrdr_sandbox.env_file import reader
+from ktrdr_sandbox.errors import ErrorCode, SandboxError
+from ktrdr_sandbox.lifecycle.creation import init
+from ktrdr_sandbox.models import EngineAddress
+from ktrdr_sandbox.settings import CHECKOUT_FILE
+from tests.support.processes import foreign_listener, held_slot
+from tests.support.repositories import GitRepository
+from tests.unit.lifecycle.scenes import Scene
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+def refused(scene: Scene, code: ErrorCode, **arguments: object) -> SandboxError:
+    with pytest.raises(SandboxError) as caught:
+        scene.create(**arguments)  # type: ignore[arg-type]
+    assert caught.value.code == code
+    return caught.value
+
+
+def nothing_is_left(scene: Scene, *, branches: tuple[str, ...] = ("main",)) -> None:
+    assert scene.registered() == {}
+    assert scene.repository.worktrees() == [scene.repository.root]
+    assert tuple(scene.repository.branches()) == branches
+    assert list(scene.folder.glob("ktrdr--*")) == []
+    assert not any((scene.home.sandbox / "instances").glob("*"))
+    exclude = scene.repository.root / ".git" / "info" / "exclude"
+    assert not (exclude.exists() and ".env.sandbox" in exclude.read_text())
+    assert scene.repository.git("status", "--porcelain") == ""
+
+
+# -- create --------------------------------------------------------------------------------------
+
+
+def test_everything_is_in_place(scene: Scene) -> None:
+    made = scene.create("feat-x")
+    instance = made.instance
+    assert instance.path == scene.folder / "ktrdr--feat-x"
+    assert (made.branch, made.new_branch) == ("feat-x", True)
+    checkout = scene.checkout(instance)
+    assert checkout.git("branch", "--show-current") == "feat-x\n"
+    assert checkout.git("status", "--porcelain") == ""
+    values = reader.read(instance.env_file)
+    assert values["INSTANCE_ID"] == "ktrdr--feat-x"
+    assert values["SLOT_NUMBER"] == str(instance.slot)
+    assert values["KTRDR_API_PORT"] == str(made.ports["backend"])
+    assert values["KTRDR_WORKER_PORT_4"] == str(made.ports["worker_base"] + 3)
+    assert values["SANDBOX_UUID"] == instance.uuid
+    assert values["KTRDR_SHARED_DIR"] == str(scene.home.shared)
+    assert stat.S_IMODE(instance.env_file.stat().st_mode) == 0o600
+    assert scene.registered() == {"ktrdr--feat-x": instance}
+    assert instance.state == "created"
+    assert instance.created_by == "create"
+    assert instance.is_worktree
+    assert instance.parent_repo == scene.repository.root
+
+
+def test_the_engine_of_the_moment_is_recorded(scene: Scene) -> None:
+    scene.place = replace(scene.place, environment={"DOCKER_HOST": "ssh://me@big"})
+    assert scene.instance().engine == EngineAddress(host="ssh://me@big")
+    assert scene.registered()["ktrdr--feat-x"].engine == EngineAddress(host="ssh://me@big")
+    assert scene.engine.calls == []
+
+
+def test_instances_get_different_slots(scene: Scene) -> None:
+    slots = [scene.instance(name).slot for name in ("a", "b", "c")]
+    assert len(set(slots)) == 3
+    assert slots == sorted(slots)
+
+
+def test_from_inside_an_instance_the_place_is_still_beside_the_main_worktree(scene: Scene) -> None:
+    first = scene.instance("first")
+    head = scene.checkout(first).commit({"a": "x"})
+    (first.path / "deep").mkdir()
+    scene.place = scene.at(first.path / "deep")
+    second = scene.instance("second")
+    assert second.path == scene.folder / "ktrdr--second"
+    assert second.parent_repo == scene.repository.root
+    assert scene.checkout(second).head() == head
+
+
+def test_a_name_with_its_prefix_is_the_same_name(scene: Scene) -> None:
+    assert scene.instance("ktrdr--feat-x").name == "feat-x"
+    refused(scene, "directory-exists", name="feat-x")
+
+
+def test_a_slot_whose_port_is_held_is_passed_over(scene: Scene) -> None:
+    with held_slot() as slot, foreign_listener(9090 + slot) as (port, pid):
+        error = refused(scene, "port-conflict", slot=slot)
+        assert f"Port {port} is already in use by " in error.message
+        assert f"(pid {pid})" in error.message
+        nothing_is_left(scene)
+
+
+def test_the_worker_ports_count_too(scene: Scene) -> None:
+    with held_slot() as slot, foreign_listener(5000 + slot * 10 + 3) as (port, _):
+        error = refused(scene, "port-conflict", slot=slot)
+        assert [entry["port"] for entry in error.details["ports"]] == [port]
+
+
+def test_the_address_of_the_settings_counts(scene: Scene) -> None:
+    (scene.repository.root / CHECKOUT_FILE).write_text('bind_address = "nonsense"\n')
+    refused(scene, "bad-settings")
+    (scene.repository.root / CHECKOUT_FILE).unlink()
+    nothing_is_left(scene)
+
+
+# -- whatever breaks, nothing remains ------------------------------------------------------------
+
+
+def test_bad_name(scene: Scene) -> None:
+    refused(scene, "usage", name="a/b")
+    nothing_is_left(scene)
+
+
+def test_no_such_branch(scene: Scene) -> None:
+    refused(scene, "worktree-failed", branch="nowhere")
+    nothing_is_left(scene)
+
+
+@pytest.mark.parametrize("kind", ["directory", "file", "dangling-link"])
+def test_something_in_its_place(scene: Scene, kind: str) -> None:
+    path = scene.path_of("feat-x")
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "file":
+        path.touch()
+    else:
+        path.symlink_to("nowhere")
+    refused(scene, "directory-exists")
+    path.rmdir() if kind == "directory" else path.unlink()
+    nothing_is_left(scene)
+
+
+def test_a_taken_slot(scene: Scene) -> None:
+    first = scene.instance("first")
+    refused(scene, "slot-taken", slot=first.slot)
+    assert list(scene.registered()) == ["ktrdr--first"]
+    assert "feat-x" not in scene.repository.branches()
+
+
+def test_a_checkout_that_fails(scene: Scene) -> None:
+    scene.hook("exit 1")
+    refused(scene, "worktree-failed")
+    nothing_is_left(scene)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_an_environment_file_that_cannot_be_written(scene: Scene, exists: bool) -> None:
+    if exists:
+        scene.repository.git("branch", "feat-x")
+    scene.hook("mkdir -p .env.sandbox/in-the-way")
+    refused(scene, "cannot-write")
+    nothing_is_left(scene, branches=("feat-x", "main") if exists else ("main",))
+
+
+def test_an_exclude_file_that_cannot_be_written(scene: Scene) -> None:
+    info = scene.repository.root / ".git" / "info"
+    for path in info.iterdir():
+        path.unlink()
+    info.rmdir()
+    info.touch()
+    refused(scene, "cannot-write")
+    nothing_is_left(scene)
+
+
+def test_a_registry_that_cannot_be_written(scene: Scene) -> None:
+    scene.home.sandbox.parent.mkdir(parents=True)
+    scene.home.sandbox.touch()
+    refused(scene, "cannot-write")
+    scene.home.sandbox.unlink()
+    nothing_is_left(scene)
+
+
+def test_a_registry_that_a_newer_program_took_over_meanwhile(scene: Scene) -> None:
+    newer = '{"version": 2}'
+    scene.hook(f"echo '{newer}' > {scene.home.registry}")
+    refused(scene, "registry-newer")
+    assert scene.home.registry.read_text() == f"{newer}\n"
+    scene.home.registry.unlink()
+    nothing_is_left(scene)
+
+
+def test_after_a_failure_the_same_command_succeeds(scene: Scene) -> None:
+    scene.hook("exit 1")
+    refused(scene, "worktree-failed")
+    scene.hook("exit 0")
+    assert scene.instance().slot
+
+
+def test_an_entry_whose_directory_was_deleted_is_in_the_way(scene: Scene) -> None:
+    instance = scene.instance()
+    scene.checkout(instance).git("worktree", "remove", "--force", str(instance.path))
+    error = refused(scene, "instance-exists")
+    assert "ktrdr-sandbox destroy feat-x" in error.hints[0]
+
+
+# -- init ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clone(scene: Scene) -> GitRepository:
+    return scene.repository.clone(scene.folder / "My KTRDR")
+
+
+def test_a_clone_becomes_an_instance_where_it_is(scene: Scene, clone: GitRepository) -> None:
+    (clone.root / "deep").mkdir()
+    made = init(scene.at(clone.root / "deep"), slot=None)
+    instance = made.instance
+    assert (instance.id, instance.path) == ("ktrdr--my-ktrdr", clone.root)
+    assert (instance.created_by, instance.is_worktree) == ("init", False)
+    assert instance.parent_repo is None
+    assert reader.read(instance.env_file)["INSTANCE_ID"] == "ktrdr--my-ktrdr"
+    assert clone.git("status", "--porcelain") == ""
+    assert clone.git("branch", "--show-current") == "main\n"
+    assert list(scene.registered()) == ["ktrdr--my-ktrdr"]
+
+
+def test_a_linked_worktree_knows_its_parent(scene: Scene) -> None:
+    linked = scene.repository.add_worktree(scene.folder / "ktrdr--by-hand", "-b", "x")
+    instance = init(scene.at(linked.root), slot=None).instance
+    assert instance.id == "ktrdr--by-hand"
+    assert (instance.is_worktree, instance.parent_repo) == (True, scene.repository.root)
+    assert instance.created_by == "init"
+
+
+def test_a_second_init_is_refused(scene: Scene, clone: GitRepository) -> None:
+    init(scene.at(clone.root), slot=None)
+    for remove in (False, True):
+        if remove:
+            (clone.root / ".env.sandbox").unlink()
+        with pytest.raises(SandboxError) as caught:
+            init(scene.at(clone.root), slot=None)
+        assert caught.value.code == "already-initialised"
+        assert "ktrdr--my-ktrdr" in caught.value.message
+
+
+def test_a_marked_directory_of_another_registry_is_refused(
+    scene: Scene, clone: GitRepository
+) -> None:
+    clone.write({".env.sandbox": "INSTANCE_ID=ktrdr--theirs\n"})
+    with pytest.raises(SandboxError) as caught:
+        init(scene.at(clone.root), slot=None)
+    assert caught.value.code == "already-initialised"
+    assert "ktrdr--theirs" in caught.value.message
+
+
+def test_an_id_that_is_in_use_is_refused(scene: Scene) -> None:
+    scene.instance("feat-x")
+    other = scene.repository.clone(scene.folder / "elsewhere" / "ktrdr--feat-x")
+    with pytest.raises(SandboxError) as caught:
+        init(scene.at(other.root), slot=None)
+    assert caught.value.code == "instance-exists"
+    assert not (other.root / ".env.sandbox").exists()
+
+
+def test_a_repository_without_compose_file_and_of_another_name(scene: Scene) -> None:
+    scene.repository.git("rm", "--quiet", "docker-compose.yml")
+    scene.repository.commit({"pyproject.toml": '[project]\nname = "other"\n'})
+    with pytest.raises(SandboxError) as caught:
+        init(scene.place, slot=None)
+    assert caught.value.code == "not-a-repository"
+    nothing_is_left(scene)
+
+
+def test_a_failed_init_leaves_the_checkout_as_it_was(scene: Scene, clone: GitRepository) -> None:
+    clone.write({"work": "x"})
+    (clone.root / ".env.sandbox").mkdir()
+    (clone.root / ".env.sandbox" / "in-the-way").touch()
+    with pytest.raises(SandboxError) as caught:
+        init(scene.at(clone.root), slot=None)
+    assert caught.value.code == "cannot-write"
+    assert (clone.root / "work").exists()
+    assert (clone.root / ".env.sandbox" / "in-the-way").exists()
+    assert scene.registered() == {}
+    assert ".env.sandbox" not in (clone.root / ".git" / "info" / "exclude").read_text()
