@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-
 import pytest
 
+from tests.cli.docker_scripts import docker_script
 from tests.support.world import Outcome, World
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
 
 
 def nothing_is_left(world: World, *, branches: tuple[str, ...] = ("main",)) -> None:
@@ -102,29 +93,6 @@ def test_a_branch_that_does_not_exist(world: World) -> None:
     nothing_is_left(world)
 
 
-@contextmanager
-def held_port_of_a_free_slot() -> Iterator[tuple[int, int]]:
-    """(slot, port) of the first slot whose Prometheus port we could take."""
-    with ExitStack() as stack:
-        for slot in range(10, 0, -1):
-            try:
-                stack.enter_context(socket.create_server(("127.0.0.1", 9090 + slot)))
-            except OSError:
-                continue
-            yield slot, 9090 + slot
-            return
-        pytest.fail("every slot of this machine is busy")
-
-
-def test_a_port_held_by_a_stranger_who_is_named(world: World) -> None:
-    with held_port_of_a_free_slot() as (slot, port):
-        outcome = world.run("create", "feat-x", "--slot", str(slot))
-    assert outcome.exit_code == 1, outcome
-    assert f"Port {port} is already in use by " in outcome.stderr
-    assert "(pid " in outcome.stderr
-    nothing_is_left(world)
-
-
 @pytest.mark.parametrize("command", ["create", "init"])
 def test_outside_a_repository(world: World, command: str) -> None:
     outside = world.folder / "outside"
@@ -181,18 +149,6 @@ def test_without_git_on_the_path(world: World) -> None:
     assert outcome.err.startswith("error: git was not found on PATH.\n")
 
 
-def fake_docker(world: World, script: str) -> dict[str, str]:
-    """A PATH on which `docker` is a script of ours, before everything else."""
-    import os
-
-    folder = world.folder / "bin"
-    folder.mkdir()
-    docker = folder / "docker"
-    docker.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
-    docker.chmod(0o755)
-    return {"PATH": f"{folder}:{os.environ['PATH']}"}
-
-
 VERSION = '{"Client":{"Version":"28.0"},"Server":{"Version":"20.10","ApiVersion":"1.41"}}'
 
 
@@ -202,7 +158,7 @@ def test_a_compose_that_is_too_old(world: World) -> None:
 *compose\\ version*) echo v2.20.0;;
 *version*) echo '{VERSION}';;
 esac"""
-    outcome = world.run("up", "feat-x", env=fake_docker(world, script))
+    outcome = world.run("up", "feat-x", env=docker_script(world, script))
     assert outcome.exit_code == 69, outcome
     assert outcome.err == (
         "error: Docker Compose 2.20.0 is too old: 2.24.4 or newer is needed.\n"
@@ -216,7 +172,7 @@ def test_docker_without_compose(world: World) -> None:
 *compose*) echo "docker: 'compose' is not a docker command." >&2; exit 1;;
 *version*) echo '{VERSION}';;
 esac"""
-    outcome = world.run("up", "feat-x", env=fake_docker(world, script))
+    outcome = world.run("up", "feat-x", env=docker_script(world, script))
     assert outcome.exit_code == 69, outcome
     assert "it has no 'docker compose' command" in outcome.stderr
 
@@ -299,7 +255,7 @@ def test_destroy_without_a_terminal_needs_a_yes(world: World) -> None:
 
 def with_engine_of_nothing(world: World, *arguments: str) -> Outcome:
     """Run against a docker command that answers every question with nothing."""
-    return world.run(*arguments, env=fake_docker(world, "exit 0"))
+    return world.run(*arguments, env=docker_script(world, "exit 0"))
 
 
 def test_destroy_refuses_over_work_that_is_nowhere_else(world: World) -> None:

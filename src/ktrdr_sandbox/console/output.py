@@ -61,7 +61,8 @@ class Output:
             "messages": self.messages,
             "error": redact_all(error),
         }
-        print(json.dumps(document, ensure_ascii=False), flush=True)
+        # Pure ASCII: valid whatever the locale, and for file names that are no text at all.
+        print(json.dumps(document), flush=True)
 
 
 def failure_lines(message: str, hints: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -36,6 +37,12 @@ OLDEST_COMPOSE: Final = (2, 24, 4)
 
 _ANSWER_TIME: Final = 20.0
 """Seconds an engine may take for a plain question before it counts as not answering."""
+
+_SETTLING: Final = 3.0
+"""Seconds for which networks, volumes and images may still be held by containers just removed:
+Engine 20.10 answers `rm` before the last of their endpoints is gone."""
+
+_HELD: Final = re.compile(r"active endpoints|in use|being used|is using its", re.I)
 
 _GONE: Final = re.compile(r"no such (container|object|network|volume|image)|not found", re.I)
 
@@ -148,10 +155,11 @@ class DockerEngine(Engine):
             if grace != 0:
                 self.stop(ids, grace=grace)
             self._do("rm", "--force", "--volumes", *ids)
+        until = time.monotonic() + _SETTLING
         if resources.networks:
-            self._do("network", "rm", *resources.networks)
+            self._do("network", "rm", *resources.networks, until=until)
         if resources.volumes:
-            self._do("volume", "rm", *resources.volumes)
+            self._do("volume", "rm", *resources.volumes, until=until)
 
     def stop(self, ids: Sequence[str], *, grace: int | None) -> None:
         if grace == 0:
@@ -168,7 +176,7 @@ class DockerEngine(Engine):
         self._ask("image", "tag", source, target)
 
     def untag(self, reference: str) -> None:
-        self._do("image", "rm", reference)
+        self._do("image", "rm", reference, until=time.monotonic() + _SETTLING)
 
     # -- Compose -----------------------------------------------------------------------------
 
@@ -252,10 +260,16 @@ class DockerEngine(Engine):
             raise engine_failed(outcome, self.address)
         return outcome.stdout
 
-    def _do(self, *arguments: str) -> None:
-        """Run a change. What is gone already is no failure; other refusals are left to be found
-        when the engine is asked again, except that it must answer."""
+    def _do(self, *arguments: str, until: float = 0.0) -> None:
+        """Run a change, again and again `until` then while something still holds what it is about.
+
+        What is gone already is no failure; other refusals are left to be found when the engine is
+        asked again, except that it must answer.
+        """
         outcome = self._run(*arguments, timeout=None)
+        while outcome.exit_code and _HELD.search(outcome.stderr) and time.monotonic() < until:
+            time.sleep(0.1)
+            outcome = self._run(*arguments, timeout=None)
         if outcome.exit_code:
             error = engine_failed(outcome, self.address)
             if error.code != "engine-failed":

@@ -16,11 +16,12 @@ def compose_argv(
     """Everything before the subcommand, as python-on-whales writes it for its own calls.
 
     Only its command builder serves here: its runner takes no environment for Compose calls and
-    loses the error stream of long ones (docs/dependencies.md).
+    loses the error stream of long ones (docs/dependencies.md). Raises `docker-missing`.
     """
-    from python_on_whales import DockerClient  # a quarter of a second, so only on this way
+    from python_on_whales import ClientNotFoundError, DockerClient  # a quarter of a second
 
     from ktrdr_sandbox.engine.address import PLATFORM_SOCKET
+    from ktrdr_sandbox.engine.process import docker_missing
 
     client = DockerClient(
         context=address.context,
@@ -32,6 +33,9 @@ def compose_argv(
         compose_project_directory=call.directory,
         client_type="docker",
     )
-    command = client.client_config.docker_compose_cmd
+    try:
+        command = client.client_config.docker_compose_cmd
+    except ClientNotFoundError as error:
+        raise docker_missing() from error
     # The program's name, not the path that was found: PATH of the built environment decides.
     return ["docker", *(str(part) for part in command[1:])]

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from ktrdr_sandbox.errors import CommandError, SandboxError
+
+_PATIENCE: Final = 5.0
+"""Seconds between interrupting git and killing it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,16 +42,16 @@ def try_git(arguments: Sequence[str], *, cwd: Path) -> GitOutcome:
     """Run git and give its outcome whatever it is. Raises `git-missing`."""
     argv = ("git", *arguments)
     try:
-        done = subprocess.run(
+        child = subprocess.Popen(
             argv,
             cwd=cwd,
             env=_environment(),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
             errors="surrogateescape",
-            check=False,
         )
     except FileNotFoundError as error:
         if not cwd.is_dir():
@@ -58,7 +63,25 @@ def try_git(arguments: Sequence[str], *, cwd: Path) -> GitOutcome:
             "git was not found on PATH.",
             hints=("Install git, for example: apt-get install git",),
         ) from error
-    return GitOutcome(argv=argv, exit_code=done.returncode, stdout=done.stdout, stderr=done.stderr)
+    with child:
+        try:
+            stdout, stderr = child.communicate()
+        except BaseException:
+            _end(child)
+            raise
+    return GitOutcome(argv=argv, exit_code=child.returncode, stdout=stdout, stderr=stderr)
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """Interrupt git, so that it takes back its half-made things, and kill it only if it will not.
+
+    Its streams are not waited for: a hook that git started may hold them open.
+    """
+    child.send_signal(signal.SIGINT)
+    try:
+        child.wait(timeout=_PATIENCE)
+    except subprocess.TimeoutExpired:
+        child.kill()
 
 
 def git(arguments: Sequence[str], *, cwd: Path) -> str:

@@ -109,7 +109,7 @@ def added_worktree(repository: Repository, path: Path, checkout: Checkout) -> It
 
     Raises `worktree-failed` with git's own words.
     """
-    made_branch = added = False
+    made_branch, known = False, True
     try:
         if checkout.creates_branch:
             _make_branch(repository, path, checkout)
@@ -118,15 +118,14 @@ def added_worktree(repository: Repository, path: Path, checkout: Checkout) -> It
         outcome = try_git(
             ["worktree", "add", "--quiet", str(path), checkout.branch], cwd=repository.main
         )
-        # A failing post-checkout hook fails the command and leaves the worktree standing.
-        added = not known and _is_worktree(repository, path, checkout)
         if outcome.exit_code:
             raise _not_added(path, outcome)
         yield
     except BaseException:
-        # git takes back its own half-made worktree. One that we did not add is never touched:
-        # the directory may belong to another program that was quicker.
-        if added:
+        # git takes back its own half-made worktree, but leaves it standing after a post-checkout
+        # hook that fails or is interrupted. One that we did not add is never touched: the
+        # directory may belong to another program that was quicker.
+        if not known and _is_worktree(repository, path, checkout):
             try_git(["worktree", "remove", "--force", "--force", str(path)], cwd=repository.main)
         if made_branch:
             _take_back_branch(repository, checkout)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
-from ktrdr_sandbox.cli.exit_codes import exit_code
+from ktrdr_sandbox.cli.exit_codes import MEANING, exit_code
 from ktrdr_sandbox.errors import ErrorCode
 
 
@@ -42,3 +44,9 @@ from ktrdr_sandbox.errors import ErrorCode
 )
 def test_the_contracts_table(command: str, code: ErrorCode, expected: int) -> None:
     assert exit_code(command, code) == expected
+
+
+@pytest.mark.parametrize("code", get_args(ErrorCode))
+@pytest.mark.parametrize("command", ["create", "init", "up", "down", "destroy", "list", "logs"])
+def test_every_failure_has_a_status_that_is_documented(command: str, code: ErrorCode) -> None:
+    assert exit_code(command, code) in {1, 2, 3} | set(MEANING) - {0}
