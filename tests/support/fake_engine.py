@@ -221,6 +221,12 @@ class FakeEngine(Engine):
         return f"2026-01-01T00:00:00.{next(self._numbers):09}Z"
 
     @locked
+    def run_once(
+        self, image: str, argv: Sequence[str], *, binds: Mapping[Path, str], uuid: str
+    ) -> int:
+        return 0 if image in self._images else 125
+
+    @locked
     def tag(self, source: str, target: str) -> None:
         if source not in self._images:
             raise _failed("engine-failed", f"No such image: {source}")

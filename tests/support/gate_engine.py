@@ -204,6 +204,9 @@ class GateEngine(Engine):
     def images(self) -> frozenset[str]:
         raise NotImplementedError
 
+    def run_once(self, *args: Any, **kwargs: Any) -> int:
+        raise NotImplementedError
+
     def tag(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.engine.interface import Engine
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.lifecycle import journal
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import EngineAddress, Instance
+from ktrdr_sandbox.naming import instance_id
 from ktrdr_sandbox.paths import Home
 from ktrdr_sandbox.registry.store import RegistryStore
 from ktrdr_sandbox.targeting import target
@@ -40,8 +42,34 @@ def workplace(output: Output, *, purpose: str = "") -> Workplace:
 
 
 def instance_of(place: Workplace, name: str | None) -> Instance:
-    """The instance a command means. Raises `no-such-instance`, `not-in-instance`."""
-    return target(place.registry.read(), name=name, cwd=place.cwd)
+    """The instance a command means, once what a killed command left of it has been ended.
+
+    Raises `no-such-instance`, `not-in-instance`, and what ending that raises.
+    """
+    from ktrdr_sandbox.lifecycle.recovery import current, settle  # only where an instance is meant
+
+    if name is not None:  # it may be unknown to the registry already, or not know it any more
+        settle(place, instance_id(name))
+    instance = target(place.registry.read(), name=name, cwd=place.cwd)
+    if not journal.exists(place.home, instance.id):
+        return instance
+    settle(place, instance.id)
+    return current(place, instance)
+
+
+def instance_to_end(place: Workplace, name: str | None) -> Instance | None:
+    """The instance that is to be destroyed; None when ending a killed command has just done it.
+
+    Raises as `instance_of`.
+    """
+    from ktrdr_sandbox.lifecycle.recovery import settle
+
+    known = place.registry.read()
+    identity = instance_id(name) if name else target(known, name=None, cwd=place.cwd).id
+    ended = settle(place, identity)
+    if ended and identity not in place.registry.read().instances:
+        return None
+    return instance_of(place, name)
 
 
 def _working_directory() -> Path:

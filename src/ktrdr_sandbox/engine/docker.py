@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from ktrdr_sandbox.engine import process
@@ -148,6 +149,16 @@ class DockerEngine(Engine):
         return ExecResult(exit_code=outcome.exit_code, output=outcome.stdout + outcome.stderr)
 
     # -- changes -----------------------------------------------------------------------------
+
+    def run_once(
+        self, image: str, argv: Sequence[str], *, binds: Mapping[Path, str], uuid: str
+    ) -> int:
+        arguments = ["run", "--rm", "--network=none", "--user=0:0", f"--label={LABEL_UUID}={uuid}"]
+        for source, target in binds.items():
+            arguments += ["--mount", f"type=bind,source={source},target={target}"]
+        arguments += ["--pull=never", f"--entrypoint={argv[0]}", image, *argv[1:]]
+        outcome = self._run(*arguments, timeout=None)
+        return 125 if outcome.exit_code is None else outcome.exit_code
 
     def remove(self, resources: Resources, *, grace: int | None) -> None:
         ids = [container.id for container in resources.containers]

@@ -172,6 +172,16 @@ class Engine(ABC):
         """Run a command in a running container. `timeout` in seconds."""
 
     @abstractmethod
+    def run_once(
+        self, image: str, argv: Sequence[str], *, binds: Mapping[Path, str], uuid: str
+    ) -> int:
+        """Run a command as root in a throw-away container; its exit status, 125 without image.
+
+        Nothing is pulled; no network; the container carries the uuid label and is removed after.
+        `binds` maps host paths to container paths.
+        """
+
+    @abstractmethod
     def images(self) -> frozenset[str]:
         """References (`repository:tag`) of the images the engine has, dangling ones left out."""
 

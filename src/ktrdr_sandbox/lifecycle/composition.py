@@ -19,7 +19,7 @@ from ktrdr_sandbox.isolation.render import render
 from ktrdr_sandbox.isolation.request import IsolationRequest
 from ktrdr_sandbox.isolation.result import BindSource, Isolation
 from ktrdr_sandbox.lifecycle.checkout import compose_files
-from ktrdr_sandbox.lifecycle.creation import write_env_file
+from ktrdr_sandbox.lifecycle.env_files import write_env_file
 from ktrdr_sandbox.lifecycle.host_routes import occupied_subnets
 from ktrdr_sandbox.lifecycle.image_inputs import BuildInput, build_inputs
 from ktrdr_sandbox.lifecycle.shared_folders import (

@@ -105,7 +105,7 @@ def _is_stale(
     place: Workplace, instance: Instance, containers: tuple[Container, ...] | None
 ) -> bool:
     """The directory is gone and so is everything in Docker: volumes, networks and images too."""
-    if instance.path.is_dir() or containers is None or instance.state == "creating":
+    if instance.path.is_dir() or containers is None or instance.state != "created":
         return False
     engine = place.engine(instance.engine)
     if engine.resources(instance.uuid):

@@ -16,11 +16,11 @@ from ktrdr_sandbox.gate.gate import run_gate
 from ktrdr_sandbox.gate.request import GateRequest
 from ktrdr_sandbox.gate.result import CheckName, GateProgress, GateResult
 from ktrdr_sandbox.isolation.result import Notice
-from ktrdr_sandbox.lifecycle import record
+from ktrdr_sandbox.lifecycle import journal, record
 from ktrdr_sandbox.lifecycle.composition import Composition, compose, refuse, write_down
+from ktrdr_sandbox.lifecycle.recovery import held
 from ktrdr_sandbox.lifecycle.start_order import CannotStartError, Starter
 from ktrdr_sandbox.lifecycle.workplace import Workplace
-from ktrdr_sandbox.locking import hold
 from ktrdr_sandbox.models import Instance, Stack
 from ktrdr_sandbox.slots.allocation import BusyPort, port_conflict
 from ktrdr_sandbox.slots.probe import busy_ports
@@ -70,14 +70,19 @@ def up(
     and what `compose` raises.
     """
     began = time.monotonic()
-    lock = place.home.instance_lock(instance.id)
-    with hold(lock, purpose=f"up {instance.name}", patience=600.0, tell=place.tell):
+    with (
+        held(place, instance, purpose="up") as instance,
+        journal.operation(place.home, instance.id, "up", {}) as log,
+    ):
         engine = place.engine(instance.engine)
-        composition = _prepared(place, instance, engine)
+        with log.step("files and image tags"):
+            composition = _prepared(place, instance, engine)
         build = _to_build(composition, everything=options.build)
-        _create(engine, composition, list(build.values()), progress)
+        with log.step("containers"):
+            _create(engine, composition, list(build.values()), progress)
         stale = _stale_images(place, composition, built=frozenset(build))
-        gate = asyncio.run(_start(engine, composition, options, progress, observe))
+        with log.step("start"):
+            gate = asyncio.run(_start(engine, composition, options, progress, observe))
     startup = Startup(
         instance=instance,
         stack=composition.isolation.stack,

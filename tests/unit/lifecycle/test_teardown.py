@@ -111,6 +111,7 @@ def test_an_engine_that_does_not_answer(scene: Scene, instance: Instance) -> Non
 
 def test_the_instances_own_engine_is_asked(scene: Scene, instance: Instance) -> None:
     elsewhere = replace(instance, engine=replace(instance.engine, host="ssh://me@big"))
+    scene.place.registry.add(elsewhere)
     down(scene.place, elsewhere, volumes=False)
     assert scene.addresses == [elsewhere.engine]
 
