@@ -18,7 +18,7 @@ from ktrdr_sandbox.lifecycle import journal
 from ktrdr_sandbox.lifecycle.checkout import is_ktrdr_checkout
 from ktrdr_sandbox.lifecycle.construction import Construction, construct, repository_held
 from ktrdr_sandbox.lifecycle.env_files import DEFAULT_WORKERS
-from ktrdr_sandbox.lifecycle.recovery import settle_all, settle_held
+from ktrdr_sandbox.lifecycle.recovery import settle, settle_all, settle_held
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.locking import hold
 from ktrdr_sandbox.models import ID_PREFIX, CreatedBy, Instance
@@ -53,7 +53,7 @@ def create(place: Workplace, *, name: str, branch: str | None, slot: int | None)
     path = repository.main.parent / identity
     with _alone(place, identity, f"create {identity.removeprefix(ID_PREFIX)}"):
         _refuse_unfinished(place, identity)
-        _refuse_existing(path)
+        _refuse_existing(place, path)
         with repository_held(place, repository.common_dir):
             checkout = choose_checkout(repository, name=naming.checked_name(name), branch=branch)
             blank = _blank(identity, path, created_by="create", parent=repository.main)
@@ -82,15 +82,17 @@ def init(place: Workplace, *, slot: int | None) -> Creation:
             hints=("Run it in your KTRDR checkout.",),
             details={"path": str(repository.root)},
         )
+    identity = naming.derive_instance_id(repository.root)
+    settle(place, identity)  # a killed init must not look like a finished one
     _refuse_initialised(place, repository.root)
     blank = _blank(
-        naming.derive_instance_id(repository.root),
+        identity,
         repository.root,
         created_by="init",
         parent=repository.main if repository.is_linked else None,
     )
     with (
-        _alone(place, blank.identity, f"init {blank.identity.removeprefix(ID_PREFIX)}"),
+        _alone(place, identity, f"init {identity.removeprefix(ID_PREFIX)}"),
         repository_held(place, repository.common_dir),
     ):
         _refuse_initialised(place, repository.root)
@@ -168,17 +170,20 @@ def _refuse_unfinished(place: Workplace, identity: str) -> None:
         )
 
 
-def _refuse_existing(path: Path) -> None:
-    if os.path.lexists(path):
-        raise SandboxError(
-            "directory-exists",
-            f"The directory {path} exists already.",
-            hints=(
-                "Use another name, or remove that directory if nothing in it is needed.",
-                "An existing checkout becomes an instance by 'ktrdr-sandbox init' in it.",
-            ),
-            details={"path": str(path)},
-        )
+def _refuse_existing(place: Workplace, path: Path) -> None:
+    if not os.path.lexists(path):
+        return
+    owner = next((i for i in place.registry.read().instances.values() if i.path == path), None)
+    if owner is not None:
+        message = f"The directory {path} exists already: it is the instance {owner.name}."
+        hints = [f"Start it with 'ktrdr-sandbox up {owner.name}', or use another name."]
+    else:
+        message = f"The directory {path} exists already."
+        hints = [
+            "Use another name, or remove that directory if nothing in it is needed.",
+            "An existing checkout becomes an instance by 'ktrdr-sandbox init' in it.",
+        ]
+    raise SandboxError("directory-exists", message, hints=hints, details={"path": str(path)})
 
 
 def _refuse_initialised(place: Workplace, root: Path) -> None:

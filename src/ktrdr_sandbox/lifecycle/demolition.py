@@ -20,6 +20,7 @@ from ktrdr_sandbox.lifecycle.deletion import delete, detach, move_to_trash
 from ktrdr_sandbox.lifecycle.journal import Journal, Pending
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import EngineAddress, Instance
+from ktrdr_sandbox.worktrees.git import wait_for_git_on
 from ktrdr_sandbox.worktrees.operations import forget_worktree, show_env_file
 from ktrdr_sandbox.worktrees.repository import locate
 
@@ -116,6 +117,7 @@ def call_off(place: Workplace, plan: Demolition) -> None:
 
 def finish(place: Workplace, plan: Demolition) -> None:
     """Go through what comes after the point of no return, once more where need be."""
+    wait_for_git_on(str(plan.path))
     engine = place.engine(plan.engine)
     remove_resources(engine, plan.instance_id, engine.resources(plan.uuid), plan.uuid, grace=0)
     _the_rest(place, plan, lambda _: nullcontext())
@@ -150,7 +152,7 @@ def _forget(place: Workplace, plan: Demolition) -> None:
         return
     with repository_held(place, plan.common_dir):
         if plan.made_by_us and not plan.path.exists():
-            forget_worktree(plan.main, plan.path)
+            forget_worktree(plan.main, plan.common_dir, plan.path)
         show_env_file(plan.main, plan.common_dir)
 
 

@@ -7,10 +7,12 @@ one that had is finished. An `up` or `down` is told of, and the stack left for t
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from ktrdr_sandbox.durable import temporary_name
 from ktrdr_sandbox.engine.orphans import end_orphans
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle import construction, demolition, journal
@@ -57,7 +59,20 @@ def settle_held(place: Workplace, instance_id: str) -> None:
             f"An earlier '{pending.operation} {name}' (pid {pending.pid}, {pending.since}) did "
             f"not end: {outcome}"
         )
+    _tidy(place, instance_id)
     journal.discard(place.home, instance_id)
+
+
+def _tidy(place: Workplace, instance_id: str) -> None:
+    """Half-written files whose writer was killed before it could put them in place."""
+    place.registry.tidy()
+    left = list(place.home.state_of(instance_id).glob("*.tmp"))
+    entry = place.registry.read().instances.get(instance_id)
+    if entry is not None:
+        left.append(temporary_name(entry.env_file))
+    for path in left:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

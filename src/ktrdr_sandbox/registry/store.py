@@ -6,6 +6,7 @@ is held over read, decide and write, and never over anything slow.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ktrdr_sandbox.durable import cannot_write, replace_file
+from ktrdr_sandbox.durable import cannot_write, replace_file, temporary_name
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.locking import hold
 from ktrdr_sandbox.models import Instance
@@ -87,6 +88,13 @@ class RegistryStore:
             return registry.without(instance.id), None
 
         self.update(change)
+
+    def tidy(self) -> None:
+        """Take away what a killed writer left beside the file. Raises `lock-timeout`."""
+        temporary = temporary_name(self._path)
+        if temporary.exists():
+            with self._held(), contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
     @contextmanager
     def _held(self) -> Iterator[None]:

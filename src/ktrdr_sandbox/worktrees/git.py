@@ -114,24 +114,25 @@ def failed(outcome: GitOutcome) -> CommandError:
 _ORPHAN_LIMIT: Final = 60.0
 
 
-def wait_for_git_on(path: Path) -> None:
-    """Wait for a git that outlived the program that started it to finish with a worktree.
+def wait_for_git_on(*subjects: str) -> None:
+    """Wait for a git that outlived the program that started it, by what its arguments name.
 
     Raises `git-failed` when it takes more than a minute.
     """
     import psutil  # only needed after a kill
 
-    left = [one for one in psutil.process_iter(["cmdline"]) if _works_on(one.info, path)]
+    left = [one for one in psutil.process_iter(["cmdline"]) if _works_on(one.info, subjects)]
     _, still = psutil.wait_procs(left, timeout=_ORPHAN_LIMIT)
     if still:
         raise SandboxError(
             "git-failed",
-            f"git (pid {still[0].pid}) is still at work on {path}.",
+            f"git (pid {still[0].pid}) is still at work on {subjects[0]}.",
             hints=("Wait for it, or end it, and run the command again.",),
-            details={"pid": still[0].pid, "path": str(path)},
+            details={"pid": still[0].pid, "subject": subjects[0]},
         )
 
 
-def _works_on(process: Mapping[str, Any], path: Path) -> bool:
-    argv = process["cmdline"] or []
-    return argv[:2] == ["git", "worktree"] and str(path) in argv
+def _works_on(process: Mapping[str, Any], subjects: Sequence[str]) -> bool:
+    argv: list[str] = process["cmdline"] or []
+    is_git = any(Path(part).name == "git" for part in argv[:2])  # or a script in its place
+    return is_git and not set(subjects).isdisjoint(argv)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import shutil
 import stat
 from collections.abc import Callable, Sequence
@@ -9,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ktrdr_sandbox.durable import cannot_write, replace_file
+from ktrdr_sandbox.durable import cannot_write, replace_file, temporary_name
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import ENV_FILE_NAME
 from ktrdr_sandbox.worktrees.git import GitOutcome, failed, git, try_git, wait_for_git_on
@@ -192,9 +194,9 @@ def take_back_worktree(addition: Addition, *, save: Callable[[Path], None]) -> N
     """
     if not addition.main.is_dir():
         return
-    wait_for_git_on(addition.path)
+    wait_for_git_on(str(addition.path), f"refs/heads/{addition.checkout.branch}")
     if not addition.known:
-        _forget_unfinished_entries(addition)
+        _forget_broken_entries(addition.common_dir, addition.path)
         _take_back_directory(addition, save)
     if addition.checkout.creates_branch:
         _take_back_branch(addition)
@@ -225,13 +227,13 @@ def _is_blank(path: Path) -> bool:
     return all(entry.name == ".git" and entry.is_file() for entry in path.iterdir())
 
 
-def _forget_unfinished_entries(addition: Addition) -> None:
-    """What git, killed at its very beginning, noted of a worktree that never came to be.
+def _forget_broken_entries(common_dir: Path, path: Path) -> None:
+    """What a git that was killed left of its notes on a worktree it was making or removing.
 
     Such an entry names no place, so git neither lists it nor can be told to remove it.
     """
-    for entry in sorted((addition.common_dir / "worktrees").glob(f"{addition.path.name}*")):
-        number = entry.name.removeprefix(addition.path.name)
+    for entry in sorted((common_dir / "worktrees").glob(f"{glob.escape(path.name)}*")):
+        number = entry.name.removeprefix(path.name)
         place = entry / "gitdir"
         unfinished = not place.exists() or not place.stat().st_size
         if unfinished and (not number or number.isdigit()):
@@ -252,12 +254,13 @@ def _take_back_branch(addition: Addition) -> None:
         try_git(["branch", "--quiet", "-D", branch], cwd=addition.main)
 
 
-def forget_worktree(main: Path, path: Path) -> None:
+def forget_worktree(main: Path, common_dir: Path, path: Path) -> None:
     """Take a worktree whose directory is gone from git's list. Raises `git-failed`.
 
     Others are left alone, so no `worktree prune`: a directory that is not there may be on a drive
     that comes back.
     """
+    _forget_broken_entries(common_dir, path)
     if _listed(main, path) is not None:
         git(["worktree", "remove", "--force", "--force", str(path)], cwd=main)
 
@@ -293,6 +296,8 @@ def show_env_file(main: Path, common_dir: Path) -> None:
     """
     if not main.is_dir():
         return
+    with contextlib.suppress(OSError):
+        temporary_name(_exclude_file(common_dir).resolve()).unlink(missing_ok=True)
     lines = _excluded(common_dir)
     needed = any((worktree.path / ENV_FILE_NAME).is_file() for worktree in worktrees(main))
     if _has_ours(lines) and not needed:

@@ -371,7 +371,7 @@ def test_a_worktree_whose_directory_is_gone_is_forgotten(
     linked = repo.add_worktree(tmp_path / "made", "-b", "x")
     linked.root.rename(tmp_path / "moved")
     for _ in range(2):
-        forget_worktree(repo.root, linked.root)
+        forget_worktree(repo.root, repo.root / ".git", linked.root)
     assert repo.worktrees() == [repo.root]
     assert "x" in repo.branches()
 
@@ -384,7 +384,7 @@ def test_other_worktrees_that_are_not_there_now_are_kept(
     away = repo.add_worktree(tmp_path / "away", "-b", "y")
     for one in (linked, away):
         one.root.rename(tmp_path / f"unplugged-{one.root.name}")
-    forget_worktree(repo.root, linked.root)
+    forget_worktree(repo.root, repo.root / ".git", linked.root)
     assert repo.worktrees() == [repo.root, away.root]
 
 
