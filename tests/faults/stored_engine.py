@@ -14,7 +14,7 @@ from typing import Any
 from ktrdr_sandbox.engine.interface import Engine, Resources
 from tests.support.fake_engine import FakeEngine
 
-_STATE = ("held", "_images", "_networks", "_volumes")
+_STATE = ("held", "stubborn", "_images", "_networks", "_volumes")
 
 
 class StoredEngine(FakeEngine):

@@ -135,11 +135,13 @@ def status(place: Workplace, instance: Instance) -> InstanceStatus:
     kept = record.load(place.home, instance)
     present = {container.service for container in containers}
     running = any(container.state == "running" for container in containers)
+    missing = tuple(s for s in kept.services if s not in present) if running else ()
+    summary = _summary(instance, containers)
     return InstanceStatus(
         instance=instance,
-        status=_summary(instance, containers),
+        status="partial" if missing and summary == "running" else summary,
         containers=tuple(sorted(containers, key=lambda c: c.name)),
-        missing=tuple(s for s in kept.services if s not in present) if running else (),
+        missing=missing,
         ports=kept.ports,
         named_ports=get_ports(instance.slot),
     )

@@ -191,7 +191,7 @@ def test_containers_ports_and_what_is_missing(scene: Scene, instance: Instance) 
     assert [one.service for one in found.containers] == ["backend", "db"]
     assert found.missing == ("grafana",)
     assert [one.published for one in found.ports] == [8001]
-    assert found.status == "running"
+    assert found.status == "partial"
 
 
 def test_a_stopped_stack_misses_nothing(scene: Scene, instance: Instance) -> None:
