@@ -362,3 +362,24 @@ def test_networks_with_their_subnets(stack: ContractStack) -> None:
     stack.engine.remove(Resources(containers=(stack.container("app"),)), grace=0)
     assert name in stack.engine.unused_networks()
     assert not {"bridge", "host", "none"} & set(stack.engine.unused_networks())
+
+
+def test_belongings_tell_whose_everything_is(stack: ContractStack) -> None:
+    mount = {"type": "volume", "source": "data", "target": "/data"}
+    stack.created({"app": stack.service(volumes=[mount])}, volumes=("data",))
+    found = {one.kind: one for one in stack.engine.belongings() if one.uuid == stack.uuid}
+    assert set(found) == {"container", "network", "volume"}
+    for one in found.values():
+        assert one.name.startswith(stack.project)
+        assert (one.instance_id, one.project) == (stack.project, stack.project)
+        assert (one.home, one.slot) == ("", "")
+
+
+def test_a_command_of_its_own_in_a_throw_away_container(
+    stack: ContractStack, tmp_path: Path
+) -> None:
+    run = stack.engine.run_once
+    binds = {tmp_path: "/bound"}
+    assert run(stack.image, ["chown", "-R", "0:0", "/bound"], binds=binds, uuid=stack.uuid) == 0
+    assert run("ktrdr-test/none:1", ["true"], binds=binds, uuid=stack.uuid) == 125
+    assert not stack.engine.resources(stack.uuid)

@@ -15,9 +15,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ktrdr_sandbox.engine.interface import (
+    Belonging,
+    BelongingKind,
     ComposeCall,
     Container,
     ContainerDetail,
@@ -29,10 +31,11 @@ from ktrdr_sandbox.engine.interface import (
     Versions,
 )
 from ktrdr_sandbox.errors import CommandError, ErrorCode, SandboxError
-from ktrdr_sandbox.models import LABEL_ID, LABEL_UUID, EngineAddress
+from ktrdr_sandbox.models import LABEL_HOME, LABEL_ID, LABEL_SLOT, LABEL_UUID, EngineAddress
 from tests.support.compose_text import read_compose
 
 _BUILT_IN = {"bridge": ("172.17.0.0/16",), "host": (), "none": ()}
+_PROJECT: Final = "com.docker.compose.project"
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}")
 
 
@@ -147,6 +150,17 @@ class FakeEngine(Engine):
             ),
             networks=_labelled(self._networks, uuid),
             volumes=_labelled(self._volumes, uuid),
+        )
+
+    @locked
+    def belongings(self) -> tuple[Belonging, ...]:
+        return (
+            *(
+                _belonging("container", one.detail.name, {**one.labels, _PROJECT: one.project})
+                for one in self.held.values()
+            ),
+            *(_belonging("network", name, labels) for name, labels in self._networks.items()),
+            *(_belonging("volume", name, labels) for name, labels in self._volumes.items()),
         )
 
     @locked
@@ -269,7 +283,8 @@ class FakeEngine(Engine):
         for kind, held in (("networks", self._networks), ("volumes", self._volumes)):
             for body in model[kind].values():
                 if not body.get("external"):
-                    held.setdefault(body["name"], body.get("labels") or {})
+                    labels = {**(body.get("labels") or {}), _PROJECT: call.project}
+                    held.setdefault(body["name"], labels)
         self._remove_orphans(call, model)
         for name, service in services.items():
             self._create(call, model, name, service)
@@ -368,6 +383,18 @@ class FakeEngine(Engine):
                 for line in container.log[-tail:] if tail else container.log:
                     print(f"{detail.service}-{detail.replica}  | {line}", flush=True)
         return 0
+
+
+def _belonging(kind: BelongingKind, name: str, labels: Mapping[str, str]) -> Belonging:
+    return Belonging(
+        kind=kind,
+        name=name,
+        instance_id=labels.get(LABEL_ID, ""),
+        uuid=labels.get(LABEL_UUID, ""),
+        home=labels.get(LABEL_HOME, ""),
+        slot=labels.get(LABEL_SLOT, ""),
+        project=labels.get(_PROJECT, ""),
+    )
 
 
 def _labelled(held: Mapping[str, Mapping[str, str]], uuid: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ktrdr_sandbox.engine.interface import (
+    Belonging,
     Container,
     ContainerDetail,
     ContainerState,
@@ -193,6 +194,9 @@ class GateEngine(Engine):
         raise NotImplementedError
 
     def resources(self, uuid: str) -> Resources:
+        raise NotImplementedError
+
+    def belongings(self) -> tuple[Belonging, ...]:
         raise NotImplementedError
 
     def remove(self, *args: Any, **kwargs: Any) -> None:

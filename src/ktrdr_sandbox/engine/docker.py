@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,8 @@ from ktrdr_sandbox.engine.failures import (
     not_answering,
 )
 from ktrdr_sandbox.engine.interface import (
+    Belonging,
+    BelongingKind,
     ComposeCall,
     Container,
     ContainerDetail,
@@ -28,7 +31,13 @@ from ktrdr_sandbox.engine.interface import (
     Resources,
     Versions,
 )
-from ktrdr_sandbox.engine.parsing import CONTAINER_FORMAT, parse_container, parse_detail
+from ktrdr_sandbox.engine.parsing import (
+    CONTAINER_FORMAT,
+    belonging_format,
+    parse_belonging,
+    parse_container,
+    parse_detail,
+)
 from ktrdr_sandbox.engine.whales import EVERY_PROFILE, compose_argv
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import LABEL_UUID, EngineAddress
@@ -108,6 +117,17 @@ class DockerEngine(Engine):
 
     def _names(self, *arguments: str) -> tuple[str, ...]:
         return tuple(self._ask(*arguments, "--format", "{{.Name}}").split())
+
+    def belongings(self) -> tuple[Belonging, ...]:
+        with ThreadPoolExecutor(3) as pool:
+            containers = pool.submit(self._belongings, "container", "ps", "--all")
+            networks = pool.submit(self._belongings, "network", "network", "ls")
+            volumes = pool.submit(self._belongings, "volume", "volume", "ls")
+            return (*containers.result(), *networks.result(), *volumes.result())
+
+    def _belongings(self, kind: BelongingKind, *listing: str) -> list[Belonging]:
+        text = self._ask(*listing, "--format", belonging_format(kind))
+        return [parse_belonging(kind, line) for line in text.splitlines()]
 
     def images(self) -> frozenset[str]:
         text = self._ask("image", "ls", "--format", "{{.Repository}}:{{.Tag}}")

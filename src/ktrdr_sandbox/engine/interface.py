@@ -86,6 +86,27 @@ class Resources:
         )
 
 
+BelongingKind = Literal["container", "network", "volume"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Belonging:
+    """One thing on an engine and whose it says it is. All texts are "" where nothing is said.
+
+    `home`, `slot`, `instance_id` and `uuid` are from our labels, `project` and `directory` from
+    Compose's own; only containers tell the directory.
+    """
+
+    kind: BelongingKind
+    name: str
+    instance_id: str = ""
+    uuid: str = ""
+    home: str = ""
+    slot: str = ""
+    project: str = ""
+    directory: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Versions:
     """Versions as the tools print them; `compose` without a leading v."""
@@ -146,6 +167,10 @@ class Engine(ABC):
     @abstractmethod
     def resources(self, uuid: str) -> Resources:
         """Containers, networks and volumes that carry the uuid label."""
+
+    @abstractmethod
+    def belongings(self) -> tuple[Belonging, ...]:
+        """Every container, network and volume there is, ours or not."""
 
     @abstractmethod
     def remove(self, resources: Resources, *, grace: int | None) -> None:

@@ -20,6 +20,7 @@ from ktrdr_sandbox.isolation.request import IsolationRequest
 from ktrdr_sandbox.isolation.result import BindSource, Isolation
 from ktrdr_sandbox.lifecycle.checkout import compose_files
 from ktrdr_sandbox.lifecycle.env_files import write_env_file
+from ktrdr_sandbox.lifecycle.home_id import home_id
 from ktrdr_sandbox.lifecycle.host_routes import occupied_subnets
 from ktrdr_sandbox.lifecycle.image_inputs import BuildInput, build_inputs
 from ktrdr_sandbox.lifecycle.shared_folders import (
@@ -113,6 +114,7 @@ def compose(place: Workplace, instance: Instance, engine: Engine) -> Composition
         )
     request = IsolationRequest(
         instance=instance,
+        home_id=home_id(place.home),
         unresolved=unresolved,
         bind_address=settings.bind_address,
         ports=get_ports(instance.slot),

@@ -106,7 +106,7 @@ def make_removable(directory: Path, *, engine: Engine, images: Sequence[str], uu
 def trash_place(home: Home, instance_id: str) -> Path:
     """A new place in the trash; its name tells `gc` since when it is there."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    return home.sandbox / "trash" / f"{instance_id}-{stamp}"
+    return home.trash / f"{instance_id}-{stamp}"
 
 
 def move_to_trash(doomed: Path, trash: Path) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ktrdr_sandbox.engine.docker import require_compose
-from ktrdr_sandbox.engine.interface import Container, Engine, LineSink
+from ktrdr_sandbox.engine.interface import Belonging, Container, Engine, LineSink
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.gate import run_gate
 from ktrdr_sandbox.gate.request import GateRequest
@@ -142,15 +142,16 @@ def _gate_request(
 
 def _prepared(place: Workplace, instance: Instance, engine: Engine) -> Composition:
     """Everything before the engine creates a thing: checks, files, folders, image names."""
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(3) as pool:
         versions = pool.submit(engine.versions)
         existing = pool.submit(engine.containers)
+        owned = pool.submit(engine.belongings)
         # Its failure first: an engine that does not answer fails all, and says why best.
         require_compose(versions.result())
         composition = compose(place, instance, engine)
-        containers = existing.result()
+        containers, belongings = existing.result(), owned.result()
     refuse(composition.isolation)
-    _refuse_foreign(instance, containers)
+    _refuse_foreign(instance, composition, belongings)
     _refuse_busy_ports(composition, containers)
     write_down(place, composition)
     former = record.load(place.home, instance)
@@ -215,20 +216,43 @@ def _stale_images(
     return notices
 
 
-def _refuse_foreign(instance: Instance, containers: tuple[Container, ...]) -> None:
-    """Containers of our project name that are not ours would be taken over by Compose."""
-    foreign = [c for c in containers if c.project == instance.id and c.uuid != instance.uuid]
-    if foreign:
-        names = ", ".join(container.name for container in foreign)
-        raise SandboxError(
-            "compose-failed",
-            f"Containers of another stack have the project name {instance.id}: {names}.",
-            hints=(
-                "They were started by plain Compose, another user or another KTRDR_HOME.",
-                "Remove them where they came from.",
-            ),
-            details={"containers": [container.name for container in foreign]},
-        )
+def _refuse_foreign(
+    instance: Instance, composition: Composition, belongings: Sequence[Belonging]
+) -> None:
+    """What has our project name, or the name of a volume or network of ours, and is not ours.
+
+    Compose would take it over: containers would be replaced, and data in a volume used.
+    """
+    override = composition.isolation.override
+    names = {
+        f"{instance.id}_{key}"
+        for section in ("networks", "volumes")
+        for key in override.get(section, {})
+    }
+    foreign = [
+        one
+        for one in belongings
+        if one.uuid != instance.uuid and (one.project == instance.id or one.name in names)
+    ]
+    if not foreign:
+        return
+    listed = ", ".join(f"{one.kind} {one.name}" for one in foreign)
+    places = sorted({one.directory for one in foreign if one.directory})
+    raise SandboxError(
+        "compose-failed",
+        f"On this engine are things of another stack called {instance.id}: {listed}.",
+        hints=(
+            "They were made by plain Compose, another user or another KTRDR_HOME"
+            + (f", from {', '.join(places)}." if places else "."),
+            "Remove them where they came from, or use another name.",
+        ),
+        details={
+            "foreign": [
+                {"kind": one.kind, "name": one.name, "directory": one.directory, "uuid": one.uuid}
+                for one in foreign
+            ]
+        },
+    )
 
 
 def _refuse_busy_ports(composition: Composition, containers: tuple[Container, ...]) -> None:

@@ -247,3 +247,19 @@ def test_a_built_image_starts_from_the_one_the_base_names(scene: Scene) -> None:
     assert own in scene.engine.images()
     destroy(scene.place, instance, keep_worktree=False, force=False)
     assert scene.engine.images() == {IMAGE, "ktrdr-backend:dev"}
+
+
+@pytest.mark.parametrize("kind", ["volume", "network"])
+@pytest.mark.parametrize("labels", [{}, {LABEL_UUID: "another-homes"}], ids=["plain", "other-home"])
+def test_a_volume_or_network_of_our_name_that_is_not_ours(
+    scene: Scene, kind: str, labels: dict[str, str]
+) -> None:
+    """Compose would take it over, with the data of somebody else in it."""
+    instance = checkout_with(scene, {"db": DB})
+    if kind == "volume":
+        scene.engine.add_volume(f"{instance.id}_rows", labels)
+    else:
+        scene.engine.add_network(f"{instance.id}_default", labels)
+    error = refused(scene, instance, "compose-failed")
+    assert f"{kind} {instance.id}_" in error.message
+    assert scene.engine.held == {}
