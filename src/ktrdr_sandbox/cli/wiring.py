@@ -15,7 +15,7 @@ from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import EngineAddress, Instance
 from ktrdr_sandbox.naming import instance_id
 from ktrdr_sandbox.paths import Home
-from ktrdr_sandbox.registry.store import RegistryStore
+from ktrdr_sandbox.registry.store import Rebuilt, RegistryStore
 from ktrdr_sandbox.targeting import target
 
 if TYPE_CHECKING:
@@ -24,17 +24,19 @@ if TYPE_CHECKING:
 
 def workplace(output: Output, *, purpose: str = "") -> Workplace:
     """The real workplace. `purpose` is what others waiting for our locks are told."""
-    home = Home.from_environment()
+    home, cwd = Home.from_environment(), _working_directory()
+    store = RegistryStore(
+        home.registry,
+        home.registry_lock,
+        rebuild=lambda damaged: _rebuild(home, cwd, store, damaged),
+        tell=output.tell,
+        purpose=purpose or output.command,
+    )
     return Workplace(
         home=home,
-        cwd=_working_directory(),
+        cwd=cwd,
         environment=dict(os.environ),
-        registry=RegistryStore(
-            home.registry,
-            home.registry_lock,
-            tell=output.tell,
-            purpose=purpose or output.command,
-        ),
+        registry=store,
         engine=_engine,
         settings=functools.partial(_settings, home),
         tell=output.tell,
@@ -81,6 +83,14 @@ def _working_directory() -> Path:
             "The current directory no longer exists.",
             hints=("Change to another directory.",),
         ) from None
+
+
+def _rebuild(home: Home, cwd: Path, store: RegistryStore, damaged: str) -> Rebuilt:
+    from ktrdr_sandbox.engine.address import current_address
+    from ktrdr_sandbox.lifecycle.rebuild import Places, rebuild
+
+    places = Places(home=home, cwd=cwd, engine=_engine, here=current_address(os.environ))
+    return rebuild(places, copies=store.copies(), damaged=damaged)
 
 
 def _engine(address: EngineAddress) -> Engine:

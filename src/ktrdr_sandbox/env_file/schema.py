@@ -52,6 +52,7 @@ def sections(
                 "CREATED_AT": instance.created_at,
                 "SANDBOX_VERSION": SANDBOX_VERSION,
                 "SANDBOX_UUID": instance.uuid,
+                "CREATED_BY": instance.created_by,
             },
         ),
     ]
