@@ -21,7 +21,7 @@ ALLOWED = {
     # records only, to render them
     "console": {*BASE, "lifecycle", "gate.result", "gate.report", "isolation.result"},
     "cli": {*BASE, "console", "lifecycle", "targeting", "settings", "registry.store"}
-    | {"engine.interface", "engine.docker", "engine.address", "gate.result"},
+    | {"engine.interface", "engine.docker", "engine.address", "env_file.reader", "gate.result"},
 }
 
 

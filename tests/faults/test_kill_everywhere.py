@@ -70,12 +70,14 @@ UP = ("up", NAME, "--no-wait")
 DOWN = ("down", NAME, "--now")
 DESTROY = ("destroy", NAME, "--yes")
 CREATE = ("create", NAME)
+MOVE = ("move", NAME, "--slot", "9")
 SCENARIOS = {
     "create": Scenario(nothing, CREATE, (CREATE, STATUS, DESTROY, UP)),
     "create-on-branch": Scenario(free_branch, CREATE, (CREATE, STATUS, DESTROY)),
     "init": Scenario(cloned, ("init",), (("init",), STATUS, DESTROY), inside=ID, work="work"),
     "up": Scenario(created, UP, (UP, STATUS, DOWN, DESTROY)),
     "up-again": Scenario(running, UP, (UP, STATUS, DESTROY)),
+    "move": Scenario(created, MOVE, (MOVE, UP, DESTROY)),
     "down": Scenario(running, (*DOWN, "--volumes"), (DOWN, STATUS, UP, DESTROY)),
     "destroy": Scenario(running, DESTROY, (DESTROY, STATUS, UP, CREATE)),
     "destroy-with-work": Scenario(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.engine.interface import Engine
+from ktrdr_sandbox.env_file.reader import find
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle import journal
 from ktrdr_sandbox.lifecycle.workplace import Workplace
@@ -48,15 +49,16 @@ def instance_of(place: Workplace, name: str | None) -> Instance:
 
     Raises `no-such-instance`, `not-in-instance`, and what ending that raises.
     """
-    from ktrdr_sandbox.lifecycle.recovery import current, settle  # only where an instance is meant
+    from ktrdr_sandbox.lifecycle.recognition import recognise  # only where an instance is meant
+    from ktrdr_sandbox.lifecycle.recovery import current, settle
 
     if name is not None:  # it may be unknown to the registry already, or not know it any more
         settle(place, instance_id(name))
     instance = target(place.registry.read(), name=name, cwd=place.cwd)
-    if not journal.exists(place.home, instance.id):
-        return instance
-    settle(place, instance.id)
-    return current(place, instance)
+    if journal.exists(place.home, instance.id) and settle(place, instance.id):
+        instance = current(place, instance)
+    marker = find(place.cwd) if name is None else None
+    return recognise(place, instance, here=marker.parent if marker else None)
 
 
 def instance_to_end(place: Workplace, name: str | None) -> Instance | None:

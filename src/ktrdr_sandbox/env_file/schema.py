@@ -58,6 +58,11 @@ def sections(
     ]
 
 
+def slot_values(instance: Instance, *, ports: Mapping[str, int]) -> dict[str, str]:
+    """The values of the file that follow from the slot alone."""
+    return {"SLOT_NUMBER": str(instance.slot), **_ports(ports), "DB_PORT": str(ports["db"])}
+
+
 def _identity(instance: Instance) -> dict[str, str]:
     return {
         "INSTANCE_ID": instance.id,

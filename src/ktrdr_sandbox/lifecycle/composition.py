@@ -19,7 +19,7 @@ from ktrdr_sandbox.isolation.render import render
 from ktrdr_sandbox.isolation.request import IsolationRequest
 from ktrdr_sandbox.isolation.result import BindSource, Isolation
 from ktrdr_sandbox.lifecycle.checkout import compose_files
-from ktrdr_sandbox.lifecycle.env_files import write_env_file
+from ktrdr_sandbox.lifecycle.env_files import write_env_file, write_slot
 from ktrdr_sandbox.lifecycle.home_id import home_id
 from ktrdr_sandbox.lifecycle.host_routes import occupied_subnets
 from ktrdr_sandbox.lifecycle.image_inputs import BuildInput, build_inputs
@@ -68,6 +68,9 @@ def base_call(place: Workplace, instance: Instance, settings: Settings) -> Compo
     if not instance.env_file.is_file():
         write_env_file(place, instance)
         place.tell(f"{instance.env_file} was missing and has been written anew.")
+    elif reader.read(instance.env_file).get("SLOT_NUMBER") != str(instance.slot):
+        write_slot(instance)
+        place.tell(f"{instance.env_file} told another slot and now tells {instance.slot}.")
     dotenv = instance.path / ".env"
     return ComposeCall(
         project=instance.id,

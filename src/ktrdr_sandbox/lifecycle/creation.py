@@ -225,7 +225,7 @@ def _take_slot(place: Workplace, blank: _Blank, wanted: int | None) -> tuple[Ins
     def reserve(registry: Registry) -> tuple[Registry, tuple[Instance, Allocation]]:
         _refuse_registered(registry, blank)
         allocation = allocate(
-            taken=registry.taken_slots(), wanted=wanted, busy=lambda slot: _busy(slot, bind)
+            taken=registry.taken_slots(), wanted=wanted, busy=lambda slot: busy_in_slot(slot, bind)
         )
         instance = _instance(place, blank, allocation.slot)
         return registry.with_instance(instance), (instance, allocation)
@@ -246,7 +246,7 @@ def _refuse_registered(registry: Registry, blank: _Blank) -> None:
         )
 
 
-def _busy(slot: int, bind_address: str) -> list[BusyPort]:
+def busy_in_slot(slot: int, bind_address: str) -> list[BusyPort]:
     """Conflicts among the ports that a KTRDR stack publishes for sure.
 
     What the checkout's own file adds is known, and checked, at `up`.

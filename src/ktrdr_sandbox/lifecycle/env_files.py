@@ -14,11 +14,24 @@ DEFAULT_WORKERS = 4
 
 def write_env_file(place: Workplace, instance: Instance) -> None:
     """Write the whole file. Raises `cannot-write`."""
-    workers = worker_ports(instance.slot, DEFAULT_WORKERS)
     sections = schema.sections(
         instance,
         ports=get_ports(instance.slot),
-        extra={f"KTRDR_WORKER_PORT_{i}": str(port) for i, port in enumerate(workers, start=1)},
+        extra=_workers(instance),
         paths=shared_variables(place.home),
     )
     writer.write(instance.env_file, sections)
+
+
+def write_slot(instance: Instance) -> None:
+    """Bring what depends on the slot up to date, and leave all else as its owner wrote it.
+
+    Raises `cannot-write`.
+    """
+    values = schema.slot_values(instance, ports=get_ports(instance.slot))
+    writer.update(instance.env_file, {**values, **_workers(instance)})
+
+
+def _workers(instance: Instance) -> dict[str, str]:
+    ports = worker_ports(instance.slot, DEFAULT_WORKERS)
+    return {f"KTRDR_WORKER_PORT_{i}": str(port) for i, port in enumerate(ports, start=1)}

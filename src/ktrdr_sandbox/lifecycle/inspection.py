@@ -12,6 +12,7 @@ from ktrdr_sandbox.engine.environment import child_environment
 from ktrdr_sandbox.engine.interface import ComposeCall, Container
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle import record
+from ktrdr_sandbox.lifecycle.recognition import recognise
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import EngineAddress, Instance, PublishedPort
 from ktrdr_sandbox.slots.port_map import get_ports
@@ -53,7 +54,10 @@ class InstanceStatus:
 
 def list_instances(place: Workplace) -> Listing:
     """All instances, with one call to each engine. Drops entries of which nothing is left."""
-    registered = place.registry.read().instances.values()
+    registered = [
+        one if one.path.is_dir() or one.state != "created" else recognise(place, one)
+        for one in place.registry.read().instances.values()
+    ]
     by_engine = _containers_of_all(place, registered)
     rows, dropped = [], []
     for instance in registered:

@@ -24,7 +24,7 @@ from ktrdr_sandbox.paths import Home
 
 VERSION: Final = 1
 
-Operation = Literal["create", "init", "up", "down", "destroy"]
+Operation = Literal["create", "init", "up", "down", "move", "destroy"]
 OPERATIONS: Final[tuple[Operation, ...]] = get_args(Operation)
 
 

@@ -16,6 +16,7 @@ from ktrdr_sandbox.durable import temporary_name
 from ktrdr_sandbox.engine.orphans import end_orphans
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle import construction, demolition, journal
+from ktrdr_sandbox.lifecycle.env_files import write_slot
 from ktrdr_sandbox.lifecycle.journal import Operation, Pending
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.locking import hold
@@ -124,10 +125,18 @@ def _end_down(_place: Workplace, _pending: Pending) -> str:
     return "'down' stops what it left, 'up' starts it again."
 
 
+def _end_move(place: Workplace, pending: Pending) -> str:
+    entry = place.registry.read().instances.get(pending.instance_id)
+    if entry is not None and entry.env_file.is_file():
+        write_slot(entry)
+    return "its files tell the slot that the registry has."
+
+
 _ENDINGS: Final[dict[Operation, Callable[[Workplace, Pending], str]]] = {
     "create": _end_making,
     "init": _end_making,
     "destroy": _end_destroy,
     "up": _end_up,
     "down": _end_down,
+    "move": _end_move,
 }

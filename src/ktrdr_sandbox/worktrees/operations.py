@@ -254,6 +254,11 @@ def _take_back_branch(addition: Addition) -> None:
         try_git(["branch", "--quiet", "-D", branch], cwd=addition.main)
 
 
+def repair_worktree(main: Path, path: Path) -> None:
+    """Have git know a worktree by the place it was moved to. Raises `git-failed`."""
+    git(["worktree", "repair", str(path)], cwd=main)
+
+
 def forget_worktree(main: Path, common_dir: Path, path: Path) -> None:
     """Take a worktree whose directory is gone from git's list. Raises `git-failed`.
 

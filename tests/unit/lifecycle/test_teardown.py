@@ -153,7 +153,7 @@ def test_the_slot_is_free_again(scene: Scene, instance: Instance) -> None:
 def test_its_own_image_tags_go(scene: Scene, instance: Instance) -> None:
     scene.engine.tag("tiny:1", f"{instance.id}/app:dev")
     state = scene.home.state_of(instance.id)
-    state.mkdir(parents=True)
+    state.mkdir(parents=True, exist_ok=True)
     (state / "stack.json").write_text(
         f'{{"uuid": "{instance.uuid}", "services": [], "ports": [], "inputs": {{}}, '
         f'"images": ["{instance.id}/app:dev"]}}'
