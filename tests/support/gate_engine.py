@@ -228,5 +228,11 @@ class GateEngine(Engine):
     def compose_start(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError
 
+    def describe(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
+        raise NotImplementedError
+
+    def compose_run(self, *args: Any, **kwargs: Any) -> str:
+        raise NotImplementedError
+
     def compose_logs(self, *args: Any, **kwargs: Any) -> int:
         raise NotImplementedError
