@@ -52,6 +52,7 @@ class FakeContainer:
     command: Sequence[str]
     ports: tuple[tuple[str, int, int, str], ...]
     made_from: str
+    oneoff: bool = False
     log: list[str] = field(default_factory=list)
 
     def listed(self) -> Container:
@@ -65,7 +66,7 @@ class FakeContainer:
             image=self.image,
             project=self.project,
             service=detail.service,
-            oneoff=False,
+            oneoff=self.oneoff,
             instance_id=self.labels.get(LABEL_ID, ""),
             uuid=self.labels.get(LABEL_UUID, ""),
             published=detail.published,
@@ -141,6 +142,22 @@ class FakeEngine(Engine):
     @locked
     def inspect(self, ids: Sequence[str]) -> tuple[ContainerDetail, ...]:
         return tuple(self.held[one].detail for one in ids if one in self.held)
+
+    @locked
+    def describe(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        found = [self.held[one] for one in ids if one in self.held]
+        return [
+            {
+                "Id": one.detail.id,
+                "Name": f"/{one.detail.name}",
+                "State": {"Status": one.detail.state, "ExitCode": one.detail.exit_code},
+                "Config": {
+                    "Env": [f"{key}={value}" for key, value in one.detail.environment.items()],
+                    "Labels": dict(one.labels),
+                },
+            }
+            for one in found
+        ]
 
     @locked
     def resources(self, uuid: str) -> Resources:
@@ -317,20 +334,31 @@ class FakeEngine(Engine):
                 continue
             for one in existing:
                 del self.held[one.detail.id]
-            container = FakeContainer(
-                detail=self._detail(label, name, number, service),
-                project=call.project,
-                image=_reference(call, name, service),
-                labels=service.get("labels") or {},
-                networks=frozenset(
-                    model["networks"][key]["name"] for key in service.get("networks", {})
-                ),
-                volumes=frozenset(_volumes(model, service)),
-                command=tuple(service.get("command") or ()),
-                ports=_published(service, number),
-                made_from=made_from,
-            )
+            container = self._container(call, model, label, name, number, service)
             self.held[container.detail.id] = container
+
+    def _container(
+        self,
+        call: ComposeCall,
+        model: Mapping[str, Any],
+        label: str,
+        name: str,
+        number: int,
+        service: Mapping[str, Any],
+    ) -> FakeContainer:
+        return FakeContainer(
+            detail=self._detail(label, name, number, service),
+            project=call.project,
+            image=_reference(call, name, service),
+            labels=service.get("labels") or {},
+            networks=frozenset(
+                model["networks"][key]["name"] for key in service.get("networks", {})
+            ),
+            volumes=frozenset(_volumes(model, service)),
+            command=tuple(service.get("command") or ()),
+            ports=_published(service, number),
+            made_from=json.dumps(service, sort_keys=True),
+        )
 
     def _detail(
         self, label: str, name: str, number: int, service: Mapping[str, Any]
@@ -352,6 +380,8 @@ class FakeEngine(Engine):
             finished_at="0001-01-01T00:00:00Z",
             health_test=test,
             environment={key: str(value) for key, value in _environment(service).items()},
+            command=tuple(service.get("command") or ()),
+            working_dir=service.get("working_dir") or "/",
         )
 
     @locked
@@ -360,11 +390,25 @@ class FakeEngine(Engine):
     ) -> None:
         for container in list(self.held.values()):
             detail = container.detail
-            if container.project != call.project or detail.service not in services:
+            if container.oneoff or container.project != call.project:
+                continue
+            if detail.service not in services:
                 continue
             if detail.state != "running":
                 self._start(container)
             progress(f" Container {detail.name}  Started")
+
+    @locked
+    def compose_run(
+        self, call: ComposeCall, service: str, argv: Sequence[str], *, name: str
+    ) -> str:
+        model = self.compose_config(call)
+        body = {**model["services"][service], "command": list(argv), "ports": []}
+        container = self._container(call, model, name, service, 1, body)
+        container.oneoff = True
+        self.held[container.detail.id] = container
+        self._start(container)
+        return container.detail.id
 
     @locked
     def compose_logs(

@@ -99,13 +99,17 @@ class DockerEngine(Engine):
         return tuple(parse_container(line) for line in text.splitlines() if line)
 
     def inspect(self, ids: Sequence[str]) -> tuple[ContainerDetail, ...]:
+        return tuple(parse_detail(entry) for entry in self.describe(ids))
+
+    def describe(self, ids: Sequence[str]) -> list[dict[str, Any]]:
         if not ids:
-            return ()
+            return []
         outcome = self._run("container", "inspect", *ids)
         # With some of the ids gone it prints the others and fails; the missing are simply absent.
         if outcome.exit_code and not _GONE.search(outcome.stderr):
             raise engine_failed(outcome, self.address)
-        return tuple(parse_detail(entry) for entry in json.loads(outcome.stdout or "[]"))
+        found: list[dict[str, Any]] = json.loads(outcome.stdout or "[]")
+        return found
 
     def resources(self, uuid: str) -> Resources:
         wanted = f"--filter=label={LABEL_UUID}={uuid}"
@@ -157,6 +161,7 @@ class DockerEngine(Engine):
             [*self._docker, "logs", "--tail", str(tail), container_id],
             environment=self._environment,
             sink=lambda _: None,
+            keep=tail,
         )
         return () if outcome.exit_code else tuple(outcome.stderr.splitlines())[-tail:]
 
@@ -262,6 +267,20 @@ class DockerEngine(Engine):
         outcome = process.stream(argv, environment=call.environment, sink=progress)
         if outcome.exit_code:
             raise compose_failed(outcome, self.address, step=step)
+
+    def compose_run(
+        self, call: ComposeCall, service: str, argv: Sequence[str], *, name: str
+    ) -> str:
+        # Detached, for then its own output is all that its log holds, and an interrupt that ends
+        # this process cannot leave it attached to nobody.
+        options = ["run", "--detach", "--no-deps", "-T", "--name", name, "--entrypoint", argv[0]]
+        outcome = process.run(
+            [*compose_argv(self.address, call), *options, service, *argv[1:]],
+            environment=call.environment,
+        )
+        if outcome.exit_code:
+            raise compose_failed(outcome, self.address, step="docker compose run")
+        return outcome.stdout.split()[-1]
 
     def compose_logs(
         self,

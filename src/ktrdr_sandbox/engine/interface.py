@@ -64,6 +64,9 @@ class ContainerDetail:
     environment: Mapping[str, str] = field(default_factory=dict)
     volumes: tuple[str, ...] = ()
     """Names of the volumes mounted, anonymous ones included."""
+    command: tuple[str, ...] = ()
+    """Program and arguments, entrypoint included, whether file or image gives them."""
+    working_dir: str = "/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +168,10 @@ class Engine(ABC):
         """Details of containers in one call; ids that are gone are left out. [] gives ()."""
 
     @abstractmethod
+    def describe(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """All that the engine knows of containers, in its own form. For people, not programs."""
+
+    @abstractmethod
     def resources(self, uuid: str) -> Resources:
         """Containers, networks and volumes that carry the uuid label."""
 
@@ -253,6 +260,16 @@ class Engine(ABC):
         self, call: ComposeCall, services: Sequence[str], *, progress: LineSink
     ) -> None:
         """Start created services without regard to their dependencies. Raises as `create`."""
+
+    @abstractmethod
+    def compose_run(
+        self, call: ComposeCall, service: str, argv: Sequence[str], *, name: str
+    ) -> str:
+        """Start one more container of a service, for a command of its own; returns its id.
+
+        `argv` replaces entrypoint and command. The container publishes nothing, waits for nothing,
+        is never restarted, and stays when the command has ended. Raises as `create`.
+        """
 
     @abstractmethod
     def compose_logs(

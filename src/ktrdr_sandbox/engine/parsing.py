@@ -114,6 +114,8 @@ def parse_detail(entry: Mapping[str, Any]) -> ContainerDetail:
         published=_published_map((entry.get("NetworkSettings") or {}).get("Ports") or {}),
         environment=_environment(config.get("Env") or ()),
         volumes=tuple(m["Name"] for m in entry.get("Mounts") or () if m.get("Type") == "volume"),
+        command=(entry.get("Path") or "", *(entry.get("Args") or ())),
+        working_dir=config.get("WorkingDir") or "/",
     )
 
 

@@ -48,9 +48,15 @@ def run(
     return Outcome(argv=tuple(argv), exit_code=child.returncode, stdout=stdout, stderr=stderr)
 
 
-def stream(argv: Sequence[str], *, environment: Mapping[str, str], sink: LineSink) -> Outcome:
-    """Run to the end, giving each line of both streams to `sink` as it comes."""
-    kept: deque[str] = deque(maxlen=KEPT_LINES)
+def stream(
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    sink: LineSink,
+    keep: int = KEPT_LINES,
+) -> Outcome:
+    """Run to the end, giving each line of both streams to `sink`; the last `keep` are kept."""
+    kept: deque[str] = deque(maxlen=keep)
     with _started(argv, environment, stderr=subprocess.STDOUT) as child:
         try:
             for line in child.stdout or ():

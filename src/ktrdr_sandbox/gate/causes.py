@@ -19,11 +19,14 @@ class Cause:
     next_command: str | None = None
 
 
+Table = tuple[tuple[re.Pattern[str], Cause], ...]
+
+
 def _row(pattern: str, text: str, next_command: str | None = None) -> tuple[re.Pattern[str], Cause]:
     return re.compile(pattern, re.IGNORECASE), Cause(text=text, next_command=next_command)
 
 
-KNOWN: Final = (
+KNOWN: Final[Table] = (
     _row(
         r"no space left on device|disk quota exceeded",
         "the disk of the Docker engine is full",
@@ -99,10 +102,39 @@ KNOWN: Final = (
 )
 
 
-def likely_cause(lines: Iterable[str]) -> Cause | None:
+MIGRATING: Final[Table] = (
+    _row(
+        r"this image has no alembic",
+        "the image was built without alembic",
+        REBUILD,
+    ),
+    _row(
+        r"Can't locate revision identified by",
+        "the database is at a revision that this branch does not have",
+        REMOVE_VOLUMES,
+    ),
+    _row(
+        r"Multiple head revisions are present",
+        "the branch has several heads of its revisions; alembic merge heads joins them",
+    ),
+    _row(
+        r'relation "[^"]*" already exists|column "[^"]*" of relation "[^"]*" already exists',
+        "what a migration makes is there already: something other than alembic made it",
+        REMOVE_VOLUMES,
+    ),
+    _row(
+        r'relation "[^"]*" does not exist|column "[^"]*" (?:of relation "[^"]*" )?does not exist',
+        "a migration of this branch needs what no earlier one makes",
+    ),
+    *KNOWN,
+)
+"""The same for the output of a schema migration, where some lines mean something else."""
+
+
+def likely_cause(lines: Iterable[str], *, among: Table = KNOWN) -> Cause | None:
     """The first known cause, in the table's order, that any line shows."""
     text = "\n".join(lines)
-    for pattern, cause in KNOWN:
+    for pattern, cause in among:
         if pattern.search(text):
             return cause
     return None

@@ -33,7 +33,8 @@ class Diagnosis:
 async def diagnose(around: Surroundings, verdict: Verdict) -> Diagnosis:
     """Logs, cause and next command of a verdict that is no pass."""
     blamed = _blamed(around, verdict.services)
-    logs = await asyncio.gather(*(_log(around, standing) for standing in blamed))
+    own = [(one.service, one.detail.id) for one in blamed if one.detail is not None]
+    logs = await asyncio.gather(*(_log(around, *one) for one in verdict.containers or own))
     known = likely_cause((*verdict.facts, *(line for log in logs for line in log.lines)))
     memory = next((OUT_OF_MEMORY for one in blamed if one.detail and one.detail.oom_killed), None)
     cause = verdict.cause or memory or (known.text if known else None)
@@ -56,11 +57,10 @@ def _blamed(around: Surroundings, services: Iterable[str]) -> list[Standing]:
     return found
 
 
-async def _log(around: Surroundings, standing: Standing) -> ServiceLog:
-    identity = standing.detail.id if standing.detail else ""
+async def _log(around: Surroundings, name: str, identity: str) -> ServiceLog:
     try:
         async with asyncio.timeout(PATIENCE):
             lines = await in_background(lambda: around.engine.logs(identity, tail=LOG_LINES))
     except (SandboxError, TimeoutError):
         lines = ()
-    return ServiceLog(service=standing.service, lines=lines[-LOG_LINES:])
+    return ServiceLog(service=name, lines=lines[-LOG_LINES:])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,6 +44,8 @@ class Composition:
     instance: Instance
     settings: Settings
     call: ComposeCall
+    model: Mapping[str, Any]
+    """The checkout's own model, resolved, before isolation."""
     isolation: Isolation
     override: str
     images: frozenset[str]
@@ -138,6 +140,7 @@ def compose(place: Workplace, instance: Instance, engine: Engine) -> Composition
         instance=instance,
         settings=settings,
         call=replace(base, files=(*base.files, place.home.state_of(instance.id) / OVERRIDE)),
+        model=model,
         isolation=isolation,
         override=render(isolation, request),
         images=images,

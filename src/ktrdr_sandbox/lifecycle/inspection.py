@@ -135,7 +135,8 @@ def _summary(instance: Instance, containers: tuple[Container, ...] | None) -> Su
 
 def status(place: Workplace, instance: Instance) -> InstanceStatus:
     """One instance in detail. Raises `docker-not-answering`, `docker-missing`."""
-    containers = place.engine(instance.engine).containers(uuid=instance.uuid)
+    found = place.engine(instance.engine).containers(uuid=instance.uuid)
+    containers = tuple(container for container in found if not container.oneoff)
     kept = record.load(place.home, instance)
     present = {container.service for container in containers}
     running = any(container.state == "running" for container in containers)

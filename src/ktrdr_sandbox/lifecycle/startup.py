@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Final
 
 from ktrdr_sandbox.engine.docker import require_compose
 from ktrdr_sandbox.engine.interface import Belonging, Container, Engine, LineSink
@@ -18,6 +19,7 @@ from ktrdr_sandbox.gate.result import CheckName, GateProgress, GateResult
 from ktrdr_sandbox.isolation.result import Notice
 from ktrdr_sandbox.lifecycle import journal, record
 from ktrdr_sandbox.lifecycle.composition import Composition, compose, refuse, write_down
+from ktrdr_sandbox.lifecycle.migration import SchemaMigration, end_left_over, plan_migration
 from ktrdr_sandbox.lifecycle.recovery import held
 from ktrdr_sandbox.lifecycle.start_order import CannotStartError, Starter
 from ktrdr_sandbox.lifecycle.workplace import Workplace
@@ -27,16 +29,23 @@ from ktrdr_sandbox.slots.probe import busy_ports
 
 Observer = Callable[[GateProgress], None]
 
+SCHEMA: Final[frozenset[CheckName]] = frozenset({"database", "migrations"})
+"""What `up` proves when nobody waits for the gate."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Startup:
-    """What up did. `gate` is None when nobody waited for it; `seconds` is the whole command."""
+    """What up did. `gate` is None when nobody waited for it; `seconds` is the whole command.
+
+    `migration_output` are the last lines of a schema migration, as many as were kept.
+    """
 
     instance: Instance
     stack: Stack
     gate: GateResult | None
     notices: tuple[Notice, ...]
     seconds: float
+    migration_output: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,14 +90,21 @@ def up(
         with log.step("containers"):
             _create(engine, composition, list(build.values()), progress)
         stale = _stale_images(place, composition, built=frozenset(build))
+        migration, unmigrated = plan_migration(place, composition, engine)
         with log.step("start"):
-            gate = asyncio.run(_start(engine, composition, options, progress, observe))
+            try:
+                gate = asyncio.run(
+                    _start(engine, composition, migration, options, progress, observe)
+                )
+            finally:
+                output = migration.end() if migration is not None else ()
     startup = Startup(
         instance=instance,
         stack=composition.isolation.stack,
-        gate=gate,
-        notices=(*composition.isolation.notices, *stale),
+        gate=gate if options.wait or (gate is not None and not gate.passed) else None,
+        notices=(*composition.isolation.notices, *stale, *unmigrated, *_moot(gate)),
         seconds=time.monotonic() - began,
+        migration_output=output,
     )
     if gate is not None and not gate.passed:
         raise GateFailedError(startup)
@@ -127,7 +143,11 @@ def wait(
 
 
 def _gate_request(
-    composition: Composition, *, timeout: float | None, only: frozenset[CheckName] | None = None
+    composition: Composition,
+    *,
+    timeout: float | None,
+    only: frozenset[CheckName] | None = None,
+    migration: SchemaMigration | None = None,
 ) -> GateRequest:
     settings = composition.settings
     return GateRequest(
@@ -137,7 +157,13 @@ def _gate_request(
         health_paths=settings.health_paths,
         heal_workers=settings.heal_workers,
         only=only,
+        migration=migration,
     )
+
+
+def _moot(gate: GateResult | None) -> list[Notice]:
+    found = gate.moot if gate is not None else ()
+    return [Notice(service=service, text=text) for service, text in found]
 
 
 def _prepared(place: Workplace, instance: Instance, engine: Engine) -> Composition:
@@ -152,6 +178,7 @@ def _prepared(place: Workplace, instance: Instance, engine: Engine) -> Compositi
         containers, belongings = existing.result(), owned.result()
     refuse(composition.isolation)
     _refuse_foreign(instance, composition, belongings)
+    end_left_over(engine, instance, containers, composition.isolation.stack)
     _refuse_busy_ports(composition, containers)
     write_down(place, composition)
     former = record.load(place.home, instance)
@@ -291,11 +318,15 @@ def _by_container(conflict: BusyPort, containers: tuple[Container, ...]) -> Busy
 async def _start(
     engine: Engine,
     composition: Composition,
+    migration: SchemaMigration | None,
     options: UpOptions,
     progress: LineSink,
     observe: Observer,
 ) -> GateResult | None:
-    """Start in order; with `wait`, the gate watches from the first moment."""
+    """Start in order; with `wait`, the gate watches from the first moment.
+
+    Without it the schema is proven all the same, for nothing would make up for it later.
+    """
     starter = Starter(
         engine=engine,
         call=composition.call,
@@ -303,19 +334,32 @@ async def _start(
         uuid=composition.instance.uuid,
         progress=progress,
     )
-    if not options.wait:
-        try:
-            await starter.run()
-        except CannotStartError as failure:
-            raise SandboxError("compose-failed", f"{failure}.") from failure
-        return None
-    request = _gate_request(composition, timeout=options.timeout)
-    return await _start_and_prove(engine, starter, request, observe)
+    request = _gate_request(
+        composition,
+        timeout=options.timeout,
+        only=None if options.wait else SCHEMA,
+        migration=migration,
+    )
+    if options.wait:
+        return await _start_and_prove(engine, starter, request, observe)
+    try:
+        if migration is not None:
+            return await _start_and_prove(engine, starter, request, observe, whole_start=True)
+        await starter.run()
+    except CannotStartError as failure:
+        raise SandboxError("compose-failed", f"{failure}.") from failure
+    return None
 
 
 async def _start_and_prove(
-    engine: Engine, starter: Starter, request: GateRequest, observe: Observer
+    engine: Engine,
+    starter: Starter,
+    request: GateRequest,
+    observe: Observer,
+    *,
+    whole_start: bool = False,
 ) -> GateResult:
+    """The gate's result. `whole_start`: it asks for less than all, so starting may take longer."""
     started = asyncio.Event()
     gate = asyncio.create_task(run_gate(engine, request, observe=observe, started=started))
     start = asyncio.create_task(starter.run())
@@ -325,7 +369,10 @@ async def _start_and_prove(
             with contextlib.suppress(CannotStartError):  # the gate names what ended, and why
                 start.result()
             started.set()
-        return await gate
+        result = await gate
+        if whole_start and (result.passed or start.done()):
+            await start
+        return result
     finally:
         for task in (gate, start):
             task.cancel()

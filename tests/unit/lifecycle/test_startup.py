@@ -133,7 +133,7 @@ def test_a_whole_life_leaves_nothing(scene: Scene) -> None:
     destroy(scene.place, instance, keep_worktree=False, force=False)
     assert not scene.engine.resources(instance.uuid)
     assert scene.engine.images() == {IMAGE}
-    assert not scene.home.state_of(instance.id).exists()
+    assert not (scene.home.state_of(instance.id) / "stack.json").exists()
 
 
 def test_an_environment_file_that_was_deleted_is_written_anew(scene: Scene) -> None:
@@ -169,7 +169,7 @@ def test_a_busy_port_is_named_with_its_process(scene: Scene) -> None:
     assert f"(pid {pid})" in error.message
     assert error.details["slot"] == slot
     assert not scene.engine.resources(instance.uuid)
-    assert not scene.home.state_of(instance.id).exists()
+    assert not (scene.home.state_of(instance.id) / "stack.json").exists()
 
 
 def test_a_busy_port_of_a_container_is_named_with_the_container(scene: Scene) -> None:

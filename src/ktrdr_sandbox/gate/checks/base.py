@@ -19,7 +19,9 @@ class Verdict:
     """What one probe found.
 
     `failed` means that it can no longer come true. `doing` says what is waited for. `proof` holds
-    the container runs that a pass rests on: when one of them ends, the pass is void.
+    the container runs that a pass rests on: when one of them ends, the pass is void. `moot` marks a
+    pass that proves nothing, to be left out of the report. `containers` are those whose log is
+    worth showing, each with a name for people; without any it is those of `services`.
     """
 
     outcome: Literal["waiting", "passed", "failed"]
@@ -29,6 +31,8 @@ class Verdict:
     cause: str | None = None
     next_command: str | None = None
     proof: frozenset[Run] = frozenset()
+    moot: bool = False
+    containers: tuple[tuple[str, str], ...] = ()
 
 
 class Check(Protocol):

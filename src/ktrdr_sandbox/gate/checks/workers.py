@@ -9,6 +9,7 @@ from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.background import in_background
 from ktrdr_sandbox.gate.checks.backend import BackendCheck
 from ktrdr_sandbox.gate.checks.base import Surroundings, Verdict, lost, runs
+from ktrdr_sandbox.gate.checks.migrations import MigrationsCheck
 from ktrdr_sandbox.gate.http import Answer
 from ktrdr_sandbox.gate.result import CheckName
 from ktrdr_sandbox.gate.roster import Roster, parse, reconcile
@@ -41,7 +42,12 @@ class WorkersCheck:
     failed_title = "Workers not registered"
 
     def __init__(
-        self, around: Surroundings, *, services: tuple[StackService, ...], backend: BackendCheck
+        self,
+        around: Surroundings,
+        *,
+        services: tuple[StackService, ...],
+        backend: BackendCheck,
+        migrations: MigrationsCheck | None = None,
     ) -> None:
         self.healed: tuple[str, ...] = ()
         self._tried_to_heal = False
@@ -49,6 +55,7 @@ class WorkersCheck:
         self._services = services
         self._names = tuple(service.name for service in services)
         self._backend = backend
+        self._migrations = migrations
         self._found = 0
         self._rose_at: float | None = None
         self._answered_at: dict[Run, float] = {}
@@ -97,6 +104,9 @@ class WorkersCheck:
         if registrations is None:
             return self._no_list(answer)
         roster = reconcile(self._services, standings, registrations)
+        if roster.complete and self._schema_pending:
+            doing = f"{roster.found} of {roster.expected} registered; waiting for the schema"
+            return Verdict(outcome="waiting", doing=doing)
         if roster.complete:
             facts = (*self._notes, *_ailing(roster))
             return Verdict(outcome="passed", facts=facts, proof=self._proof(standings))
@@ -107,6 +117,11 @@ class WorkersCheck:
             return self._short(roster, standings, doing=doing)
         doing = f"waiting for workers: {roster.found} of {roster.expected} registered"
         return self._short(roster, standings, doing=doing)
+
+    @property
+    def _schema_pending(self) -> bool:
+        """A worker that has registered is of no use before its tables are there."""
+        return self._migrations is not None and self._migrations.verdict.outcome == "waiting"
 
     def _no_list(self, answer: Answer) -> Verdict:
         fact = (
