@@ -228,5 +228,8 @@ class GateEngine(Engine):
     def compose_start(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError
 
+    def end_commands(self) -> None:
+        """Nothing runs beside this process."""
+
     def compose_logs(self, *args: Any, **kwargs: Any) -> int:
         raise NotImplementedError

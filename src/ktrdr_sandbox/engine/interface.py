@@ -230,3 +230,10 @@ class Engine(ABC):
         since: str | None,
     ) -> int:
         """Send logs straight to this program's stdout; returns the command's exit status."""
+
+    @abstractmethod
+    def end_commands(self) -> None:
+        """End what other threads still have under way, so that nothing acts on this after us.
+
+        Blocks for half a second at most.
+        """

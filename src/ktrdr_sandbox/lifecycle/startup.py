@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Final
 
 from ktrdr_sandbox.engine.docker import require_compose
 from ktrdr_sandbox.engine.interface import Container, Engine, LineSink
@@ -18,6 +18,8 @@ from ktrdr_sandbox.gate.result import CheckName, GateProgress, GateResult
 from ktrdr_sandbox.isolation.result import Notice
 from ktrdr_sandbox.lifecycle import record
 from ktrdr_sandbox.lifecycle.composition import Composition, compose, refuse, write_down
+from ktrdr_sandbox.lifecycle.interruption import interruptible
+from ktrdr_sandbox.lifecycle.questions import asked
 from ktrdr_sandbox.lifecycle.start_order import CannotStartError, Starter
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.locking import hold
@@ -26,6 +28,12 @@ from ktrdr_sandbox.slots.allocation import BusyPort, port_conflict
 from ktrdr_sandbox.slots.probe import busy_ports
 
 Observer = Callable[[GateProgress], None]
+
+GO_ON: Final = "'up' goes on with it, 'down' stops it."
+"""What to do about a start that was interrupted."""
+
+LAST_BATCH: Final = 3.0
+"""Seconds for a start under way to end, or to fail as well, when the gate has failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +81,12 @@ def up(
     lock = place.home.instance_lock(instance.id)
     with hold(lock, purpose=f"up {instance.name}", patience=600.0, tell=place.tell):
         engine = place.engine(instance.engine)
-        composition = _prepared(place, instance, engine)
-        build = _to_build(composition, everything=options.build)
-        _create(engine, composition, list(build.values()), progress)
-        stale = _stale_images(place, composition, built=frozenset(build))
-        gate = asyncio.run(_start(engine, composition, options, progress, observe))
+        with interruptible(engine, instance, hint=GO_ON):
+            composition = _prepared(place, instance, engine)
+            build = _to_build(composition, everything=options.build)
+            _create(engine, composition, list(build.values()), progress)
+            stale = _stale_images(place, composition, built=frozenset(build))
+            gate = asyncio.run(_start(engine, composition, options, progress, observe))
     startup = Startup(
         instance=instance,
         stack=composition.isolation.stack,
@@ -86,6 +95,7 @@ def up(
         seconds=time.monotonic() - began,
     )
     if gate is not None and not gate.passed:
+        engine.end_commands()
         raise GateFailedError(startup)
     return startup
 
@@ -104,11 +114,12 @@ def wait(
     """
     began = time.monotonic()
     engine = place.engine(instance.engine)
-    composition = compose(place, instance, engine)
-    request = _gate_request(composition, timeout=timeout, only=only)
-    started = asyncio.Event()
-    started.set()
-    gate = asyncio.run(run_gate(engine, request, observe=observe, started=started))
+    with interruptible(engine, instance, hint=""):
+        composition = compose(place, instance, engine)
+        request = _gate_request(composition, timeout=timeout, only=only)
+        started = asyncio.Event()
+        started.set()
+        gate = asyncio.run(run_gate(engine, request, observe=observe, started=started))
     startup = Startup(
         instance=instance,
         stack=composition.isolation.stack,
@@ -117,6 +128,7 @@ def wait(
         seconds=time.monotonic() - began,
     )
     if not gate.passed:
+        engine.end_commands()
         raise GateFailedError(startup)
     return startup
 
@@ -137,13 +149,11 @@ def _gate_request(
 
 def _prepared(place: Workplace, instance: Instance, engine: Engine) -> Composition:
     """Everything before the engine creates a thing: checks, files, folders, image names."""
-    with ThreadPoolExecutor(2) as pool:
-        versions = pool.submit(engine.versions)
-        existing = pool.submit(engine.containers)
-        # Its failure first: an engine that does not answer fails all, and says why best.
-        require_compose(versions.result())
-        composition = compose(place, instance, engine)
-        containers = existing.result()
+    versions, existing = asked(engine.versions), asked(engine.containers)
+    # Its failure first: an engine that does not answer fails all, and says why best.
+    require_compose(versions.result())
+    composition = compose(place, instance, engine)
+    containers = existing.result()
     refuse(composition.isolation)
     _refuse_foreign(instance, containers)
     _refuse_busy_ports(composition, containers)
@@ -287,17 +297,28 @@ async def _start(
 async def _start_and_prove(
     engine: Engine, starter: Starter, request: GateRequest, observe: Observer
 ) -> GateResult:
+    """The gate's word, unless Compose itself fails: that says more, and has statuses of its own."""
     started = asyncio.Event()
     gate = asyncio.create_task(run_gate(engine, request, observe=observe, started=started))
     start = asyncio.create_task(starter.run())
     try:
         await asyncio.wait({gate, start}, return_when=asyncio.FIRST_COMPLETED)
         if start.done():
-            with contextlib.suppress(CannotStartError):  # the gate names what ended, and why
-                start.result()
+            _raise_failure(start)
             started.set()
-        return await gate
+        result = await gate
+        if result.passed:
+            await asyncio.wait({start})  # what runs after a start belongs to it
+            _raise_failure(start)
+        else:
+            await starter.finish(within=LAST_BATCH)
+        return result
     finally:
         for task in (gate, start):
             task.cancel()
         await asyncio.gather(gate, start, return_exceptions=True)
+
+
+def _raise_failure(start: asyncio.Task[None]) -> None:
+    with contextlib.suppress(CannotStartError):  # the gate names what ended, and why
+        start.result()
