@@ -64,6 +64,8 @@ class ContainerDetail:
     environment: Mapping[str, str] = field(default_factory=dict)
     volumes: tuple[str, ...] = ()
     """Names of the volumes mounted, anonymous ones included."""
+    memory_limit: int = 0
+    """Bytes; 0 without a limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,6 +83,7 @@ def parse_detail(entry: Mapping[str, Any]) -> ContainerDetail:
         published=_published_map((entry.get("NetworkSettings") or {}).get("Ports") or {}),
         environment=_environment(config.get("Env") or ()),
         volumes=tuple(m["Name"] for m in entry.get("Mounts") or () if m.get("Type") == "volume"),
+        memory_limit=(entry.get("HostConfig") or {}).get("Memory") or 0,
     )
 
 

@@ -16,7 +16,8 @@ class GateRequest:
     `poll_first` to `poll_max`. `probe_timeout` bounds one HTTP request. `lost_after` is how long
     the registrations must stand still before missing workers count as lost: a worker that has not
     given up knocks every 2 s (five tries), so 6 s of silence are three knocks that did not come.
-    `start_grace` is how long after all starts were issued a container may still be unstarted.
+    `start_grace` is how long after all starts were issued a container may still be unstarted, and
+    how long one may be paused.
     """
 
     instance: Instance

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ktrdr_sandbox.engine.docker import require_compose
-from ktrdr_sandbox.engine.interface import Container, Engine, LineSink
+from ktrdr_sandbox.engine.interface import Engine, LineSink
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.gate import run_gate
 from ktrdr_sandbox.gate.request import GateRequest
@@ -19,13 +19,17 @@ from ktrdr_sandbox.isolation.result import Notice
 from ktrdr_sandbox.lifecycle import record
 from ktrdr_sandbox.lifecycle.composition import Composition, compose, refuse, write_down
 from ktrdr_sandbox.lifecycle.interruption import interruptible
+from ktrdr_sandbox.lifecycle.obstacles import (
+    explained,
+    refuse_busy_ports,
+    refuse_foreign,
+    refuse_paused,
+)
 from ktrdr_sandbox.lifecycle.questions import asked
 from ktrdr_sandbox.lifecycle.start_order import CannotStartError, Starter
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.locking import hold
 from ktrdr_sandbox.models import Instance, Stack
-from ktrdr_sandbox.slots.allocation import BusyPort, port_conflict
-from ktrdr_sandbox.slots.probe import busy_ports
 
 Observer = Callable[[GateProgress], None]
 
@@ -62,6 +66,9 @@ class GateFailedError(SandboxError):
     def __init__(self, startup: Startup) -> None:
         super().__init__("gate-failed", f"{startup.instance.id} started but is not ready.")
         self.startup = startup
+        checks = startup.gate.checks if startup.gate is not None else ()
+        commands = [check.next_command for check in checks if check.next_command]
+        self.hints = tuple(f"Next: {command}" for command in dict.fromkeys(commands))
 
 
 def up(
@@ -84,9 +91,12 @@ def up(
         with interruptible(engine, instance, hint=GO_ON):
             composition = _prepared(place, instance, engine)
             build = _to_build(composition, everything=options.build)
-            _create(engine, composition, list(build.values()), progress)
-            stale = _stale_images(place, composition, built=frozenset(build))
-            gate = asyncio.run(_start(engine, composition, options, progress, observe))
+            with explained(engine, composition):
+                engine.compose_create(
+                    composition.call, build=list(build.values()), progress=progress
+                )
+                stale = _stale_images(place, composition, built=frozenset(build))
+                gate = asyncio.run(_start(engine, composition, options, progress, observe))
     startup = Startup(
         instance=instance,
         stack=composition.isolation.stack,
@@ -155,27 +165,15 @@ def _prepared(place: Workplace, instance: Instance, engine: Engine) -> Compositi
     composition = compose(place, instance, engine)
     containers = existing.result()
     refuse(composition.isolation)
-    _refuse_foreign(instance, containers)
-    _refuse_busy_ports(composition, containers)
+    refuse_foreign(instance, containers)
+    refuse_paused(instance, containers)
+    refuse_busy_ports(composition, containers)
     write_down(place, composition)
     former = record.load(place.home, instance)
     record.save(place.home, instance, composition.isolation, inputs=former.inputs)
     for seed in composition.isolation.seeds:
         engine.tag(seed.base, seed.target)
     return composition
-
-
-def _create(engine: Engine, composition: Composition, build: list[str], progress: LineSink) -> None:
-    try:
-        engine.compose_create(composition.call, build=build, progress=progress)
-    except SandboxError as error:
-        if error.code == "network-pool-exhausted":
-            unused = engine.unused_networks()
-            error.details["unused_networks"] = list(unused)
-            if unused:
-                names = " ".join(unused)
-                error.hints = (f"These are used by no container: {names}", *error.hints)
-        raise
 
 
 def _to_build(composition: Composition, *, everything: bool) -> dict[str, str]:
@@ -218,55 +216,6 @@ def _stale_images(
             notices.append(Notice(service=source.service, text=text))
     record.save(place.home, instance, composition.isolation, inputs=made_of)
     return notices
-
-
-def _refuse_foreign(instance: Instance, containers: tuple[Container, ...]) -> None:
-    """Containers of our project name that are not ours would be taken over by Compose."""
-    foreign = [c for c in containers if c.project == instance.id and c.uuid != instance.uuid]
-    if foreign:
-        names = ", ".join(container.name for container in foreign)
-        raise SandboxError(
-            "compose-failed",
-            f"Containers of another stack have the project name {instance.id}: {names}.",
-            hints=(
-                "They were started by plain Compose, another user or another KTRDR_HOME.",
-                "Remove them where they came from.",
-            ),
-            details={"containers": [container.name for container in foreign]},
-        )
-
-
-def _refuse_busy_ports(composition: Composition, containers: tuple[Container, ...]) -> None:
-    instance, stack = composition.instance, composition.isolation.stack
-    own = {
-        (port, protocol)
-        for container in containers
-        if container.uuid == instance.uuid
-        for _, port, _, protocol in container.published
-    }
-    active = {service.name for service in stack.active}
-    wanted = [
-        (port.published, port.protocol)
-        for port in stack.ports
-        if port.service in active and (port.published, port.protocol) not in own
-    ]
-    conflicts = busy_ports(wanted, address=composition.settings.bind_address)
-    if conflicts:
-        raise port_conflict(
-            [_by_container(conflict, containers) for conflict in conflicts], slot=instance.slot
-        )
-
-
-def _by_container(conflict: BusyPort, containers: tuple[Container, ...]) -> BusyPort:
-    """Name the container behind the engine's port proxy, which says nothing to a user."""
-    for container in containers:
-        if any(port == conflict.port for _, port, _, _ in container.published):
-            return BusyPort(
-                port=conflict.port,
-                protocol=conflict.protocol,
-                holder=f"container {container.name}",
-            )
-    return conflict
 
 
 async def _start(

@@ -19,7 +19,8 @@ class Verdict:
     """What one probe found.
 
     `failed` means that it can no longer come true. `doing` says what is waited for. `proof` holds
-    the container runs that a pass rests on: when one of them ends, the pass is void.
+    the container runs that a pass rests on: when one of them ends, the pass is void. `cause` is
+    certain; `suspicion` is for when the logs show none.
     """
 
     outcome: Literal["waiting", "passed", "failed"]
@@ -27,6 +28,7 @@ class Verdict:
     facts: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
     cause: str | None = None
+    suspicion: str | None = None
     next_command: str | None = None
     proof: frozenset[Run] = frozenset()
 
@@ -87,6 +89,7 @@ def lost(standings: tuple[Standing, ...], *, doing: str = "") -> Verdict:
         facts=tuple(standing.fact for standing in standings),
         services=tuple(dict.fromkeys(standing.service for standing in standings)),
         cause=next((standing.cause for standing in standings if standing.cause), None),
+        next_command=next((one.next_command for one in standings if one.next_command), None),
     )
 
 
