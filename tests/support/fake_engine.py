@@ -398,6 +398,10 @@ class FakeEngine(Engine):
                 self._start(container)
             progress(f" Container {detail.name}  Started")
 
+    def end_commands(self) -> None:
+        """Noted even while `failing`: it asks the engine nothing."""
+        self.calls.append("end_commands")
+
     @locked
     def compose_run(
         self, call: ComposeCall, service: str, argv: Sequence[str], *, name: str

@@ -251,5 +251,8 @@ class GateEngine(Engine):
     def compose_run(self, *args: Any, **kwargs: Any) -> str:
         raise NotImplementedError
 
+    def end_commands(self) -> None:
+        """Nothing runs beside this process."""
+
     def compose_logs(self, *args: Any, **kwargs: Any) -> int:
         raise NotImplementedError

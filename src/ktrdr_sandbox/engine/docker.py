@@ -297,6 +297,9 @@ class DockerEngine(Engine):
         argv = [*compose_argv(self.address, call, profiles=EVERY_PROFILE), *arguments, *services]
         return process.hand_over(argv, environment=call.environment)
 
+    def end_commands(self) -> None:
+        process.end_all()
+
     # -- how -----------------------------------------------------------------------------------
 
     def _run(self, *arguments: str, timeout: float | None = _ANSWER_TIME) -> process.Outcome:

@@ -67,6 +67,8 @@ class ContainerDetail:
     command: tuple[str, ...] = ()
     """Program and arguments, entrypoint included, whether file or image gives them."""
     working_dir: str = "/"
+    memory_limit: int = 0
+    """Bytes; 0 without a limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,3 +284,10 @@ class Engine(ABC):
         since: str | None,
     ) -> int:
         """Send logs straight to this program's stdout; returns the command's exit status."""
+
+    @abstractmethod
+    def end_commands(self) -> None:
+        """End what other threads still have under way, so that nothing acts on this after us.
+
+        Blocks for half a second at most.
+        """

@@ -116,6 +116,7 @@ def parse_detail(entry: Mapping[str, Any]) -> ContainerDetail:
         volumes=tuple(m["Name"] for m in entry.get("Mounts") or () if m.get("Type") == "volume"),
         command=(entry.get("Path") or "", *(entry.get("Args") or ())),
         working_dir=config.get("WorkingDir") or "/",
+        memory_limit=(entry.get("HostConfig") or {}).get("Memory") or 0,
     )
 
 

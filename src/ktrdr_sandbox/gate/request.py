@@ -17,8 +17,9 @@ class GateRequest:
     `poll_first` to `poll_max`. `probe_timeout` bounds one HTTP request. `lost_after` is how long
     the registrations must stand still before missing workers count as lost: a worker that has not
     given up knocks every 2 s (five tries), so 6 s of silence are three knocks that did not come.
-    `start_grace` is how long after all starts were issued a container may still be unstarted.
-    `migration` is what brings the schema up to date, None to leave it as it is.
+    `start_grace` is how long after all starts were issued a container may still be unstarted, and
+    how long one may be paused. `migration` is what brings the schema up to date, None to leave it
+    as it is.
     """
 
     instance: Instance

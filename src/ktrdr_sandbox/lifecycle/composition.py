@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +22,7 @@ from ktrdr_sandbox.lifecycle.env_files import write_env_file, write_slot
 from ktrdr_sandbox.lifecycle.home_id import home_id
 from ktrdr_sandbox.lifecycle.host_routes import occupied_subnets
 from ktrdr_sandbox.lifecycle.image_inputs import BuildInput, build_inputs
+from ktrdr_sandbox.lifecycle.questions import asked
 from ktrdr_sandbox.lifecycle.shared_folders import (
     make_shared_folders,
     shared_folders,
@@ -113,10 +113,9 @@ def compose(place: Workplace, instance: Instance, engine: Engine) -> Composition
         engine.images,
         engine.networks,
     )
-    with ThreadPoolExecutor(len(questions)) as pool:
-        model, unresolved, active, images, networks = (
-            answer.result() for answer in [pool.submit(question) for question in questions]
-        )
+    model, unresolved, active, images, networks = (
+        answer.result() for answer in [asked(question) for question in questions]
+    )
     request = IsolationRequest(
         instance=instance,
         home_id=home_id(place.home),

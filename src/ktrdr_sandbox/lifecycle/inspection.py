@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -12,6 +12,7 @@ from ktrdr_sandbox.engine.environment import child_environment
 from ktrdr_sandbox.engine.interface import ComposeCall, Container
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle import record
+from ktrdr_sandbox.lifecycle.questions import asked
 from ktrdr_sandbox.lifecycle.recognition import recognise
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import EngineAddress, Instance, PublishedPort
@@ -93,8 +94,8 @@ def _containers_of_all(
             place.tell(error.message)
             return None
 
-    with ThreadPoolExecutor(len(addresses)) as pool:
-        return dict(zip(addresses, pool.map(ask, addresses), strict=True))
+    answers = [asked(functools.partial(ask, address)) for address in addresses]
+    return {address: answer.result() for address, answer in zip(addresses, answers, strict=True)}
 
 
 def _own(

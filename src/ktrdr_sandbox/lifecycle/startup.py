@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from ktrdr_sandbox.engine.docker import require_compose
-from ktrdr_sandbox.engine.interface import Belonging, Container, Engine, LineSink
+from ktrdr_sandbox.engine.interface import Engine, LineSink
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.gate import run_gate
 from ktrdr_sandbox.gate.request import GateRequest
@@ -19,18 +19,29 @@ from ktrdr_sandbox.gate.result import CheckName, GateProgress, GateResult
 from ktrdr_sandbox.isolation.result import Notice
 from ktrdr_sandbox.lifecycle import journal, record
 from ktrdr_sandbox.lifecycle.composition import Composition, compose, refuse, write_down
+from ktrdr_sandbox.lifecycle.interruption import interruptible
 from ktrdr_sandbox.lifecycle.migration import SchemaMigration, end_left_over, plan_migration
+from ktrdr_sandbox.lifecycle.obstacles import (
+    explained,
+    refuse_busy_ports,
+    refuse_foreign,
+    refuse_paused,
+)
+from ktrdr_sandbox.lifecycle.questions import asked
 from ktrdr_sandbox.lifecycle.recovery import held
 from ktrdr_sandbox.lifecycle.start_order import CannotStartError, Starter
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import Instance, Stack
-from ktrdr_sandbox.slots.allocation import BusyPort, port_conflict
-from ktrdr_sandbox.slots.probe import busy_ports
 
 Observer = Callable[[GateProgress], None]
 
 SCHEMA: Final[frozenset[CheckName]] = frozenset({"database", "migrations"})
 """What `up` proves when nobody waits for the gate."""
+GO_ON: Final = "'up' goes on with it, 'down' stops it."
+"""What to do about a start that was interrupted."""
+
+LAST_BATCH: Final = 3.0
+"""Seconds for a start under way to end, or to fail as well, when the gate has failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +74,9 @@ class GateFailedError(SandboxError):
     def __init__(self, startup: Startup) -> None:
         super().__init__("gate-failed", f"{startup.instance.id} started but is not ready.")
         self.startup = startup
+        checks = startup.gate.checks if startup.gate is not None else ()
+        commands = [check.next_command for check in checks if check.next_command]
+        self.hints = tuple(f"Next: {command}" for command in dict.fromkeys(commands))
 
 
 def up(
@@ -84,29 +98,31 @@ def up(
         journal.operation(place.home, instance.id, "up", {}) as log,
     ):
         engine = place.engine(instance.engine)
-        with log.step("files and image tags"):
-            composition = _prepared(place, instance, engine)
-        build = _to_build(composition, everything=options.build)
-        with log.step("containers"):
-            _create(engine, composition, list(build.values()), progress)
-        stale = _stale_images(place, composition, built=frozenset(build))
-        migration, unmigrated = plan_migration(place, composition, engine)
-        with log.step("start"):
-            try:
-                gate = asyncio.run(
-                    _start(engine, composition, migration, options, progress, observe)
-                )
-            finally:
-                output = migration.end() if migration is not None else ()
+        with interruptible(engine, instance, hint=GO_ON):
+            with log.step("files and image tags"):
+                composition = _prepared(place, instance, engine)
+            build = _to_build(composition, everything=options.build)
+            with explained(engine, composition):
+                with log.step("containers"):
+                    engine.compose_create(
+                        composition.call, build=list(build.values()), progress=progress
+                    )
+                stale = _stale_images(place, composition, built=frozenset(build))
+                migration, unmigrated = plan_migration(place, composition, engine)
+                with log.step("start"), _migrating(migration) as output:
+                    gate = asyncio.run(
+                        _start(engine, composition, migration, options, progress, observe)
+                    )
     startup = Startup(
         instance=instance,
         stack=composition.isolation.stack,
         gate=gate if options.wait or (gate is not None and not gate.passed) else None,
         notices=(*composition.isolation.notices, *stale, *unmigrated, *_moot(gate)),
         seconds=time.monotonic() - began,
-        migration_output=output,
+        migration_output=tuple(output),
     )
     if gate is not None and not gate.passed:
+        engine.end_commands()
         raise GateFailedError(startup)
     return startup
 
@@ -125,11 +141,12 @@ def wait(
     """
     began = time.monotonic()
     engine = place.engine(instance.engine)
-    composition = compose(place, instance, engine)
-    request = _gate_request(composition, timeout=timeout, only=only)
-    started = asyncio.Event()
-    started.set()
-    gate = asyncio.run(run_gate(engine, request, observe=observe, started=started))
+    with interruptible(engine, instance, hint=""):
+        composition = compose(place, instance, engine)
+        request = _gate_request(composition, timeout=timeout, only=only)
+        started = asyncio.Event()
+        started.set()
+        gate = asyncio.run(run_gate(engine, request, observe=observe, started=started))
     startup = Startup(
         instance=instance,
         stack=composition.isolation.stack,
@@ -138,8 +155,20 @@ def wait(
         seconds=time.monotonic() - began,
     )
     if not gate.passed:
+        engine.end_commands()
         raise GateFailedError(startup)
     return startup
+
+
+@contextmanager
+def _migrating(migration: SchemaMigration | None) -> Iterator[list[str]]:
+    """End the migration's container after the block, whatever happens; gives what it printed."""
+    output: list[str] = []
+    try:
+        yield output
+    finally:
+        if migration is not None:
+            output += migration.end()
 
 
 def _gate_request(
@@ -168,37 +197,23 @@ def _moot(gate: GateResult | None) -> list[Notice]:
 
 def _prepared(place: Workplace, instance: Instance, engine: Engine) -> Composition:
     """Everything before the engine creates a thing: checks, files, folders, image names."""
-    with ThreadPoolExecutor(3) as pool:
-        versions = pool.submit(engine.versions)
-        existing = pool.submit(engine.containers)
-        owned = pool.submit(engine.belongings)
-        # Its failure first: an engine that does not answer fails all, and says why best.
-        require_compose(versions.result())
-        composition = compose(place, instance, engine)
-        containers, belongings = existing.result(), owned.result()
+    versions, existing = asked(engine.versions), asked(engine.containers)
+    owned = asked(engine.belongings)
+    # Its failure first: an engine that does not answer fails all, and says why best.
+    require_compose(versions.result())
+    composition = compose(place, instance, engine)
+    containers, belongings = existing.result(), owned.result()
     refuse(composition.isolation)
-    _refuse_foreign(instance, composition, belongings)
+    refuse_foreign(composition, belongings)
+    refuse_paused(instance, containers)
     end_left_over(engine, instance, containers, composition.isolation.stack)
-    _refuse_busy_ports(composition, containers)
+    refuse_busy_ports(composition, containers)
     write_down(place, composition)
     former = record.load(place.home, instance)
     record.save(place.home, instance, composition.isolation, inputs=former.inputs)
     for seed in composition.isolation.seeds:
         engine.tag(seed.base, seed.target)
     return composition
-
-
-def _create(engine: Engine, composition: Composition, build: list[str], progress: LineSink) -> None:
-    try:
-        engine.compose_create(composition.call, build=build, progress=progress)
-    except SandboxError as error:
-        if error.code == "network-pool-exhausted":
-            unused = engine.unused_networks()
-            error.details["unused_networks"] = list(unused)
-            if unused:
-                names = " ".join(unused)
-                error.hints = (f"These are used by no container: {names}", *error.hints)
-        raise
 
 
 def _to_build(composition: Composition, *, everything: bool) -> dict[str, str]:
@@ -241,78 +256,6 @@ def _stale_images(
             notices.append(Notice(service=source.service, text=text))
     record.save(place.home, instance, composition.isolation, inputs=made_of)
     return notices
-
-
-def _refuse_foreign(
-    instance: Instance, composition: Composition, belongings: Sequence[Belonging]
-) -> None:
-    """What has our project name, or the name of a volume or network of ours, and is not ours.
-
-    Compose would take it over: containers would be replaced, and data in a volume used.
-    """
-    override = composition.isolation.override
-    names = {
-        f"{instance.id}_{key}"
-        for section in ("networks", "volumes")
-        for key in override.get(section, {})
-    }
-    foreign = [
-        one
-        for one in belongings
-        if one.uuid != instance.uuid and (one.project == instance.id or one.name in names)
-    ]
-    if not foreign:
-        return
-    listed = ", ".join(f"{one.kind} {one.name}" for one in foreign)
-    places = sorted({one.directory for one in foreign if one.directory})
-    raise SandboxError(
-        "compose-failed",
-        f"On this engine are things of another stack called {instance.id}: {listed}.",
-        hints=(
-            "They were made by plain Compose, another user or another KTRDR_HOME"
-            + (f", from {', '.join(places)}." if places else "."),
-            "Remove them where they came from, or use another name.",
-        ),
-        details={
-            "foreign": [
-                {"kind": one.kind, "name": one.name, "directory": one.directory, "uuid": one.uuid}
-                for one in foreign
-            ]
-        },
-    )
-
-
-def _refuse_busy_ports(composition: Composition, containers: tuple[Container, ...]) -> None:
-    instance, stack = composition.instance, composition.isolation.stack
-    own = {
-        (port, protocol)
-        for container in containers
-        if container.uuid == instance.uuid
-        for _, port, _, protocol in container.published
-    }
-    active = {service.name for service in stack.active}
-    wanted = [
-        (port.published, port.protocol)
-        for port in stack.ports
-        if port.service in active and (port.published, port.protocol) not in own
-    ]
-    conflicts = busy_ports(wanted, address=composition.settings.bind_address)
-    if conflicts:
-        raise port_conflict(
-            [_by_container(conflict, containers) for conflict in conflicts], slot=instance.slot
-        )
-
-
-def _by_container(conflict: BusyPort, containers: tuple[Container, ...]) -> BusyPort:
-    """Name the container behind the engine's port proxy, which says nothing to a user."""
-    for container in containers:
-        if any(port == conflict.port for _, port, _, _ in container.published):
-            return BusyPort(
-                port=conflict.port,
-                protocol=conflict.protocol,
-                holder=f"container {container.name}",
-            )
-    return conflict
 
 
 async def _start(
@@ -359,21 +302,33 @@ async def _start_and_prove(
     *,
     whole_start: bool = False,
 ) -> GateResult:
-    """The gate's result. `whole_start`: it asks for less than all, so starting may take longer."""
+    """The gate's word, unless Compose itself fails: that says more, and has statuses of its own.
+
+    `whole_start`: it asks for less than all, so what cannot start is not named by it.
+    """
     started = asyncio.Event()
     gate = asyncio.create_task(run_gate(engine, request, observe=observe, started=started))
     start = asyncio.create_task(starter.run())
     try:
         await asyncio.wait({gate, start}, return_when=asyncio.FIRST_COMPLETED)
         if start.done():
-            with contextlib.suppress(CannotStartError):  # the gate names what ended, and why
-                start.result()
+            _raise_failure(start)
             started.set()
         result = await gate
-        if whole_start and (result.passed or start.done()):
-            await start
+        if result.passed:
+            await asyncio.wait({start})  # what runs after a start belongs to it
+            _raise_failure(start)
+        else:
+            await starter.finish(within=LAST_BATCH)
+        if whole_start and start.done():
+            start.result()
         return result
     finally:
         for task in (gate, start):
             task.cancel()
         await asyncio.gather(gate, start, return_exceptions=True)
+
+
+def _raise_failure(start: asyncio.Task[None]) -> None:
+    with contextlib.suppress(CannotStartError):  # the gate names what ended, and why
+        start.result()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ktrdr_sandbox.gate.causes import KNOWN, MIGRATING, likely_cause
+from ktrdr_sandbox.gate.causes import KNOWN, MIGRATING, cause_of_exit, likely_cause
 
 LINES = {
-    "the disk of the Docker engine is full": [
+    "no space is left on a disk or volume that it writes to": [
         "initdb: error: could not write: No space left on device",
         "OSError: [Errno 122] Disk quota exceeded",
     ],
@@ -74,6 +74,28 @@ def test_the_handler_that_cannot_open_its_file_beats_the_permission_it_lacked() 
     )
     assert cause is not None
     assert cause.text == "logs/ cannot be written by the container's user"
+
+
+def test_a_line_that_services_print_that_are_well_counts_only_after_an_end() -> None:
+    lines = ['WARNING: relation "operations" does not exist']
+    assert likely_cause(lines, ended=False) is None
+    assert likely_cause(lines, ended=True) is not None
+
+
+@pytest.mark.parametrize(
+    ("status", "has_lines", "text"),
+    [
+        (1, True, "its program ended by itself: its last lines say why"),
+        (0, False, "its program ended by itself: it printed nothing"),
+        (127, True, "the image lacks the command that the service starts"),
+        (137, False, "something killed it; the machine may be out of memory"),
+        (139, False, "it crashed (segmentation fault)"),
+    ],
+)
+def test_an_exit_status_is_read_where_the_lines_say_nothing(
+    status: int, has_lines: bool, text: str
+) -> None:
+    assert cause_of_exit(status, has_lines=has_lines).text == text
 
 
 def test_ordinary_lines_have_no_cause() -> None:

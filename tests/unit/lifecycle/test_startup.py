@@ -227,6 +227,14 @@ def test_a_missing_image(scene: Scene) -> None:
     refused(scene, instance, "image-missing")
 
 
+def test_what_is_paused_is_not_started(scene: Scene) -> None:
+    instance = checkout_with(scene, {"backend": BACKEND})
+    start(scene, instance)
+    scene.engine.change("ktrdr--feat-x-backend-1", state="paused")
+    error = refused(scene, instance, "compose-failed")
+    assert error.hints == ("Resume it: docker unpause ktrdr--feat-x-backend-1",)
+
+
 def test_an_engine_that_does_not_answer(scene: Scene) -> None:
     instance = checkout_with(scene, {"backend": BACKEND})
     scene.engine.failing = SandboxError("docker-not-answering", "no answer")

@@ -19,9 +19,10 @@ class Verdict:
     """What one probe found.
 
     `failed` means that it can no longer come true. `doing` says what is waited for. `proof` holds
-    the container runs that a pass rests on: when one of them ends, the pass is void. `moot` marks a
-    pass that proves nothing, to be left out of the report. `containers` are those whose log is
-    worth showing, each with a name for people; without any it is those of `services`.
+    the container runs that a pass rests on: when one of them ends, the pass is void. `cause` is
+    certain; `suspicion` is for when the logs show none. `moot` marks a pass that proves nothing,
+    to be left out of the report. `containers` are those whose log is worth showing, each with a
+    name for people; without any it is those of `services`.
     """
 
     outcome: Literal["waiting", "passed", "failed"]
@@ -29,6 +30,7 @@ class Verdict:
     facts: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
     cause: str | None = None
+    suspicion: str | None = None
     next_command: str | None = None
     proof: frozenset[Run] = frozenset()
     moot: bool = False
@@ -91,6 +93,7 @@ def lost(standings: tuple[Standing, ...], *, doing: str = "") -> Verdict:
         facts=tuple(standing.fact for standing in standings),
         services=tuple(dict.fromkeys(standing.service for standing in standings)),
         cause=next((standing.cause for standing in standings if standing.cause), None),
+        next_command=next((one.next_command for one in standings if one.next_command), None),
     )
 
 

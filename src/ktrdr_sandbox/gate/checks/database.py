@@ -9,7 +9,7 @@ from typing import Final, Literal
 from ktrdr_sandbox.engine.interface import ContainerDetail, ExecResult
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.background import in_background
-from ktrdr_sandbox.gate.causes import REMOVE_VOLUMES
+from ktrdr_sandbox.gate.causes import DISK_FULL, FREE_SPACE, REMOVE_VOLUMES
 from ktrdr_sandbox.gate.checks.base import Surroundings, Verdict, lost, runs
 from ktrdr_sandbox.gate.health_test import health_trouble, last_line
 from ktrdr_sandbox.gate.result import CheckName
@@ -194,8 +194,8 @@ def _hopeless(finding: _Finding, facts: tuple[str, ...], blamed: tuple[str, ...]
             outcome="failed",
             facts=facts,
             services=blamed,
-            cause="the disk of the Docker engine is full",
-            next_command="docker system df",
+            cause=DISK_FULL,
+            next_command=FREE_SPACE,
         )
     named = [name for name in _volumes(finding.standing) if name]
     volume = f"the volume {', '.join(named)}" if named else "the database's volume"

@@ -62,17 +62,32 @@ def test_a_slow_start_passes_when_it_is_done() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "trouble"),
+    ("reply", "trouble", "cause"),
     [
-        (HANG, "accepted the connection and did not answer within 0.3 s"),
-        (DROP, "closed the connection without an answer"),
+        (
+            HANG,
+            "accepted the connection and did not answer within 0.3 s",
+            "backend accepts connections and does not get to answering: it hangs",
+        ),
+        (
+            DROP,
+            "closed the connection without an answer",
+            "backend runs, and its program does not listen on 8000 yet",
+        ),
+        (Reply(status=503), "returned 503", "backend runs and reports an error of its own: "),
+        (Reply(status=401), "returned 401", "backend gives no 200 there; the setting health_paths"),
     ],
 )
-def test_a_backend_that_accepts_and_says_nothing(reply: Reply, trouble: str) -> None:
+def test_a_backend_that_does_not_answer_as_it_should(
+    reply: Reply, trouble: str, cause: str
+) -> None:
+    """What services print that are well is no cause, and there is one all the same."""
     with GateStack() as world:
         world.backend.everywhere = reply
+        world.engine.log_lines["backend"] = ('relation "operations" does not exist',)
         found = backend(world, timeout=0.8)
     assert found.facts == (f"GET {world.url('/health')} {trouble}",)
+    assert (found.cause or "").startswith(cause)
 
 
 def test_nobody_listening_is_told() -> None:
