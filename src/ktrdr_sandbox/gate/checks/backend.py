@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from ktrdr_sandbox.gate.checks.base import Surroundings, Verdict, lost, owner, runs, stranger
+from ktrdr_sandbox.gate.checks.base import (
+    Surroundings,
+    Verdict,
+    held_up_by,
+    lost,
+    owner,
+    runs,
+    stranger,
+)
 from ktrdr_sandbox.gate.health_test import health_trouble
 from ktrdr_sandbox.gate.http import Answer, shown_url
 from ktrdr_sandbox.gate.result import CheckName
@@ -94,7 +102,8 @@ class BackendCheck:
     def _suspicion(self, port: PublishedPort, answer: Answer) -> str | None:
         """What an answer that is not 200 means of a backend that runs."""
         if self._unstarted():
-            return None
+            failed = held_up_by(self._around, self.service)
+            return f"it is started after {', '.join(failed)}, which failed" if failed else None
         if answer.silent:
             return f"{self.service} accepts connections and does not get to answering: it hangs"
         if answer.status is None:

@@ -9,6 +9,7 @@ import pytest
 
 from ktrdr_sandbox.engine.interface import ExecResult
 from ktrdr_sandbox.gate.result import CheckResult
+from tests.support.gate_engine import GateEngine, service
 from tests.support.gate_stack import PATIENT, GateStack, check
 from tests.support.http_server import DROP, HANG, Reply
 
@@ -88,6 +89,25 @@ def test_a_backend_that_does_not_answer_as_it_should(
         found = backend(world, timeout=0.8)
     assert found.facts == (f"GET {world.url('/health')} {trouble}",)
     assert (found.cause or "").startswith(cause)
+
+
+def test_a_backend_that_waits_for_what_failed_names_it() -> None:
+    with GateStack() as world:
+        needs = {"cache": "service_started"}
+        behind = tuple(
+            replace(one, depends_on=needs) if one.name == "backend" else one
+            for one in world.stack.services
+        )
+        cache = service("cache", depends_on={"db": "service_healthy"})
+        world.stack = replace(world.stack, services=(*behind, cache))
+        world.engine = GateEngine(world.stack)
+        world.backend.everywhere = DROP
+        world.engine.change("backend", state="created", started_at="")
+        world.engine.change("cache", state="created", started_at="")
+        world.engine.change("db", state="exited", exit_code=1)
+        found = backend(world)
+    assert found.facts[1:] == ("backend is not started yet",)
+    assert found.cause == "it is started after db, which failed"
 
 
 def test_nobody_listening_is_told() -> None:
