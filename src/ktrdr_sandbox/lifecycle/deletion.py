@@ -37,16 +37,18 @@ def detach(directory: Path, doomed: Path) -> None:
     sync_folder(directory.parent)
 
 
-def delete(doomed: Path, *, engine: Engine, images: Sequence[str], uuid: str) -> None:
+def delete(doomed: Path, *, engine: Engine | None, images: Sequence[str], uuid: str) -> None:
     """Delete a detached directory; nothing when it is gone. Raises `teardown-incomplete`.
 
-    `images`: references to try for the container that is needed where files belong to root.
+    `images`: references to try for the container that is needed where files belong to root;
+    without an engine there is none.
     """
     if not os.path.lexists(doomed):
         return
     if _try_to_delete(doomed) is None:
         return
-    make_removable(doomed, engine=engine, images=images, uuid=uuid)
+    if engine is not None:
+        make_removable(doomed, engine=engine, images=images, uuid=uuid)
     trouble = _try_to_delete(doomed)
     if trouble is not None:
         raise SandboxError(
