@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from ktrdr_sandbox.engine.docker import require_compose
@@ -18,8 +19,10 @@ from ktrdr_sandbox.gate.request import GateRequest
 from ktrdr_sandbox.gate.result import CheckName, GateProgress, GateResult
 from ktrdr_sandbox.isolation.result import Notice
 from ktrdr_sandbox.lifecycle import record
+from ktrdr_sandbox.lifecycle.bundle import offer_bundle, refuse_target, write_bundle
 from ktrdr_sandbox.lifecycle.composition import Composition, compose, refuse, write_down
 from ktrdr_sandbox.lifecycle.migration import SchemaMigration, end_left_over, plan_migration
+from ktrdr_sandbox.lifecycle.secrets import hide_in_gate, redactor_for
 from ktrdr_sandbox.lifecycle.start_order import CannotStartError, Starter
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.locking import hold
@@ -50,11 +53,13 @@ class Startup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpOptions:
-    """`timeout` in seconds for the gate, None for the setting's."""
+    """`timeout` in seconds for the gate, None for the setting's. `bundle` is a file to write what
+    a report of the outcome needs to, whatever the outcome is."""
 
     wait: bool = True
     build: bool = False
     timeout: float | None = None
+    bundle: Path | None = None
 
 
 class GateFailedError(SandboxError):
@@ -76,8 +81,46 @@ def up(
     """Bring the stack up; safe to repeat on a running one.
 
     Raises `port-conflict`, `isolation-refused`, `compose-failed`, `image-missing`, GateFailedError,
-    and what `compose` raises.
+    what `compose` raises, and for the bundle `file-exists` and `cannot-write`.
     """
+    if options.bundle is None:
+        startup = _up(place, instance, options, progress, observe)
+    else:
+        startup = _up_with_bundle(place, instance, options, options.bundle, progress, observe)
+    if startup.gate is not None and not startup.gate.passed:
+        raise GateFailedError(startup)
+    return startup
+
+
+def _up_with_bundle(
+    place: Workplace,
+    instance: Instance,
+    options: UpOptions,
+    path: Path,
+    progress: LineSink,
+    observe: Observer,
+) -> Startup:
+    refuse_target(path)
+    try:
+        startup = _up(place, instance, options, progress, observe)
+    except SandboxError as error:
+        offer_bundle(place, instance, path, error=error)
+        raise
+    logs = {"migration": startup.migration_output} if startup.migration_output else {}
+    failed = startup.gate is not None and not startup.gate.passed
+    write = offer_bundle if failed else write_bundle
+    write(place, instance, path, gate=startup.gate, logs=logs)
+    return startup
+
+
+def _up(
+    place: Workplace,
+    instance: Instance,
+    options: UpOptions,
+    progress: LineSink,
+    observe: Observer,
+) -> Startup:
+    """The start and its proof; a gate that failed is in the result."""
     began = time.monotonic()
     lock = place.home.instance_lock(instance.id)
     with hold(lock, purpose=f"up {instance.name}", patience=600.0, tell=place.tell):
@@ -91,7 +134,10 @@ def up(
             gate = asyncio.run(_start(engine, composition, migration, options, progress, observe))
         finally:
             output = migration.end() if migration is not None else ()
-    startup = Startup(
+    if gate is not None:
+        known = redactor_for(instance, composition.call.environment, composition.model)
+        gate = hide_in_gate(gate, known)
+    return Startup(
         instance=instance,
         stack=composition.isolation.stack,
         gate=gate if options.wait or (gate is not None and not gate.passed) else None,
@@ -99,9 +145,6 @@ def up(
         seconds=time.monotonic() - began,
         migration_output=output,
     )
-    if gate is not None and not gate.passed:
-        raise GateFailedError(startup)
-    return startup
 
 
 def wait(
