@@ -20,6 +20,7 @@ ErrorCode = Literal[
     "git-missing",
     "internal",
     "cannot-write",
+    "file-exists",
     "lock-timeout",
     "would-lose-work",
     "confirmation-needed",

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 HIDDEN: Final = "***"
 
@@ -42,10 +42,12 @@ _WHOLE_LINE: Final = re.compile(r"^(?P<head>\s*(?:export +|- +)?(?P<name>[A-Z_]\
 _OPTION: Final = re.compile(
     rf"(?P<name>(?<!-)--[\w-]{{0,64}}?(?:{_WORDS})[\w-]{{0,64}}\s+)(?!-)\S+", re.IGNORECASE
 )
+_BARE_OPTION: Final = re.compile(rf"--[\w-]*(?:{_WORDS})[\w-]*", re.IGNORECASE)
 _AUTHORIZATION: Final = re.compile(
     r"(?P<scheme>\bauthorization\b\W{1,6}(?:\w+ +)?|\bbearer +)[\w.~+/=-]{8,}", re.IGNORECASE
 )
 _URL: Final = re.compile(r"(?P<scheme>(?<![\w+.-])[a-z][\w+.-]{0,32}://[^\s:/@]*):[^\s/\"]+@", re.I)
+_PASSWORD_OF_URL: Final = re.compile(r"://[^\s:/@]*:(?P<password>[^\s/\"]+)@")
 _SHAPES: Final = re.compile(
     r"\b(?:sk-[\w-]{16,}|gh[a-z]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[a-z]-[\w-]{10,}"
     r"|AKIA[0-9A-Z]{16}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
@@ -100,16 +102,31 @@ class Redactor:
                 for key, item in value.items()
             }
         if isinstance(value, (list, tuple)):
-            return [self.data(item) for item in value]
+            return [
+                HIDDEN if _follows_option(before, item) else self.data(item)
+                for before, item in zip((None, *value), value, strict=False)
+            ]
         return value
 
 
+def _follows_option(before: object, item: object) -> bool:
+    """Whether an argument is the value of the one before it: `--password`, `hunter2`."""
+    if not (isinstance(before, str) and isinstance(item, str)) or item.startswith("-"):
+        return False
+    return _BARE_OPTION.fullmatch(before) is not None
+
+
 def redactor_of(*environments: Mapping[str, str], public: Iterable[str] = ()) -> Redactor:
-    """One that knows the values of every variable whose name says secret."""
-    pairs = [pair for environment in environments for pair in environment.items()]
-    secret = {value for name, value in pairs if is_secret_name(name)}
-    open_to_all = {value for name, value in pairs if not is_secret_name(name)}
-    return Redactor(secret, public=open_to_all | set(public))
+    """One that knows the value of every variable whose name says secret, and the passwords of all
+    addresses in other ones."""
+    secret: set[str] = set()
+    open_to_all = set(public)
+    for environment in environments:
+        for name, value in environment.items():
+            (secret if is_secret_name(name) else open_to_all).add(value)
+            for found in _PASSWORD_OF_URL.finditer(value):
+                secret |= {found["password"], unquote(found["password"])}
+    return Redactor(secret, public=open_to_all)
 
 
 def redact(text: str) -> str:

@@ -115,6 +115,12 @@ def test_nested_values_are_hidden_by_name_and_by_text() -> None:
     assert shown["key"] == "container_name"
 
 
+def test_the_word_after_an_option_is_hidden_in_a_list_too() -> None:
+    argv = ["psql", "--password", PLANTED, "--host", "db", "--token", "--verbose"]
+    shown = redact_all({"Args": argv})["Args"]
+    assert shown == ["psql", "--password", "***", "--host", "db", "--token", "--verbose"]
+
+
 # -- by value ------------------------------------------------------------------------------------
 
 
@@ -138,6 +144,11 @@ def test_a_known_value_is_hidden_in_every_spelling(secret: str) -> None:
         assert shown.endswith(" after"), shown
         assert len(shown) < len("me: before  after") + 24, shown
     assert secret not in json.dumps(redactor.data({"log": [f"it is {secret}!", {secret: 1}]}))
+
+
+def test_the_password_within_an_address_is_a_secret_of_its_own() -> None:
+    redactor = redactor_of({"DATABASE_URL": "postgresql+asyncpg://me:p%40ss-word@db:5432/ktrdr"})
+    assert redactor.text("tried p@ss-word and p%40ss-word for me") == "tried *** and *** for me"
 
 
 def test_every_line_of_a_long_secret_is_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,6 +23,16 @@ def up(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be laid over the Compose file.")
     ] = False,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            "--bundle",
+            metavar="FILE",
+            help="Write a new .tar.gz with what a report of the outcome needs: the gate's report, "
+            "logs, Compose model, versions. Secrets are hidden.",
+            show_default=False,
+        ),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Show everything Compose prints.")
     ] = False,
@@ -40,7 +51,8 @@ def up(
             found = composition.compose(place, instance, place.engine(instance.engine))
             output.result(text.isolation(found), data.isolation(found))
             return
-        chosen = startup.UpOptions(wait=not no_wait, build=build, timeout=timeout)
+        target = None if bundle is None else place.cwd / bundle
+        chosen = startup.UpOptions(wait=not no_wait, build=build, timeout=timeout, bundle=target)
         with gate_outcome(output), watching(output, verbose=verbose) as view:
             done = startup.up(place, instance, chosen, progress=view.line, observe=view.gate)
         for notice in done.notices:

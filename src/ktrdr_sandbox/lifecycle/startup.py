@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from ktrdr_sandbox.engine.docker import require_compose
@@ -18,6 +19,7 @@ from ktrdr_sandbox.gate.request import GateRequest
 from ktrdr_sandbox.gate.result import CheckName, GateProgress, GateResult
 from ktrdr_sandbox.isolation.result import Notice
 from ktrdr_sandbox.lifecycle import journal, record
+from ktrdr_sandbox.lifecycle.bundle import offer_bundle, refuse_target, write_bundle
 from ktrdr_sandbox.lifecycle.composition import Composition, compose, refuse, write_down
 from ktrdr_sandbox.lifecycle.interruption import interruptible
 from ktrdr_sandbox.lifecycle.migration import SchemaMigration, end_left_over, plan_migration
@@ -29,6 +31,7 @@ from ktrdr_sandbox.lifecycle.obstacles import (
 )
 from ktrdr_sandbox.lifecycle.questions import asked
 from ktrdr_sandbox.lifecycle.recovery import held
+from ktrdr_sandbox.lifecycle.secrets import hide_in_gate, redactor_for
 from ktrdr_sandbox.lifecycle.start_order import CannotStartError, Starter
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import Instance, Stack
@@ -61,11 +64,13 @@ class Startup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpOptions:
-    """`timeout` in seconds for the gate, None for the setting's."""
+    """`timeout` in seconds for the gate, None for the setting's. `bundle` is a file to write what
+    a report of the outcome needs to, whatever the outcome is."""
 
     wait: bool = True
     build: bool = False
     timeout: float | None = None
+    bundle: Path | None = None
 
 
 class GateFailedError(SandboxError):
@@ -90,8 +95,46 @@ def up(
     """Bring the stack up; safe to repeat on a running one.
 
     Raises `port-conflict`, `isolation-refused`, `compose-failed`, `image-missing`, GateFailedError,
-    and what `compose` raises.
+    what `compose` raises, and for the bundle `file-exists` and `cannot-write`.
     """
+    if options.bundle is None:
+        startup = _up(place, instance, options, progress, observe)
+    else:
+        startup = _up_with_bundle(place, instance, options, options.bundle, progress, observe)
+    if startup.gate is not None and not startup.gate.passed:
+        raise GateFailedError(startup)
+    return startup
+
+
+def _up_with_bundle(
+    place: Workplace,
+    instance: Instance,
+    options: UpOptions,
+    path: Path,
+    progress: LineSink,
+    observe: Observer,
+) -> Startup:
+    refuse_target(path)
+    try:
+        startup = _up(place, instance, options, progress, observe)
+    except SandboxError as error:
+        offer_bundle(place, instance, path, error=error)
+        raise
+    logs = {"migration": startup.migration_output} if startup.migration_output else {}
+    failed = startup.gate is not None and not startup.gate.passed
+    write = offer_bundle if failed else write_bundle
+    write(place, instance, path, gate=startup.gate, logs=logs)
+    return startup
+
+
+def _up(
+    place: Workplace,
+    instance: Instance,
+    options: UpOptions,
+    progress: LineSink,
+    observe: Observer,
+) -> Startup:
+    """The start and its proof; a gate that failed is in the result."""
     began = time.monotonic()
     with (
         held(place, instance, purpose="up") as instance,
@@ -113,7 +156,11 @@ def up(
                     gate = asyncio.run(
                         _start(engine, composition, migration, options, progress, observe)
                     )
-    startup = Startup(
+    if gate is not None:
+        gate = _without_secrets(gate, composition)
+        if not gate.passed:
+            engine.end_commands()
+    return Startup(
         instance=instance,
         stack=composition.isolation.stack,
         gate=gate if options.wait or (gate is not None and not gate.passed) else None,
@@ -121,10 +168,6 @@ def up(
         seconds=time.monotonic() - began,
         migration_output=tuple(output),
     )
-    if gate is not None and not gate.passed:
-        engine.end_commands()
-        raise GateFailedError(startup)
-    return startup
 
 
 def wait(
@@ -147,6 +190,7 @@ def wait(
         started = asyncio.Event()
         started.set()
         gate = asyncio.run(run_gate(engine, request, observe=observe, started=started))
+        gate = _without_secrets(gate, composition)
     startup = Startup(
         instance=instance,
         stack=composition.isolation.stack,
@@ -158,6 +202,11 @@ def wait(
         engine.end_commands()
         raise GateFailedError(startup)
     return startup
+
+
+def _without_secrets(gate: GateResult, composition: Composition) -> GateResult:
+    known = redactor_for(composition.instance, composition.call.environment, composition.model)
+    return hide_in_gate(gate, known)
 
 
 @contextmanager
