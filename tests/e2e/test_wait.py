@@ -42,7 +42,8 @@ def test_a_stack_that_nobody_has_started(place: Sandbox, stack: Stack) -> None:
     assert failed.data["gate"]["seconds"] < 60, "it is not waited for"
     containers = failed.data["gate"]["checks"][0]
     assert "db has no container" in containers["facts"]
-    assert containers["next_command"] == "ktrdr-sandbox up"
+    told = (containers["cause"], containers["next_command"])
+    assert told == ("nothing has started it", "ktrdr-sandbox up")
 
 
 def test_begun_before_there_is_anything(place: Sandbox, stack: Stack) -> None:
