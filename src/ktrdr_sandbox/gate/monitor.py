@@ -200,6 +200,8 @@ class Monitor:
             label=label(service, place + 1),
             condition="failed" if self._starts_over() else "waiting",
             reason="has no container",
+            cause="nothing has started it",
+            next_command="ktrdr-sandbox up",
         )
 
     def _standing(self, service: StackService, detail: ContainerDetail, now: float) -> Standing:

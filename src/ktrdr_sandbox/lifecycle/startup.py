@@ -34,6 +34,7 @@ from ktrdr_sandbox.lifecycle.recovery import held
 from ktrdr_sandbox.lifecycle.secrets import hide_in_gate, redactor_for
 from ktrdr_sandbox.lifecycle.start_order import CannotStartError, Starter
 from ktrdr_sandbox.lifecycle.workplace import Workplace
+from ktrdr_sandbox.locking import is_held
 from ktrdr_sandbox.models import Instance, Stack
 
 Observer = Callable[[GateProgress], None]
@@ -45,6 +46,9 @@ GO_ON: Final = "'up' goes on with it, 'down' stops it."
 
 LAST_BATCH: Final = 3.0
 """Seconds for a start under way to end, or to fail as well, when the gate has failed."""
+
+STARTING_POLL: Final = 0.2
+"""Seconds between two looks at whether another process still starts the stack."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +184,7 @@ def wait(
 ) -> Startup:
     """The gate alone, on a stack that something else started. Changes nothing but lost workers.
 
+    May begin before an `up` in another process has made the first container.
     Raises GateFailedError, and what `compose` raises.
     """
     began = time.monotonic()
@@ -187,9 +192,8 @@ def wait(
     with interruptible(engine, instance, hint=""):
         composition = compose(place, instance, engine)
         request = _gate_request(composition, timeout=timeout, only=only)
-        started = asyncio.Event()
-        started.set()
-        gate = asyncio.run(run_gate(engine, request, observe=observe, started=started))
+        lock = place.home.instance_lock(instance.id)
+        gate = asyncio.run(_prove(engine, request, observe, starting=lambda: is_held(lock)))
         gate = _without_secrets(gate, composition)
     startup = Startup(
         instance=instance,
@@ -341,6 +345,25 @@ async def _start(
     except CannotStartError as failure:
         raise SandboxError("compose-failed", f"{failure}.") from failure
     return None
+
+
+async def _prove(
+    engine: Engine, request: GateRequest, observe: Observer, *, starting: Callable[[], bool]
+) -> GateResult:
+    """The gate, which takes a container that is missing or down for a failure only when nobody is
+    `starting` the stack."""
+    started = asyncio.Event()
+
+    async def watch() -> None:
+        while starting():  # noqa: ASYNC110  a lock between processes has no event
+            await asyncio.sleep(STARTING_POLL)
+        started.set()
+
+    watching = asyncio.create_task(watch())
+    try:
+        return await run_gate(engine, request, observe=observe, started=started)
+    finally:
+        watching.cancel()
 
 
 async def _start_and_prove(
