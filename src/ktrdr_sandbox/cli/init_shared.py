@@ -81,7 +81,7 @@ def init_shared(
         )
         with watching(output) as observe:
             done = sharing.init_shared(place, wanted, observe=observe)
-        held = sharing.holdings(place)
+        held = sharing.holdings(place) if done.changed else None
         text, data = shown.filling(done, held), shown.filling_data(done, held)
         if not done.failures:
             output.result(text, data)

@@ -39,8 +39,11 @@ def counted(number: int, what: str) -> str:
 # -- init-shared ----------------------------------------------------------------------------------
 
 
-def filling(result: Filling, held: Inventory) -> str:
-    """What init-shared did, what it left as it was and why, and what there is now."""
+def filling(result: Filling, held: Inventory | None) -> str:
+    """What init-shared did, what it left as it was and why, and what there is now.
+
+    `held` is None where nothing has changed: looking through it would take as long as the run.
+    """
     lines = [_headline(result)]
     lines += _kept(result)
     lines += _left_out(result.left_out)
@@ -48,7 +51,7 @@ def filling(result: Filling, held: Inventory) -> str:
         lines.append(f"{counted(result.ignored, 'file')} beside the shared folders were ignored.")
     if result.sha256 is not None:
         lines.append(f"SHA-256 of the pack: {result.sha256}")
-    if not result.dry_run:
+    if held is not None:
         lines.append(f"Shared folder {path_text(held.root)}: {holdings(held)}")
     return "\n".join(lines)
 
@@ -126,7 +129,7 @@ def _more(number: int) -> list[str]:
     return [f"  ... and {number - _LISTED:,} more (--json lists them)"] if number > _LISTED else []
 
 
-def filling_data(result: Filling, held: Inventory) -> dict[str, Any]:
+def filling_data(result: Filling, held: Inventory | None) -> dict[str, Any]:
     return {
         "source": result.source,
         "destination": result.destination,
@@ -151,7 +154,7 @@ def filling_data(result: Filling, held: Inventory) -> dict[str, Any]:
         "ignored": result.ignored,
         "sha256": result.sha256,
         "seconds": round(result.seconds, 3),
-        "shared": holdings_data(held),
+        "shared": None if held is None else holdings_data(held),
     }
 
 

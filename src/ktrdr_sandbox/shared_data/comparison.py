@@ -20,6 +20,7 @@ from ktrdr_sandbox.shared_data.results import Kept
 Action = Literal["new", "replace", "compare"]
 """compare: same size and another time, so that only the content tells whether it differs."""
 
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK: Final = 4096
 """Bytes that a file system rounds up to, with something for the name."""
 _GRAINS: Final = (100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
@@ -113,46 +114,49 @@ class Comparison:
         if parent in self._blocked:
             self._blocked.add(folder.path)
             return
-        present = self._present(folder.path, parent)
-        if present is None:
-            self._blocked.add(folder.path)
+        if parent in self._missing:
+            self._missing.add(folder.path)
+            self._compare(folder, -1)
             return
-        plan = FolderPlan(folder, exists=folder.path not in self._missing)
+        try:
+            there = os.open(f"{self._shared}/{folder.path}", _FOLDER)
+        except FileNotFoundError:
+            self._missing.add(folder.path)
+            self._compare(folder, -1)
+        except NotADirectoryError:  # a link as well, for it is not followed
+            self._blocked.add(folder.path)
+            self._keep(folder.path, "in-the-way", "no folder")
+        else:
+            try:
+                self._compare(folder, there)
+            finally:
+                os.close(there)
+
+    def _compare(self, folder: Folder, there: int) -> None:
+        """Compare with an open folder, or with nothing for -1."""
+        present = {}
+        if there >= 0:
+            with os.scandir(there) as entries:  # by descriptor: no path to walk for each file
+                present = {entry.name: entry for entry in entries}
+        plan = FolderPlan(folder, exists=there >= 0)
         prefix = f"{folder.path}/"
         for entry in folder.files:
-            self._file(plan, prefix + entry.name, entry, present.get(entry.name))
+            found = present.get(entry.name)
+            if found is None:
+                plan.tasks.append(Task(entry, "new"))
+            else:
+                self._file(plan, prefix + entry.name, entry, found)
         for link in folder.links:
-            self._link(plan, prefix + link.name, link, present.get(link.name))
+            self._link(plan, prefix + link.name, link, present.get(link.name), there)
         if plan:
             self.plan.folders.append(plan)
-
-    def _present(self, path: str, parent: str) -> dict[str, os.DirEntry[str]] | None:
-        """What is in the folder now; None where something else has its name."""
-        if parent in self._missing:
-            self._missing.add(path)
-            return {}
-        place = f"{self._shared}/{path}"
-        try:
-            if not stat.S_ISDIR(os.lstat(place).st_mode):
-                self._keep(path, "in-the-way", "no folder")
-                return None
-            with os.scandir(place) as entries:
-                return {entry.name: entry for entry in entries}
-        except FileNotFoundError:
-            self._missing.add(path)
-            return {}
 
     def _keep(self, path: str, reason: Literal["changed", "in-the-way"], detail: str = "") -> None:
         self.plan.kept.append(Kept(path, reason, detail))
 
     # -- files -----------------------------------------------------------------------------------
 
-    def _file(
-        self, plan: FolderPlan, path: str, entry: FileEntry, there: os.DirEntry[str] | None
-    ) -> None:
-        if there is None:
-            plan.tasks.append(Task(entry, "new"))
-            return
+    def _file(self, plan: FolderPlan, path: str, entry: FileEntry, there: os.DirEntry[str]) -> None:
         info = there.stat(follow_symlinks=False)
         record = self._records.get(path)
         if (
@@ -218,7 +222,12 @@ class Comparison:
     # -- links -----------------------------------------------------------------------------------
 
     def _link(
-        self, plan: FolderPlan, path: str, link: LinkEntry, there: os.DirEntry[str] | None
+        self,
+        plan: FolderPlan,
+        path: str,
+        link: LinkEntry,
+        there: os.DirEntry[str] | None,
+        folder: int,
     ) -> None:
         if there is None:
             plan.links.append((link, False))
@@ -226,7 +235,7 @@ class Comparison:
         if not there.is_symlink():
             self._keep(path, "in-the-way", "no link")
             return
-        now = os.readlink(there.path)  # noqa: PTH115  a Path would tidy the text
+        now = os.readlink(there.name, dir_fd=folder)
         record = self._records.get(path)
         if now == link.target:
             self.plan.unchanged += 1

@@ -108,18 +108,22 @@ class FolderSource:
 
     def _read(self, place: _Place) -> Folder | None:
         try:
-            with os.scandir(place.location) as entries:
-                # in the order they lie on disk: a spinning one reads them several times as fast
-                found = sorted(entries, key=os.DirEntry.inode)
-            info = Path(place.location).stat()
+            opened = os.open(place.location, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             self._leave(place.path, _unreadable(error), failed=True)
             return None
+        try:
+            return self._look(place, opened)
+        finally:
+            os.close(opened)
+
+    def _look(self, place: _Place, opened: int) -> Folder:
+        info = os.fstat(opened)
         folder = Folder(place.path, place.location, info.st_mode & 0o777, info.st_mtime_ns)
         if self._keep_owner:
             folder.owner, folder.group = info.st_uid, info.st_gid
         below = []
-        for entry in found:
+        for entry in self._entries(place, opened):
             if entry.is_symlink():
                 below += self._link(place, folder, entry.name)
             elif entry.is_dir(follow_symlinks=False):
@@ -128,6 +132,15 @@ class FolderSource:
                 self._file(place, folder, entry)
         self._below += below
         return folder
+
+    def _entries(self, place: _Place, opened: int) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(opened) as entries:  # by descriptor: no path to walk for each file
+                # in the order they lie on disk: a spinning one reads them several times as fast
+                return sorted(entries, key=os.DirEntry.inode)
+        except OSError as error:
+            self._leave(place.path, _unreadable(error), failed=True)
+            return []
 
     @staticmethod
     def _inner(place: _Place, name: str) -> _Place:

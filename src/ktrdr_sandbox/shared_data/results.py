@@ -68,6 +68,13 @@ class Filling:
     seconds: float = 0.0
 
     @property
+    def changed(self) -> bool:
+        """Whether the shared folder has something now that it had not."""
+        return not self.dry_run and bool(
+            self.new or self.replaced or self.links or self.folders or self.linked
+        )
+
+    @property
     def failures(self) -> tuple[LeftOut, ...]:
         return tuple(one for one in self.left_out if one.failed)
 
