@@ -224,7 +224,7 @@ def currency_hours() -> Iterator[tuple[date, datetime]]:
 def bars(symbol: Symbol, hours: Iterator[tuple[date, datetime]]) -> Iterator[Bar]:
     """A walk that is drawn back to where it began, so that it never runs away."""
     # Only random() itself is promised to give the same numbers in every version of Python.
-    chance = random.Random(symbol.seed)
+    chance = random.Random(symbol.seed)  # noqa: S311  prices, not secrets
     price, yesterday = symbol.start, None
     for day, start in hours:
         if yesterday not in (None, day):

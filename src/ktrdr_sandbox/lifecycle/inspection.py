@@ -14,6 +14,8 @@ from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle import record
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import EngineAddress, Instance, PublishedPort
+from ktrdr_sandbox.shared_data import inventory
+from ktrdr_sandbox.shared_data.results import Inventory
 from ktrdr_sandbox.slots.port_map import get_ports
 
 DEFAULT_TAIL: Final = 100
@@ -49,6 +51,7 @@ class InstanceStatus:
     missing: tuple[str, ...]
     ports: tuple[PublishedPort, ...]
     named_ports: dict[str, int]
+    shared: Inventory
 
 
 def list_instances(place: Workplace) -> Listing:
@@ -142,6 +145,7 @@ def status(place: Workplace, instance: Instance) -> InstanceStatus:
         missing=tuple(s for s in kept.services if s not in present) if running else (),
         ports=kept.ports,
         named_ports=get_ports(instance.slot),
+        shared=inventory.take(place.home.shared),
     )
 
 

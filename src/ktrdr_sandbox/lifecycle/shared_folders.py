@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ktrdr_sandbox.paths import Home
+from ktrdr_sandbox.shared_data import inventory
 from ktrdr_sandbox.shared_data.layout import KINDS, make_kinds
 
 
@@ -22,3 +23,8 @@ def shared_variables(home: Home) -> dict[str, str]:
 def make_shared_folders(home: Home) -> None:
     """Create those that are missing: the engine would make them as root. Raises `cannot-write`."""
     make_kinds(home.shared, KINDS)
+
+
+def nothing_shared(home: Home) -> bool:
+    """Whether there is no data, model or strategy at all."""
+    return inventory.is_empty(home.shared)

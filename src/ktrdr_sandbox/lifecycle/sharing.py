@@ -51,11 +51,6 @@ def holdings(place: Workplace) -> Inventory:
     return inventory.take(place.home.shared)
 
 
-def nothing_shared(place: Workplace) -> bool:
-    """Whether there is no data, model or strategy at all."""
-    return inventory.is_empty(place.home.shared)
-
-
 def init_shared(place: Workplace, wanted: Wanted, *, observe: Observer) -> Filling:
     """Fill the shared folder. Safe to repeat; an interrupted run is gone on with.
 

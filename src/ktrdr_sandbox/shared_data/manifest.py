@@ -87,8 +87,9 @@ class Manifest:
         for number, known in self.origins.items():
             if known.same_as == origin.same_as:
                 return number
-        numbers = [int(number) for number in self.origins if number.isdecimal()]
-        return str(max(numbers, default=0) + 1)
+        # A number of records whose origin is lost must not become another origin's.
+        used = {*self.origins, *(record.rpartition(":")[2] for record in self.records.values())}
+        return str(max((int(number) for number in used if number.isdecimal()), default=0) + 1)
 
     def append(self, records: Iterable[tuple[str, str]]) -> None:
         """Add what was copied. Raises `cannot-write`."""
