@@ -6,6 +6,7 @@ What breaks them fails the test that did it, by itself and not some later one.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -59,6 +60,11 @@ def _watch(event: str, arguments: tuple[object, ...]) -> None:
 
 
 sys.addaudithook(_watch)
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts background jobs that way, and every child would inherit it: a program that
+    # cannot be interrupted at all.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _clean(environment: Mapping[str, str]) -> dict[str, str]:
@@ -135,3 +141,14 @@ def _guarded(
 
 def _comparable(environment: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in environment.items() if key != "PYTEST_CURRENT_TEST"}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests counted, by name; also where they ran in other processes."""
+    counts: dict[str, int] = {}
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if isinstance(value, int):
+                counts[name] = counts.get(name, 0) + value
+    for name, count in sorted(counts.items()):
+        terminalreporter.write_line(f"{name}: {count}")

@@ -22,7 +22,7 @@ ALLOWED = {
     "console": {*BASE, "lifecycle", "gate.result", "gate.report", "isolation.result"}
     | {"shared_data.results"},
     "cli": {*BASE, "console", "lifecycle", "targeting", "settings", "registry.store"}
-    | {"engine.interface", "engine.docker", "gate.result"},
+    | {"engine.interface", "engine.docker", "engine.address", "env_file.reader", "gate.result"},
 }
 
 

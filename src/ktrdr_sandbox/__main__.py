@@ -5,14 +5,23 @@ from __future__ import annotations
 import io
 import sys
 
-from ktrdr_sandbox.cli.app import run
+INTERRUPTED = 130
+"""As in `cli/exit_codes.py`, which may not have been read yet."""
 
 
 def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A file name that is no text, or a sign the locale lacks, must not end a command.
         sys.stdout.reconfigure(errors="backslashreplace")
-    sys.exit(run(sys.argv[1:]))
+    try:
+        # Here and not above: a tenth of a second in which Ctrl-C must not bring a traceback.
+        from ktrdr_sandbox.cli.app import run
+
+        status = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        status = INTERRUPTED
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from pathlib import Path
 
 from ktrdr_sandbox.errors import SandboxError
@@ -28,33 +27,43 @@ def make_folder(path: Path, *, mode: int = 0o755) -> None:
         raise cannot_write(path, error) from error
 
 
-def replace_file(path: Path, content: str, *, mode: int) -> None:
+def temporary_name(path: Path) -> Path:
+    """Where `replace_file` prepares the new content of a file."""
+    return path.with_name(f"{path.name}.tmp")
+
+
+def replace_file(path: Path, content: str, *, mode: int, errors: str = "strict") -> None:
     """Put `content` in place at once: temporary file beside it, fsync, rename, fsync the folder.
+
+    Writers of one file hold its lock. So the temporary file has one fixed name, and what a killed
+    writer left of it is gone with the next write. `errors` is for text that is not UTF-8.
 
     Raises `cannot-write`; the former file is then untouched and no temporary file stays.
     """
     make_folder(path.parent)
-    temporary = None
+    temporary = temporary_name(path)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        temporary = Path(name)
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+        temporary.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with os.fdopen(
+            os.open(temporary, flags, 0o600), "w", encoding="utf-8", errors=errors, newline="\n"
+        ) as stream:
             stream.write(content)
             stream.flush()
             os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except BaseException as error:  # an interrupt, too, must leave no half-written secret behind
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise cannot_write(path, error) from error
         raise
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make renames, creations and removals in a folder survive a loss of power, where it can."""
     # Without it a power loss may forget the rename itself. Some file systems refuse it: no harm.
     handle = os.open(folder, os.O_RDONLY)
     try:

@@ -27,6 +27,7 @@ ErrorCode = Literal[
     "interrupted",
     "slots-exhausted",
     "slot-taken",
+    "not-stopped",
     "port-conflict",
     "worktree-conflict",
     "worktree-failed",

@@ -14,6 +14,10 @@ LABEL_UUID: Final = "ktrdr.sandbox.uuid"
 
 LABEL_SLOT: Final = "ktrdr.sandbox.slot"
 
+LABEL_HOME: Final = "ktrdr.sandbox.home"
+"""Label with the id of the KTRDR_HOME that the instance is registered in. What carries it and
+belongs to no instance of that home is an orphan; what carries another is somebody else's."""
+
 ID_PREFIX: Final = "ktrdr--"
 ENV_FILE_NAME: Final = ".env.sandbox"
 

@@ -32,6 +32,15 @@ class Home:
         return self.sandbox / "instances.lock"
 
     @property
+    def home_id(self) -> Path:
+        """File with the random id that tells this home's things on an engine from others'."""
+        return self.sandbox / "home-id"
+
+    @property
+    def trash(self) -> Path:
+        return self.sandbox / "trash"
+
+    @property
     def config(self) -> Path:
         return self.sandbox / "config.toml"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
@@ -42,6 +42,11 @@ class Settings(BaseSettings):
     gate_timeout: float = Field(120.0, gt=0, description="Longest wait for a stack to be ready")
     heal_workers: bool = Field(
         True, description="Restart, once, workers that are up but never registered"
+    )
+    migrate: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="Whether up applies the checkout's alembic migrations: where nothing else does,"
+        " always, or never",
     )
     allow: frozenset[str] = Field(
         frozenset(), description="Refusals of isolation to let pass, by the name each gives"

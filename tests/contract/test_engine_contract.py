@@ -6,13 +6,15 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ktrdr_sandbox.engine.address import current_address, flags
 from ktrdr_sandbox.engine.docker import DockerEngine, require_compose
-from ktrdr_sandbox.engine.interface import Engine, Resources
+from ktrdr_sandbox.engine.interface import Container, Engine, Resources
 from ktrdr_sandbox.errors import CommandError, SandboxError
+from ktrdr_sandbox.models import LABEL_UUID
 from tests.contract.stacks import ContractStack, script, until
 from tests.support.fake_engine import FakeEngine
 
@@ -249,6 +251,14 @@ def test_logs_are_the_last_lines(stack: ContractStack) -> None:
     assert stack.engine.logs("0" * 64, tail=2) == ()
 
 
+def test_logs_may_be_long(stack: ContractStack) -> None:
+    text = "; ".join(f"echo {number}" for number in range(600))
+    stack.started({"job": stack.service(command=script(f"{text}; exit 0"))})
+    ended = stack.container_once("job", "exited")
+    until(lambda: len(stack.engine.logs(ended.id, tail=1000)) == 600)
+    assert stack.engine.logs(ended.id, tail=1000)[0] == "0"
+
+
 def test_logs_of_a_stack_go_to_stdout(
     stack: ContractStack, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -282,6 +292,51 @@ def test_no_command_runs_in_a_container_that_does_not(stack: ContractStack) -> N
     done = stack.engine.execute(stack.container("app").id, ["true"], timeout=30)
     assert done.exit_code not in (0, None)
     assert "not running" in done.output
+
+
+# -- one more container of a service --------------------------------------------------------------
+
+
+def one_off(stack: ContractStack, text: str, **more: Any) -> Container:
+    """A container beside that of a service which publishes a port, running a script."""
+    port = {"target": 80, "published": "18999", "host_ip": "127.0.0.1", "protocol": "tcp"}
+    waits = {"db": {"condition": "service_healthy"}}
+    own = stack.service(environment={"MODE": "same"}, ports=[port], depends_on=waits, **more)
+    call = stack.created({"app": own, "db": stack.service()})
+    made = stack.engine.compose_run(call, "app", script(text), name=f"{stack.project}-task")
+    (found,) = stack.engine.containers(ids=[made])
+    return found
+
+
+def test_one_more_container_is_told_apart(stack: ContractStack) -> None:
+    made = one_off(stack, "sleep 600", restart="always")
+    assert (made.name, made.service) == (f"{stack.project}-task", "app")
+    assert (made.oneoff, made.uuid) == (True, stack.uuid)
+    assert (made.state, made.published) == ("running", ())
+    others = [c for c in stack.engine.containers(uuid=stack.uuid) if not c.oneoff]
+    assert {(c.service, c.state) for c in others} == {("app", "created"), ("db", "created")}
+    owned = stack.engine.resources(stack.uuid).containers
+    assert made.id in [container.id for container in owned]
+
+
+def test_its_command_runs_once_and_its_outcome_stays(stack: ContractStack) -> None:
+    made = one_off(stack, "echo done; exit 3", restart="always")
+    until(lambda: stack.engine.inspect([made.id])[0].state == "exited")
+    (detail,) = stack.engine.inspect([made.id])
+    assert (detail.exit_code, detail.restart_count) == (3, 0)
+    assert detail.command == ("sh", "-c", "echo done; exit 3")
+    assert detail.environment["MODE"] == "same"
+    assert stack.engine.logs(made.id, tail=5) == ("done",)
+
+
+def test_what_the_engine_knows_of_a_container(stack: ContractStack) -> None:
+    stack.created({"app": stack.service(environment={"MODE": "same"})})
+    own = stack.container("app").id
+    (found,) = stack.engine.describe(["f" * 64, own])
+    assert found["Id"] == own
+    assert "MODE=same" in found["Config"]["Env"]
+    assert found["Config"]["Labels"][LABEL_UUID] == stack.uuid
+    assert stack.engine.describe([]) == []
 
 
 # -- stopping and removing -----------------------------------------------------------------------
@@ -362,3 +417,24 @@ def test_networks_with_their_subnets(stack: ContractStack) -> None:
     stack.engine.remove(Resources(containers=(stack.container("app"),)), grace=0)
     assert name in stack.engine.unused_networks()
     assert not {"bridge", "host", "none"} & set(stack.engine.unused_networks())
+
+
+def test_belongings_tell_whose_everything_is(stack: ContractStack) -> None:
+    mount = {"type": "volume", "source": "data", "target": "/data"}
+    stack.created({"app": stack.service(volumes=[mount])}, volumes=("data",))
+    found = {one.kind: one for one in stack.engine.belongings() if one.uuid == stack.uuid}
+    assert set(found) == {"container", "network", "volume"}
+    for one in found.values():
+        assert one.name.startswith(stack.project)
+        assert (one.instance_id, one.project) == (stack.project, stack.project)
+        assert (one.home, one.slot) == ("", "")
+
+
+def test_a_command_of_its_own_in_a_throw_away_container(
+    stack: ContractStack, tmp_path: Path
+) -> None:
+    run = stack.engine.run_once
+    binds = {tmp_path: "/bound"}
+    assert run(stack.image, ["chown", "-R", "0:0", "/bound"], binds=binds, uuid=stack.uuid) == 0
+    assert run("ktrdr-test/none:1", ["true"], binds=binds, uuid=stack.uuid) == 125
+    assert not stack.engine.resources(stack.uuid)

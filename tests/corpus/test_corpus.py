@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ktrdr_sandbox.models import LABEL_ID, LABEL_SLOT, LABEL_UUID
+from ktrdr_sandbox.models import LABEL_HOME, LABEL_ID, LABEL_UUID
 from tests.corpus.worlds import (
     CASES,
     EXISTING_NETWORKS,
@@ -81,7 +81,7 @@ def assert_own(resolved: Resolved) -> None:
     ours = {
         LABEL_ID: resolved.id,
         LABEL_UUID: resolved.request.instance.uuid,
-        LABEL_SLOT: str(resolved.request.instance.slot),
+        LABEL_HOME: resolved.request.home_id,
     }
     model = resolved.model
     resources = [

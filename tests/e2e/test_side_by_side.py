@@ -182,6 +182,28 @@ def test_a_killed_container_shows_and_comes_back_by_up(
     assert {container["Id"] for container in one.containers()} == before
 
 
+def test_main_is_never_taken_for_an_instance_whose_backend_is_down(
+    room: Room, pair: tuple[Stack, Stack]
+) -> None:
+    """Main is on the default ports, healthy, and has the four workers that are expected."""
+    one, _ = pair
+    eventually(lambda: len(get_json(f"{MAIN}/workers")) == 4)
+    docker("kill", one.container("backend")["Id"])
+    port = f"KTRDR_API_PORT={one.ports['backend']}"
+    one.edit(".env.sandbox", port, "KTRDR_API_PORT=8000")
+    try:
+        failed = room.sandbox.run(
+            *("wait", one.name, "--json"), environment={"KTRDR_API_URL": MAIN}
+        ).expect(2)
+    finally:
+        one.edit(".env.sandbox", "KTRDR_API_PORT=8000", port)
+    checks = {check["name"]: check for check in failed.data["gate"]["checks"]}
+    assert checks["backend"]["facts"] == ["backend exited (137)"]
+    assert not checks["workers"]["passed"]
+    assert checks["database"]["passed"]
+    room.sandbox.up(one).expect(0)
+
+
 def test_logs_of_one_are_not_of_the_other(room: Room, pair: tuple[Stack, Stack]) -> None:
     one, two = pair
     for stack, other in ((one, two), (two, one)):

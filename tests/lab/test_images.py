@@ -183,8 +183,10 @@ def test_jaeger_stand_in_takes_traces() -> None:
         assert stops_at_once(jaeger)
 
 
-def test_python_has_curl_and_both_drivers_for_any_user() -> None:
-    script = "curl --version >/dev/null && python -c 'import psycopg, psycopg2'"
+def test_python_has_curl_both_drivers_and_alembic_for_any_user() -> None:
+    script = (
+        "curl --version >/dev/null && alembic --version && python -c 'import psycopg, psycopg2'"
+    )
     docker("run", "--rm", "--user", "1000", image(PYTHON), "sh", "-c", script)
 
 

@@ -15,9 +15,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ktrdr_sandbox.engine.interface import (
+    Belonging,
+    BelongingKind,
     ComposeCall,
     Container,
     ContainerDetail,
@@ -29,10 +31,11 @@ from ktrdr_sandbox.engine.interface import (
     Versions,
 )
 from ktrdr_sandbox.errors import CommandError, ErrorCode, SandboxError
-from ktrdr_sandbox.models import LABEL_ID, LABEL_UUID, EngineAddress
+from ktrdr_sandbox.models import LABEL_HOME, LABEL_ID, LABEL_SLOT, LABEL_UUID, EngineAddress
 from tests.support.compose_text import read_compose
 
 _BUILT_IN = {"bridge": ("172.17.0.0/16",), "host": (), "none": ()}
+_PROJECT: Final = "com.docker.compose.project"
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}")
 
 
@@ -49,6 +52,7 @@ class FakeContainer:
     command: Sequence[str]
     ports: tuple[tuple[str, int, int, str], ...]
     made_from: str
+    oneoff: bool = False
     log: list[str] = field(default_factory=list)
 
     def listed(self) -> Container:
@@ -62,7 +66,7 @@ class FakeContainer:
             image=self.image,
             project=self.project,
             service=detail.service,
-            oneoff=False,
+            oneoff=self.oneoff,
             instance_id=self.labels.get(LABEL_ID, ""),
             uuid=self.labels.get(LABEL_UUID, ""),
             published=detail.published,
@@ -140,6 +144,22 @@ class FakeEngine(Engine):
         return tuple(self.held[one].detail for one in ids if one in self.held)
 
     @locked
+    def describe(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        found = [self.held[one] for one in ids if one in self.held]
+        return [
+            {
+                "Id": one.detail.id,
+                "Name": f"/{one.detail.name}",
+                "State": {"Status": one.detail.state, "ExitCode": one.detail.exit_code},
+                "Config": {
+                    "Env": [f"{key}={value}" for key, value in one.detail.environment.items()],
+                    "Labels": dict(one.labels),
+                },
+            }
+            for one in found
+        ]
+
+    @locked
     def resources(self, uuid: str) -> Resources:
         return Resources(
             containers=tuple(
@@ -147,6 +167,17 @@ class FakeEngine(Engine):
             ),
             networks=_labelled(self._networks, uuid),
             volumes=_labelled(self._volumes, uuid),
+        )
+
+    @locked
+    def belongings(self) -> tuple[Belonging, ...]:
+        return (
+            *(
+                _belonging("container", one.detail.name, {**one.labels, _PROJECT: one.project})
+                for one in self.held.values()
+            ),
+            *(_belonging("network", name, labels) for name, labels in self._networks.items()),
+            *(_belonging("volume", name, labels) for name, labels in self._volumes.items()),
         )
 
     @locked
@@ -221,6 +252,12 @@ class FakeEngine(Engine):
         return f"2026-01-01T00:00:00.{next(self._numbers):09}Z"
 
     @locked
+    def run_once(
+        self, image: str, argv: Sequence[str], *, binds: Mapping[Path, str], uuid: str
+    ) -> int:
+        return 0 if image in self._images else 125
+
+    @locked
     def tag(self, source: str, target: str) -> None:
         if source not in self._images:
             raise _failed("engine-failed", f"No such image: {source}")
@@ -263,7 +300,8 @@ class FakeEngine(Engine):
         for kind, held in (("networks", self._networks), ("volumes", self._volumes)):
             for body in model[kind].values():
                 if not body.get("external"):
-                    held.setdefault(body["name"], body.get("labels") or {})
+                    labels = {**(body.get("labels") or {}), _PROJECT: call.project}
+                    held.setdefault(body["name"], labels)
         self._remove_orphans(call, model)
         for name, service in services.items():
             self._create(call, model, name, service)
@@ -296,20 +334,31 @@ class FakeEngine(Engine):
                 continue
             for one in existing:
                 del self.held[one.detail.id]
-            container = FakeContainer(
-                detail=self._detail(label, name, number, service),
-                project=call.project,
-                image=_reference(call, name, service),
-                labels=service.get("labels") or {},
-                networks=frozenset(
-                    model["networks"][key]["name"] for key in service.get("networks", {})
-                ),
-                volumes=frozenset(_volumes(model, service)),
-                command=tuple(service.get("command") or ()),
-                ports=_published(service, number),
-                made_from=made_from,
-            )
+            container = self._container(call, model, label, name, number, service)
             self.held[container.detail.id] = container
+
+    def _container(
+        self,
+        call: ComposeCall,
+        model: Mapping[str, Any],
+        label: str,
+        name: str,
+        number: int,
+        service: Mapping[str, Any],
+    ) -> FakeContainer:
+        return FakeContainer(
+            detail=self._detail(label, name, number, service),
+            project=call.project,
+            image=_reference(call, name, service),
+            labels=service.get("labels") or {},
+            networks=frozenset(
+                model["networks"][key]["name"] for key in service.get("networks", {})
+            ),
+            volumes=frozenset(_volumes(model, service)),
+            command=tuple(service.get("command") or ()),
+            ports=_published(service, number),
+            made_from=json.dumps(service, sort_keys=True),
+        )
 
     def _detail(
         self, label: str, name: str, number: int, service: Mapping[str, Any]
@@ -331,6 +380,8 @@ class FakeEngine(Engine):
             finished_at="0001-01-01T00:00:00Z",
             health_test=test,
             environment={key: str(value) for key, value in _environment(service).items()},
+            command=tuple(service.get("command") or ()),
+            working_dir=service.get("working_dir") or "/",
         )
 
     @locked
@@ -339,11 +390,29 @@ class FakeEngine(Engine):
     ) -> None:
         for container in list(self.held.values()):
             detail = container.detail
-            if container.project != call.project or detail.service not in services:
+            if container.oneoff or container.project != call.project:
+                continue
+            if detail.service not in services:
                 continue
             if detail.state != "running":
                 self._start(container)
             progress(f" Container {detail.name}  Started")
+
+    def end_commands(self) -> None:
+        """Noted even while `failing`: it asks the engine nothing."""
+        self.calls.append("end_commands")
+
+    @locked
+    def compose_run(
+        self, call: ComposeCall, service: str, argv: Sequence[str], *, name: str
+    ) -> str:
+        model = self.compose_config(call)
+        body = {**model["services"][service], "command": list(argv), "ports": []}
+        container = self._container(call, model, name, service, 1, body)
+        container.oneoff = True
+        self.held[container.detail.id] = container
+        self._start(container)
+        return container.detail.id
 
     @locked
     def compose_logs(
@@ -362,6 +431,18 @@ class FakeEngine(Engine):
                 for line in container.log[-tail:] if tail else container.log:
                     print(f"{detail.service}-{detail.replica}  | {line}", flush=True)
         return 0
+
+
+def _belonging(kind: BelongingKind, name: str, labels: Mapping[str, str]) -> Belonging:
+    return Belonging(
+        kind=kind,
+        name=name,
+        instance_id=labels.get(LABEL_ID, ""),
+        uuid=labels.get(LABEL_UUID, ""),
+        home=labels.get(LABEL_HOME, ""),
+        slot=labels.get(LABEL_SLOT, ""),
+        project=labels.get(_PROJECT, ""),
+    )
 
 
 def _labelled(held: Mapping[str, Mapping[str, str]], uuid: str) -> tuple[str, ...]:

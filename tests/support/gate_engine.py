@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ktrdr_sandbox.engine.interface import (
+    Belonging,
     Container,
     ContainerDetail,
     ContainerState,
@@ -85,6 +86,7 @@ class GateEngine(Engine):
     def __init__(self, stack: Stack, *, state: ContainerState = "running") -> None:
         self.address = EngineAddress()
         self.details: dict[str, ContainerDetail] = {}
+        self.one_offs: dict[str, ContainerDetail] = {}
         self.foreign: list[Container] = []
         self.executor: Executor = ready
         self.log_lines: dict[str, tuple[str, ...]] = {}
@@ -123,6 +125,12 @@ class GateEngine(Engine):
         )
         return identity
 
+    def one_off(self, like: str, identity: str, **fields: Any) -> str:
+        """One more container of a service, that is none of the stack's."""
+        first = self.details[self.identity(like)]
+        self.one_offs[identity] = replace(first, id=identity, name=identity, **fields)
+        return identity
+
     def identity(self, name: str, *, replica: int = 1) -> str:
         return next(
             one.id for one in self.details.values() if (one.service, one.replica) == (name, replica)
@@ -151,11 +159,11 @@ class GateEngine(Engine):
                 image="",
                 project=INSTANCE.id,
                 service=one.service,
-                oneoff=False,
+                oneoff=one.id in self.one_offs,
                 instance_id=INSTANCE.id,
                 uuid=UUID,
             )
-            for one in self.details.values()
+            for one in (*self.one_offs.values(), *self.details.values())
         ]
         return tuple(one for one in (*own, *self.foreign) if uuid in (None, one.uuid))
 
@@ -164,7 +172,8 @@ class GateEngine(Engine):
             return ()
         self.inspections += 1
         self._fail()
-        return tuple(self.details[one] for one in ids if one in self.details)
+        known = {**self.details, **self.one_offs}
+        return tuple(known[one] for one in ids if one in known)
 
     def _fail(self) -> None:
         time.sleep(self.slow_seconds)
@@ -172,6 +181,8 @@ class GateEngine(Engine):
             raise self.failing
 
     def logs(self, container_id: str, *, tail: int) -> tuple[str, ...]:
+        if container_id in self.one_offs:
+            return self.log_lines.get(container_id, ())[-tail:]
         detail = self.details.get(container_id)
         return self.log_lines.get(detail.service, ())[-tail:] if detail else ()
 
@@ -195,6 +206,9 @@ class GateEngine(Engine):
     def resources(self, uuid: str) -> Resources:
         raise NotImplementedError
 
+    def belongings(self) -> tuple[Belonging, ...]:
+        raise NotImplementedError
+
     def remove(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError
 
@@ -202,6 +216,9 @@ class GateEngine(Engine):
         raise NotImplementedError
 
     def images(self) -> frozenset[str]:
+        raise NotImplementedError
+
+    def run_once(self, *args: Any, **kwargs: Any) -> int:
         raise NotImplementedError
 
     def tag(self, *args: Any, **kwargs: Any) -> None:
@@ -227,6 +244,15 @@ class GateEngine(Engine):
 
     def compose_start(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError
+
+    def describe(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
+        raise NotImplementedError
+
+    def compose_run(self, *args: Any, **kwargs: Any) -> str:
+        raise NotImplementedError
+
+    def end_commands(self) -> None:
+        """Nothing runs beside this process."""
 
     def compose_logs(self, *args: Any, **kwargs: Any) -> int:
         raise NotImplementedError

@@ -39,6 +39,7 @@ def test_without_any_source_the_defaults_hold(places: Places) -> None:
     assert settings.gate_timeout == 120
     assert settings.health_paths == ("/health", "/api/v1/health")
     assert settings.heal_workers
+    assert settings.migrate == "auto"
     assert settings.allow == frozenset()
 
 
@@ -87,6 +88,7 @@ def test_an_ipv6_address_is_normalised(places: Places) -> None:
         ("gate_timeout = -1\n", "gate_timeout"),
         ('gate_timeout = "soon"\n', "found 'soon'"),
         ('network_pool = "10.0.0.1/8"\n', "network_pool"),
+        ('migrate = "sometimes"\n', "migrate"),
         ("no_such_setting = 1\n", "no_such_setting"),
         ("gate_timeout = = 1\n", "line 1"),
     ],

@@ -18,6 +18,7 @@ from ktrdr_sandbox.cli.init_shared import init_shared
 from ktrdr_sandbox.cli.isolate import isolate
 from ktrdr_sandbox.cli.list import list_instances
 from ktrdr_sandbox.cli.logs import logs
+from ktrdr_sandbox.cli.move import move
 from ktrdr_sandbox.cli.status import status
 from ktrdr_sandbox.cli.up import up
 from ktrdr_sandbox.cli.wait import wait
@@ -42,6 +43,7 @@ app.command()(destroy)
 app.command("list")(list_instances)
 app.command()(status)
 app.command()(logs)
+app.command()(move)
 app.command()(wait)
 app.command()(isolate)
 app.command("init-shared")(init_shared)

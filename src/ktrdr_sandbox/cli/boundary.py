@@ -63,7 +63,11 @@ def _interrupt_on_termination() -> dict[signal.Signals, signal._HANDLER]:
     """Let SIGTERM and SIGHUP undo half-done work as an interrupt does."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        if callable(signal.getsignal(signal.SIGINT)):
+            # By way of whoever handles interrupts now: an event loop ends its tasks in order.
+            signal.raise_signal(signal.SIGINT)
+        else:
+            raise KeyboardInterrupt
 
     wanted = (signal.SIGTERM, signal.SIGHUP)
     try:

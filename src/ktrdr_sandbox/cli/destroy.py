@@ -9,7 +9,7 @@ import typer
 
 from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
-from ktrdr_sandbox.cli.wiring import instance_of, workplace
+from ktrdr_sandbox.cli.wiring import instance_to_end, workplace
 from ktrdr_sandbox.errors import SandboxError
 
 
@@ -38,7 +38,10 @@ def destroy(
         from ktrdr_sandbox.lifecycle import teardown
 
         place = workplace(output)
-        instance = instance_of(place, name)
+        instance = instance_to_end(place, name)
+        if instance is None:
+            output.result("Nothing is left of it.", {"instance": None})
+            return
         plan = teardown.plan_destruction(place, instance, keep_worktree=keep_worktree)
         if dry_run:
             output.result(text.destruction_plan(plan), data.destruction_plan(plan))

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.engine.interface import Engine
+from ktrdr_sandbox.env_file.reader import find
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.lifecycle import journal
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import EngineAddress, Instance
+from ktrdr_sandbox.naming import instance_id
 from ktrdr_sandbox.paths import Home
-from ktrdr_sandbox.registry.store import RegistryStore
+from ktrdr_sandbox.registry.store import Rebuilt, RegistryStore
 from ktrdr_sandbox.targeting import target
 
 if TYPE_CHECKING:
@@ -22,17 +25,19 @@ if TYPE_CHECKING:
 
 def workplace(output: Output, *, purpose: str = "") -> Workplace:
     """The real workplace. `purpose` is what others waiting for our locks are told."""
-    home = Home.from_environment()
+    home, cwd = Home.from_environment(), _working_directory()
+    store = RegistryStore(
+        home.registry,
+        home.registry_lock,
+        rebuild=lambda damaged: _rebuild(home, cwd, store, damaged),
+        tell=output.tell,
+        purpose=purpose or output.command,
+    )
     return Workplace(
         home=home,
-        cwd=_working_directory(),
+        cwd=cwd,
         environment=dict(os.environ),
-        registry=RegistryStore(
-            home.registry,
-            home.registry_lock,
-            tell=output.tell,
-            purpose=purpose or output.command,
-        ),
+        registry=store,
         engine=_engine,
         settings=functools.partial(_settings, home),
         tell=output.tell,
@@ -40,8 +45,35 @@ def workplace(output: Output, *, purpose: str = "") -> Workplace:
 
 
 def instance_of(place: Workplace, name: str | None) -> Instance:
-    """The instance a command means. Raises `no-such-instance`, `not-in-instance`."""
-    return target(place.registry.read(), name=name, cwd=place.cwd)
+    """The instance a command means, once what a killed command left of it has been ended.
+
+    Raises `no-such-instance`, `not-in-instance`, and what ending that raises.
+    """
+    from ktrdr_sandbox.lifecycle.recognition import recognise  # only where an instance is meant
+    from ktrdr_sandbox.lifecycle.recovery import current, settle
+
+    if name is not None:  # it may be unknown to the registry already, or not know it any more
+        settle(place, instance_id(name))
+    instance = target(place.registry.read(), name=name, cwd=place.cwd)
+    if journal.exists(place.home, instance.id) and settle(place, instance.id):
+        instance = current(place, instance)
+    marker = find(place.cwd) if name is None else None
+    return recognise(place, instance, here=marker.parent if marker else None)
+
+
+def instance_to_end(place: Workplace, name: str | None) -> Instance | None:
+    """The instance that is to be destroyed; None when ending a killed command has just done it.
+
+    Raises as `instance_of`.
+    """
+    from ktrdr_sandbox.lifecycle.recovery import settle
+
+    known = place.registry.read()
+    identity = instance_id(name) if name else target(known, name=None, cwd=place.cwd).id
+    ended = settle(place, identity)
+    if ended and identity not in place.registry.read().instances:
+        return None
+    return instance_of(place, name)
 
 
 def _working_directory() -> Path:
@@ -53,6 +85,14 @@ def _working_directory() -> Path:
             "The current directory no longer exists.",
             hints=("Change to another directory.",),
         ) from None
+
+
+def _rebuild(home: Home, cwd: Path, store: RegistryStore, damaged: str) -> Rebuilt:
+    from ktrdr_sandbox.engine.address import current_address
+    from ktrdr_sandbox.lifecycle.rebuild import Places, rebuild
+
+    places = Places(home=home, cwd=cwd, engine=_engine, here=current_address(os.environ))
+    return rebuild(places, copies=store.copies(), damaged=damaged)
 
 
 def _engine(address: EngineAddress) -> Engine:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind 
     from ktrdr_sandbox.lifecycle.creation import Creation
     from ktrdr_sandbox.lifecycle.demonstration import Cleanup, Demonstration
     from ktrdr_sandbox.lifecycle.inspection import InstanceStatus, Listing
+    from ktrdr_sandbox.lifecycle.moving import Move
     from ktrdr_sandbox.lifecycle.startup import Startup
     from ktrdr_sandbox.lifecycle.teardown import Destruction, DestructionPlan, Shutdown
     from ktrdr_sandbox.models import Instance, PublishedPort
@@ -46,6 +47,14 @@ def creation(result: Creation) -> dict[str, Any]:
         "skipped_slots": {
             str(slot): [port.port for port in ports] for slot, ports in result.skipped.items()
         },
+    }
+
+
+def move(result: Move) -> dict[str, Any]:
+    return {
+        "instance": instance(result.instance),
+        "former_slot": result.former_slot,
+        "ports": dict(result.ports),
     }
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind 
     from ktrdr_sandbox.lifecycle.creation import Creation
     from ktrdr_sandbox.lifecycle.demonstration import Cleanup, Demonstration
     from ktrdr_sandbox.lifecycle.inspection import InstanceStatus, Listing
+    from ktrdr_sandbox.lifecycle.moving import Move
     from ktrdr_sandbox.lifecycle.startup import Startup
     from ktrdr_sandbox.lifecycle.teardown import Destruction, DestructionPlan, Shutdown
     from ktrdr_sandbox.models import Instance, PublishedPort
@@ -81,6 +82,18 @@ def creation(result: Creation, *, verb: str) -> str:
         [
             f"{verb} {instance.id} (slot {instance.slot})",
             *facts(pairs),
+            f"Next: ktrdr-sandbox up {instance.name}",
+        ]
+    )
+
+
+def move(result: Move) -> str:
+    """The new slot with its addresses."""
+    instance = result.instance
+    return "\n".join(
+        [
+            f"{instance.id} has slot {instance.slot} (before: {result.former_slot})",
+            *facts(links(result.ports)),
             f"Next: ktrdr-sandbox up {instance.name}",
         ]
     )

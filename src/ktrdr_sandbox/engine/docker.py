@@ -6,6 +6,8 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Final
 
 from ktrdr_sandbox.engine import process
@@ -18,6 +20,8 @@ from ktrdr_sandbox.engine.failures import (
     not_answering,
 )
 from ktrdr_sandbox.engine.interface import (
+    Belonging,
+    BelongingKind,
     ComposeCall,
     Container,
     ContainerDetail,
@@ -27,7 +31,13 @@ from ktrdr_sandbox.engine.interface import (
     Resources,
     Versions,
 )
-from ktrdr_sandbox.engine.parsing import CONTAINER_FORMAT, parse_container, parse_detail
+from ktrdr_sandbox.engine.parsing import (
+    CONTAINER_FORMAT,
+    belonging_format,
+    parse_belonging,
+    parse_container,
+    parse_detail,
+)
 from ktrdr_sandbox.engine.whales import EVERY_PROFILE, compose_argv
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import LABEL_UUID, EngineAddress
@@ -89,13 +99,17 @@ class DockerEngine(Engine):
         return tuple(parse_container(line) for line in text.splitlines() if line)
 
     def inspect(self, ids: Sequence[str]) -> tuple[ContainerDetail, ...]:
+        return tuple(parse_detail(entry) for entry in self.describe(ids))
+
+    def describe(self, ids: Sequence[str]) -> list[dict[str, Any]]:
         if not ids:
-            return ()
+            return []
         outcome = self._run("container", "inspect", *ids)
         # With some of the ids gone it prints the others and fails; the missing are simply absent.
         if outcome.exit_code and not _GONE.search(outcome.stderr):
             raise engine_failed(outcome, self.address)
-        return tuple(parse_detail(entry) for entry in json.loads(outcome.stdout or "[]"))
+        found: list[dict[str, Any]] = json.loads(outcome.stdout or "[]")
+        return found
 
     def resources(self, uuid: str) -> Resources:
         wanted = f"--filter=label={LABEL_UUID}={uuid}"
@@ -107,6 +121,17 @@ class DockerEngine(Engine):
 
     def _names(self, *arguments: str) -> tuple[str, ...]:
         return tuple(self._ask(*arguments, "--format", "{{.Name}}").split())
+
+    def belongings(self) -> tuple[Belonging, ...]:
+        with ThreadPoolExecutor(3) as pool:
+            containers = pool.submit(self._belongings, "container", "ps", "--all")
+            networks = pool.submit(self._belongings, "network", "network", "ls")
+            volumes = pool.submit(self._belongings, "volume", "volume", "ls")
+            return (*containers.result(), *networks.result(), *volumes.result())
+
+    def _belongings(self, kind: BelongingKind, *listing: str) -> list[Belonging]:
+        text = self._ask(*listing, "--format", belonging_format(kind))
+        return [parse_belonging(kind, line) for line in text.splitlines()]
 
     def images(self) -> frozenset[str]:
         text = self._ask("image", "ls", "--format", "{{.Repository}}:{{.Tag}}")
@@ -136,6 +161,7 @@ class DockerEngine(Engine):
             [*self._docker, "logs", "--tail", str(tail), container_id],
             environment=self._environment,
             sink=lambda _: None,
+            keep=tail,
         )
         return () if outcome.exit_code else tuple(outcome.stderr.splitlines())[-tail:]
 
@@ -148,6 +174,16 @@ class DockerEngine(Engine):
         return ExecResult(exit_code=outcome.exit_code, output=outcome.stdout + outcome.stderr)
 
     # -- changes -----------------------------------------------------------------------------
+
+    def run_once(
+        self, image: str, argv: Sequence[str], *, binds: Mapping[Path, str], uuid: str
+    ) -> int:
+        arguments = ["run", "--rm", "--network=none", "--user=0:0", f"--label={LABEL_UUID}={uuid}"]
+        for source, target in binds.items():
+            arguments += ["--mount", f"type=bind,source={source},target={target}"]
+        arguments += ["--pull=never", f"--entrypoint={argv[0]}", image, *argv[1:]]
+        outcome = self._run(*arguments, timeout=None)
+        return 125 if outcome.exit_code is None else outcome.exit_code
 
     def remove(self, resources: Resources, *, grace: int | None) -> None:
         ids = [container.id for container in resources.containers]
@@ -232,6 +268,20 @@ class DockerEngine(Engine):
         if outcome.exit_code:
             raise compose_failed(outcome, self.address, step=step)
 
+    def compose_run(
+        self, call: ComposeCall, service: str, argv: Sequence[str], *, name: str
+    ) -> str:
+        # Detached, for then its own output is all that its log holds, and an interrupt that ends
+        # this process cannot leave it attached to nobody.
+        options = ["run", "--detach", "--no-deps", "-T", "--name", name, "--entrypoint", argv[0]]
+        outcome = process.run(
+            [*compose_argv(self.address, call), *options, service, *argv[1:]],
+            environment=call.environment,
+        )
+        if outcome.exit_code:
+            raise compose_failed(outcome, self.address, step="docker compose run")
+        return outcome.stdout.split()[-1]
+
     def compose_logs(
         self,
         call: ComposeCall,
@@ -246,6 +296,9 @@ class DockerEngine(Engine):
         arguments += ["--since", since] if since else []
         argv = [*compose_argv(self.address, call, profiles=EVERY_PROFILE), *arguments, *services]
         return process.hand_over(argv, environment=call.environment)
+
+    def end_commands(self) -> None:
+        process.end_all()
 
     # -- how -----------------------------------------------------------------------------------
 

@@ -64,6 +64,11 @@ class ContainerDetail:
     environment: Mapping[str, str] = field(default_factory=dict)
     volumes: tuple[str, ...] = ()
     """Names of the volumes mounted, anonymous ones included."""
+    command: tuple[str, ...] = ()
+    """Program and arguments, entrypoint included, whether file or image gives them."""
+    working_dir: str = "/"
+    memory_limit: int = 0
+    """Bytes; 0 without a limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +89,27 @@ class Resources:
             *(f"network {name}" for name in self.networks),
             *(f"volume {name}" for name in self.volumes),
         )
+
+
+BelongingKind = Literal["container", "network", "volume"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Belonging:
+    """One thing on an engine and whose it says it is. All texts are "" where nothing is said.
+
+    `home`, `slot`, `instance_id` and `uuid` are from our labels, `project` and `directory` from
+    Compose's own; only containers tell the directory.
+    """
+
+    kind: BelongingKind
+    name: str
+    instance_id: str = ""
+    uuid: str = ""
+    home: str = ""
+    slot: str = ""
+    project: str = ""
+    directory: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,8 +170,16 @@ class Engine(ABC):
         """Details of containers in one call; ids that are gone are left out. [] gives ()."""
 
     @abstractmethod
+    def describe(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """All that the engine knows of containers, in its own form. For people, not programs."""
+
+    @abstractmethod
     def resources(self, uuid: str) -> Resources:
         """Containers, networks and volumes that carry the uuid label."""
+
+    @abstractmethod
+    def belongings(self) -> tuple[Belonging, ...]:
+        """Every container, network and volume there is, ours or not."""
 
     @abstractmethod
     def remove(self, resources: Resources, *, grace: int | None) -> None:
@@ -170,6 +204,16 @@ class Engine(ABC):
     @abstractmethod
     def execute(self, container_id: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
         """Run a command in a running container. `timeout` in seconds."""
+
+    @abstractmethod
+    def run_once(
+        self, image: str, argv: Sequence[str], *, binds: Mapping[Path, str], uuid: str
+    ) -> int:
+        """Run a command as root in a throw-away container; its exit status, 125 without image.
+
+        Nothing is pulled; no network; the container carries the uuid label and is removed after.
+        `binds` maps host paths to container paths.
+        """
 
     @abstractmethod
     def images(self) -> frozenset[str]:
@@ -220,6 +264,16 @@ class Engine(ABC):
         """Start created services without regard to their dependencies. Raises as `create`."""
 
     @abstractmethod
+    def compose_run(
+        self, call: ComposeCall, service: str, argv: Sequence[str], *, name: str
+    ) -> str:
+        """Start one more container of a service, for a command of its own; returns its id.
+
+        `argv` replaces entrypoint and command. The container publishes nothing, waits for nothing,
+        is never restarted, and stays when the command has ended. Raises as `create`.
+        """
+
+    @abstractmethod
     def compose_logs(
         self,
         call: ComposeCall,
@@ -230,3 +284,10 @@ class Engine(ABC):
         since: str | None,
     ) -> int:
         """Send logs straight to this program's stdout; returns the command's exit status."""
+
+    @abstractmethod
+    def end_commands(self) -> None:
+        """End what other threads still have under way, so that nothing acts on this after us.
+
+        Blocks for half a second at most.
+        """

@@ -7,12 +7,20 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, cast, get_args
 
-from ktrdr_sandbox.engine.interface import Container, ContainerDetail, ContainerState, Health
-from ktrdr_sandbox.models import LABEL_ID, LABEL_UUID
+from ktrdr_sandbox.engine.interface import (
+    Belonging,
+    BelongingKind,
+    Container,
+    ContainerDetail,
+    ContainerState,
+    Health,
+)
+from ktrdr_sandbox.models import LABEL_HOME, LABEL_ID, LABEL_SLOT, LABEL_UUID
 
 _PROJECT: Final = "com.docker.compose.project"
 _SERVICE: Final = "com.docker.compose.service"
 _ONEOFF: Final = "com.docker.compose.oneoff"
+_DIRECTORY: Final = "com.docker.compose.project.working_dir"
 _NUMBER: Final = "com.docker.compose.container-number"
 
 # Labels one by one: the list's own label text joins them with commas that values hold too.
@@ -45,6 +53,29 @@ def parse_container(line: str) -> Container:
         uuid=uuid,
         published=_published_text(ports),
     )
+
+
+_BELONGING: Final = {
+    "instance_id": LABEL_ID,
+    "uuid": LABEL_UUID,
+    "home": LABEL_HOME,
+    "slot": LABEL_SLOT,
+    "project": _PROJECT,
+    "directory": _DIRECTORY,
+}
+
+
+def belonging_format(kind: str) -> str:
+    """For `docker ps`, `docker network ls` and `docker volume ls`."""
+    name = "{{json .Names}}" if kind == "container" else "{{json .Name}}"
+    labels = [f'{{{{json (.Label "{label}")}}}}' for label in _BELONGING.values()]
+    return f"[{','.join([name, *labels])}]"
+
+
+def parse_belonging(kind: BelongingKind, line: str) -> Belonging:
+    """One line of the above."""
+    name, *values = (str(value) for value in json.loads(line))
+    return Belonging(kind=kind, name=name, **dict(zip(_BELONGING, values, strict=True)))
 
 
 def _state(text: str) -> ContainerState:
@@ -83,6 +114,9 @@ def parse_detail(entry: Mapping[str, Any]) -> ContainerDetail:
         published=_published_map((entry.get("NetworkSettings") or {}).get("Ports") or {}),
         environment=_environment(config.get("Env") or ()),
         volumes=tuple(m["Name"] for m in entry.get("Mounts") or () if m.get("Type") == "volume"),
+        command=(entry.get("Path") or "", *(entry.get("Args") or ())),
+        working_dir=config.get("WorkingDir") or "/",
+        memory_limit=(entry.get("HostConfig") or {}).get("Memory") or 0,
     )
 
 

@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
+import threading
+import time
+import weakref
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ktrdr_sandbox.engine.interface import LineSink
 from ktrdr_sandbox.errors import SandboxError
 
+if TYPE_CHECKING:
+    import psutil
+
 KEPT_LINES: Final = 400
 """Last lines of a long command's output that are kept for its error."""
 
-_PATIENCE: Final = (5.0, 3.0)
-"""Seconds between interrupt and terminate, and between terminate and kill."""
+_PATIENCE: Final = (0.4, 0.1)
+"""Seconds between interrupt and terminate, and between terminate and kill.
+
+Short, because somebody waits for the prompt. Docker's commands need them to hang up, not to undo.
+"""
+
+_OWN_PATIENCE: Final = (5.0, 3.0)
+"""The same for a command that has the terminal to itself and may have something to put away."""
+
+_running: Final[set[subprocess.Popen[str]]] = set()
+_stopped: Final[weakref.WeakSet[threading.Thread]] = weakref.WeakSet()
+_starting: Final = threading.Lock()
+"""Guards both: what runs, and the threads that may start nothing more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +66,15 @@ def run(
     return Outcome(argv=tuple(argv), exit_code=child.returncode, stdout=stdout, stderr=stderr)
 
 
-def stream(argv: Sequence[str], *, environment: Mapping[str, str], sink: LineSink) -> Outcome:
-    """Run to the end, giving each line of both streams to `sink` as it comes."""
-    kept: deque[str] = deque(maxlen=KEPT_LINES)
+def stream(
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    sink: LineSink,
+    keep: int = KEPT_LINES,
+) -> Outcome:
+    """Run to the end, giving each line of both streams to `sink`; the last `keep` are kept."""
+    kept: deque[str] = deque(maxlen=keep)
     with _started(argv, environment, stderr=subprocess.STDOUT) as child:
         try:
             for line in child.stdout or ():
@@ -76,27 +100,52 @@ def hand_over(argv: Sequence[str], *, environment: Mapping[str, str]) -> int:
     try:
         return child.wait()
     except BaseException:
-        _end(child)
+        _end(child, patience=_OWN_PATIENCE)
         raise
+
+
+def end_all() -> None:
+    """End every command that runs, each with what it has started, in half a second at most.
+
+    For an interrupt: one thread gets it, and the commands of all others would go on. What those
+    threads would start after this fails with `interrupted`.
+    """
+    with _starting:
+        running = tuple(_running)
+        others = set(threading.enumerate()) - {threading.current_thread()}
+        _stopped.update(others)
+    family = [one for child in running for one in _descendants(child)]
+    try:
+        for number, patience in zip((signal.SIGINT, signal.SIGTERM), _PATIENCE, strict=True):
+            _signal(running, number)
+            if _have_ended(running, within=patience):
+                return
+    finally:
+        _signal(running, signal.SIGKILL)
+        _kill(family)
+
+
+def _signal(children: Iterable[subprocess.Popen[str]], number: signal.Signals) -> None:
+    for child in children:
+        if child.poll() is None:
+            child.send_signal(number)
+
+
+def _have_ended(children: Iterable[subprocess.Popen[str]], *, within: float) -> bool:
+    deadline = time.monotonic() + within
+    try:
+        for child in children:
+            child.wait(timeout=max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 @contextmanager
 def _started(
     argv: Sequence[str], environment: Mapping[str, str], *, stderr: int
 ) -> Iterator[subprocess.Popen[str]]:
-    try:
-        child = subprocess.Popen(
-            list(argv),
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-        )
-    except FileNotFoundError as error:
-        raise docker_missing() from error
+    child = _start(argv, environment, stderr=stderr)
     try:
         yield child
     except BaseException:
@@ -104,25 +153,74 @@ def _started(
             _end(child)
         raise
     finally:
+        _running.discard(child)
         for pipe in (child.stdout, child.stderr):
             if pipe is not None:
                 pipe.close()
 
 
-def _end(child: subprocess.Popen[Any]) -> tuple[str, str]:
-    """Interrupt, then terminate, then kill. Returns what was still in the pipes."""
-    for number, patience in zip((signal.SIGINT, signal.SIGTERM), _PATIENCE, strict=True):
-        child.send_signal(number)
+def _start(
+    argv: Sequence[str], environment: Mapping[str, str], *, stderr: int
+) -> subprocess.Popen[str]:
+    with _starting:
+        if threading.current_thread() in _stopped:
+            raise SandboxError("interrupted", "Interrupted.")
         try:
-            out, err = child.communicate(timeout=patience)
-        except subprocess.TimeoutExpired:
-            continue
-        except ValueError:  # a stream was read to its end already
-            return "", ""
-        return out or "", err or ""
-    child.kill()
-    child.wait()
-    return "", ""
+            child = subprocess.Popen(
+                list(argv),
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+            )
+        except FileNotFoundError as error:
+            raise docker_missing() from error
+        _running.add(child)
+        return child
+
+
+def _end(
+    child: subprocess.Popen[Any], *, patience: tuple[float, float] = _PATIENCE
+) -> tuple[str, str]:
+    """Interrupt, then terminate, then kill. Returns what was still in the pipes."""
+    family = _descendants(child)
+    try:
+        for number, seconds in zip((signal.SIGINT, signal.SIGTERM), patience, strict=True):
+            child.send_signal(number)
+            try:
+                out, err = child.communicate(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                continue
+            except ValueError:  # a stream was read to its end already
+                return "", ""
+            return out or "", err or ""
+        child.kill()
+        child.wait()
+        return "", ""
+    finally:
+        _kill(family)
+
+
+def _descendants(child: subprocess.Popen[Any]) -> list[psutil.Process]:
+    """What a command has started. Compose is a child of the docker command and would outlive it."""
+    import psutil  # only an interrupt needs it
+
+    try:
+        return psutil.Process(child.pid).children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def _kill(family: Iterable[psutil.Process]) -> None:
+    import psutil
+
+    for process in family:
+        # Compares starting times first, so that nobody who got the number later is hit.
+        with contextlib.suppress(psutil.Error):
+            process.kill()
 
 
 def docker_missing() -> SandboxError:
@@ -138,4 +236,4 @@ def inherited() -> dict[str, str]:
     return dict(os.environ)
 
 
-__all__ = ["Outcome", "docker_missing", "hand_over", "inherited", "run", "stream"]
+__all__ = ["Outcome", "docker_missing", "end_all", "hand_over", "inherited", "run", "stream"]

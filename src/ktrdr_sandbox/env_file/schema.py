@@ -52,9 +52,15 @@ def sections(
                 "CREATED_AT": instance.created_at,
                 "SANDBOX_VERSION": SANDBOX_VERSION,
                 "SANDBOX_UUID": instance.uuid,
+                "CREATED_BY": instance.created_by,
             },
         ),
     ]
+
+
+def slot_values(instance: Instance, *, ports: Mapping[str, int]) -> dict[str, str]:
+    """The values of the file that follow from the slot alone."""
+    return {"SLOT_NUMBER": str(instance.slot), **_ports(ports), "DB_PORT": str(ports["db"])}
 
 
 def _identity(instance: Instance) -> dict[str, str]:

@@ -9,25 +9,40 @@ from typing import Final
 
 REMOVE_VOLUMES: Final = "ktrdr-sandbox down --volumes"
 REBUILD: Final = "ktrdr-sandbox up --build"
+FREE_SPACE: Final = "docker system df"
+FREE_MEMORY: Final = "docker stats --no-stream"
+
+DISK_FULL: Final = "no space is left on a disk or volume that it writes to"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """A likely cause for people, and the command to type next when there is a particular one."""
+    """A likely cause for people, and the command to type next when there is a particular one.
+
+    `of_an_end`: the line is also in the log of services that are well, so it counts only for one
+    that has ended.
+    """
 
     text: str
     next_command: str | None = None
+    of_an_end: bool = False
 
 
-def _row(pattern: str, text: str, next_command: str | None = None) -> tuple[re.Pattern[str], Cause]:
-    return re.compile(pattern, re.IGNORECASE), Cause(text=text, next_command=next_command)
+Table = tuple[tuple[re.Pattern[str], Cause], ...]
 
 
-KNOWN: Final = (
+def _row(
+    pattern: str, text: str, next_command: str | None = None, *, of_an_end: bool = False
+) -> tuple[re.Pattern[str], Cause]:
+    cause = Cause(text=text, next_command=next_command, of_an_end=of_an_end)
+    return re.compile(pattern, re.IGNORECASE), cause
+
+
+KNOWN: Final[Table] = (
     _row(
         r"no space left on device|disk quota exceeded",
-        "the disk of the Docker engine is full",
-        "docker system df",
+        DISK_FULL,
+        FREE_SPACE,
     ),
     _row(
         r"password authentication failed",
@@ -80,7 +95,7 @@ KNOWN: Final = (
     _row(
         r"cannot allocate memory|MemoryError|out of memory",
         "there is not enough memory",
-        "docker stats --no-stream",
+        FREE_MEMORY,
     ),
     _row(
         r"PermissionError|permission denied",
@@ -95,14 +110,63 @@ KNOWN: Final = (
     _row(
         r'relation "[^"]*" does not exist',
         "the database has no tables yet: nothing has migrated it",
+        of_an_end=True,
     ),
 )
 
+EXITS: Final = {
+    126: Cause(text="the command that the service starts cannot be executed"),
+    127: Cause(text="the image lacks the command that the service starts", next_command=REBUILD),
+    132: Cause(text="it used an instruction that this processor does not have"),
+    134: Cause(text="it crashed (aborted)"),
+    137: Cause(
+        text="something killed it; the machine may be out of memory", next_command=FREE_MEMORY
+    ),
+    139: Cause(text="it crashed (segmentation fault)"),
+    143: Cause(text="something stopped it (SIGTERM)"),
+}
+"""Exit statuses that mean something by themselves: the shell's, and 128 and a signal's number."""
 
-def likely_cause(lines: Iterable[str]) -> Cause | None:
-    """The first known cause, in the table's order, that any line shows."""
+MIGRATING: Final[Table] = (
+    _row(
+        r"this image has no alembic",
+        "the image was built without alembic",
+        REBUILD,
+    ),
+    _row(
+        r"Can't locate revision identified by",
+        "the database is at a revision that this branch does not have",
+        REMOVE_VOLUMES,
+    ),
+    _row(
+        r"Multiple head revisions are present",
+        "the branch has several heads of its revisions; alembic merge heads joins them",
+    ),
+    _row(
+        r'relation "[^"]*" already exists|column "[^"]*" of relation "[^"]*" already exists',
+        "what a migration makes is there already: something other than alembic made it",
+        REMOVE_VOLUMES,
+    ),
+    _row(
+        r'relation "[^"]*" does not exist|column "[^"]*" (?:of relation "[^"]*" )?does not exist',
+        "a migration of this branch needs what no earlier one makes",
+    ),
+    *KNOWN,
+)
+"""The same for the output of a schema migration, where some lines mean something else."""
+
+
+def likely_cause(lines: Iterable[str], *, among: Table = KNOWN, ended: bool = True) -> Cause | None:
+    """The first known cause, in the table's order, that any line shows. `ended`: so has what
+    printed them."""
     text = "\n".join(lines)
-    for pattern, cause in KNOWN:
-        if pattern.search(text):
+    for pattern, cause in among:
+        if (ended or not cause.of_an_end) and pattern.search(text):
             return cause
     return None
+
+
+def cause_of_exit(status: int, *, has_lines: bool) -> Cause:
+    """What is left to say of a program that ended where its lines show no known cause."""
+    told = "its last lines say why" if has_lines else "it printed nothing"
+    return EXITS.get(status, Cause(text=f"its program ended by itself: {told}"))

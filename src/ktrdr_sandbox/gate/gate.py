@@ -12,6 +12,7 @@ from ktrdr_sandbox.gate.checks.backend import BackendCheck
 from ktrdr_sandbox.gate.checks.base import Check, Surroundings
 from ktrdr_sandbox.gate.checks.containers import ContainersCheck
 from ktrdr_sandbox.gate.checks.database import DatabaseCheck
+from ktrdr_sandbox.gate.checks.migrations import MigrationsCheck
 from ktrdr_sandbox.gate.checks.observability import ObservabilityCheck, tools
 from ktrdr_sandbox.gate.checks.workers import WorkersCheck
 from ktrdr_sandbox.gate.diagnosis import diagnose
@@ -94,12 +95,14 @@ class _Gate:
         return task
 
     def _expect_the_database(self) -> None:
-        """Services that need the database may die until it answers; from then on it counts."""
-        for runner in self._runners:
-            if runner.check.name == "database":
-                services = {one.name for one in self._around.request.stack.with_role("db")}
-                self._around.monitor.forgive_restarts(except_services=frozenset(services))
-                runner.on_pass = self._around.monitor.count_restarts
+        """Services that need the database may die until it answers, and until it has its tables
+        where those are being made; from then on it counts."""
+        waited_for = {one.check.name: one for one in self._runners}
+        runner = waited_for.get("migrations") or waited_for.get("database")
+        if runner is not None:
+            services = {one.name for one in self._around.request.stack.with_role("db")}
+            self._around.monitor.forgive_restarts(except_services=frozenset(services))
+            runner.on_pass = self._around.monitor.count_restarts
 
     async def _until_settled(self, looking: Sequence[asyncio.Task[None]]) -> None:
         """Returns when all has passed and holds, something failed for good, or time is up."""
@@ -163,7 +166,8 @@ class _Gate:
 
     async def _conclude(self) -> GateResult:
         reported = [one for one in self._runners if one.check.name in self._reported]
-        results = await asyncio.gather(*(self._result(runner) for runner in reported))
+        told = [self._result(one) for one in reported if not one.verdict.moot]
+        results = await asyncio.gather(*told)
         healed = tuple(
             name
             for runner in self._runners
@@ -175,6 +179,11 @@ class _Gate:
             checks=tuple(results),
             seconds=asyncio.get_running_loop().time() - self._begun,
             healed=healed,
+            moot=tuple(
+                (one.verdict.services[0], one.verdict.facts[0])
+                for one in reported
+                if one.verdict.moot
+            ),
         )
 
     async def _result(self, runner: Runner) -> CheckResult:
@@ -211,9 +220,12 @@ def derive_checks(around: Surroundings) -> tuple[Check, ...]:
     workers = tuple(service for service in stack.with_role("worker") if service.replicas)
     found_tools = tools(stack)
     covered = {*databases, *(tool.service for tool in found_tools)}
-    checks: list[Check] = []
-    if databases:
-        checks.append(DatabaseCheck(around, services=databases))
+    database = DatabaseCheck(around, services=databases) if databases else None
+    checks: list[Check] = [database] if database is not None else []
+    migrations = None
+    if around.request.migration is not None:
+        migrations = MigrationsCheck(around, migration=around.request.migration, database=database)
+        checks.append(migrations)
     if backends:
         port = stack.port("backend")
         name = port.service if port else backends[0].name
@@ -221,7 +233,9 @@ def derive_checks(around: Surroundings) -> tuple[Check, ...]:
         checks.append(backend)
         covered.add(name)
         if workers:
-            checks.append(WorkersCheck(around, services=workers, backend=backend))
+            checks.append(
+                WorkersCheck(around, services=workers, backend=backend, migrations=migrations)
+            )
             covered.update(service.name for service in workers)
     if found_tools:
         checks.append(ObservabilityCheck(around, tools=found_tools))
@@ -247,5 +261,8 @@ def _asked_for(request: GateRequest, checks: Sequence[Check]) -> frozenset[Check
 
 
 def _supports(check: Check, wanted: Iterable[CheckName]) -> bool:
-    """Workers are counted by the backend, so it is looked at even when nobody asked for it."""
-    return check.name == "backend" and "workers" in wanted
+    """Workers are counted by the backend and migrations wait for the database, so these are looked
+    at even when nobody asked for them."""
+    return (check.name == "backend" and "workers" in wanted) or (
+        check.name == "database" and "migrations" in wanted
+    )

@@ -28,6 +28,8 @@ class Answer:
     status: int | None = None
     body: bytes = b""
     trouble: str = ""
+    silent: bool = False
+    """The connection was accepted, and time ran out over it."""
 
     @property
     def fact(self) -> str:
@@ -81,7 +83,7 @@ class Http:
             async with asyncio.timeout(2 * self._timeout):
                 status, content = await self._ask(asked_url(port, path), body=body)
         except (httpx.TransportError, httpx.DecodingError, TimeoutError) as error:
-            return Answer(shown=shown, trouble=self._trouble(error))
+            return Answer(shown=shown, trouble=self._trouble(error), silent=_is_silence(error))
         return Answer(shown=shown, status=status, body=content)
 
     async def _ask(self, url: str, *, body: bool) -> tuple[int, bytes]:
@@ -122,3 +124,10 @@ class Http:
         if isinstance(error, (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)):
             return "closed the connection without an answer"
         return f"failed: {error}"
+
+
+def _is_silence(error: Exception) -> bool:
+    import httpx
+
+    timed_out = isinstance(error, (httpx.TimeoutException, TimeoutError))
+    return timed_out and not isinstance(error, httpx.ConnectTimeout)

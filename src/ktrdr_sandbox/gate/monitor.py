@@ -68,6 +68,8 @@ class _Memory:
     restarts: int
     run: Run
     since: float
+    state: str
+    state_since: float
 
 
 class Monitor:
@@ -202,13 +204,14 @@ class Monitor:
 
     def _standing(self, service: StackService, detail: ContainerDetail, now: float) -> Standing:
         memory = self._remember(detail, now)
-        condition, reason, cause = judge(detail, self._circumstances(service, detail, memory))
+        judged = judge(detail, self._circumstances(service, detail, memory, now))
         return Standing(
             service=service.name,
             label=label(service, detail.replica),
-            condition=condition,
-            reason=reason,
-            cause=cause,
+            condition=judged.condition,
+            reason=judged.reason,
+            cause=judged.cause,
+            next_command=judged.next_command,
             detail=detail,
             since=memory.since,
         )
@@ -218,11 +221,18 @@ class Monitor:
         memory = self._memory.get(detail.id)
         if memory is None:
             memory = _Memory(
-                first=_appearance(detail), restarts=self._counted(detail), run=run, since=now
+                first=_appearance(detail),
+                restarts=self._counted(detail),
+                run=run,
+                since=now,
+                state=detail.state,
+                state_since=now,
             )
             self._memory[detail.id] = memory
         if memory.run != run:
             memory.run, memory.since = run, now
+        if memory.state != detail.state:
+            memory.state, memory.state_since = detail.state, now
         # An explicit start sets the engine's own count back to zero.
         if memory.restarts < 0 or detail.restart_count < memory.restarts:
             memory.restarts = detail.restart_count
@@ -234,11 +244,12 @@ class Monitor:
         return 0 if in_loop else detail.restart_count
 
     def _circumstances(
-        self, service: StackService, detail: ContainerDetail, memory: _Memory
+        self, service: StackService, detail: ContainerDetail, memory: _Memory, now: float
     ) -> Circumstances:
         forgiving = self._forgiving_except
         forgiven = forgiving is not None and service.name not in forgiving
         return Circumstances(
+            lasting=now - memory.state_since >= self._request.start_grace,
             restarts=0 if forgiven else detail.restart_count - memory.restarts,
             left_over=self._started is not None and _appearance(detail) == memory.first,
             starts_over=self._starts_over(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ktrdr_sandbox.gate.migration import Migration
 from ktrdr_sandbox.gate.result import CheckName
 from ktrdr_sandbox.models import Instance, Stack
 
@@ -16,7 +17,9 @@ class GateRequest:
     `poll_first` to `poll_max`. `probe_timeout` bounds one HTTP request. `lost_after` is how long
     the registrations must stand still before missing workers count as lost: a worker that has not
     given up knocks every 2 s (five tries), so 6 s of silence are three knocks that did not come.
-    `start_grace` is how long after all starts were issued a container may still be unstarted.
+    `start_grace` is how long after all starts were issued a container may still be unstarted, and
+    how long one may be paused. `migration` is what brings the schema up to date, None to leave it
+    as it is.
     """
 
     instance: Instance
@@ -25,6 +28,7 @@ class GateRequest:
     health_paths: tuple[str, ...] = ("/health", "/api/v1/health")
     heal_workers: bool = True
     only: frozenset[CheckName] | None = None
+    migration: Migration | None = None
     poll_first: float = 0.1
     poll_max: float = 1.0
     probe_timeout: float = 2.0

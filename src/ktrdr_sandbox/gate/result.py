@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-CheckName = Literal["containers", "database", "backend", "workers", "observability"]
+CheckName = Literal["containers", "database", "migrations", "backend", "workers", "observability"]
 
 CHECK_NAMES: Final[tuple[CheckName, ...]] = (
     "containers",
     "database",
+    "migrations",
     "backend",
     "workers",
     "observability",
@@ -48,12 +49,17 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateResult:
-    """Outcome of the gate. `healed` names the worker containers that it restarted."""
+    """Outcome of the gate. `healed` names the worker containers that it restarted.
+
+    `moot` says of checks that proved nothing, and are not among `checks`, why not: each a service
+    and a sentence about it.
+    """
 
     passed: bool
     checks: tuple[CheckResult, ...]
     seconds: float
     healed: tuple[str, ...] = ()
+    moot: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,6 +96,8 @@ class Runner:
         self._settled_at = self._now()
         if verdict.outcome == "failed":
             self.tell_failure()
+        elif verdict.moot:
+            self._tell(verdict.facts[0])
         else:
             self._tell(self.check.ready_title, passed=True)
             if self.on_pass is not None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from ktrdr_sandbox.engine.interface import ContainerDetail
-from ktrdr_sandbox.gate.causes import likely_cause
+from ktrdr_sandbox.gate.causes import FREE_MEMORY, likely_cause
 from ktrdr_sandbox.models import Stack, StackService
 
 Run = tuple[str, str]
@@ -26,13 +26,17 @@ Condition = Literal["waiting", "running", "completed", "failed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """One expected container. `reason` says what is the matter unless it is as it should be."""
+    """One expected container. `reason` says what is the matter unless it is as it should be.
+
+    `cause` and `next_command` are given where its state alone tells them.
+    """
 
     service: str
     label: str
     condition: Condition
     reason: str = ""
     cause: str | None = None
+    next_command: str | None = None
     detail: ContainerDetail | None = None
     since: float = 0.0
     """Monotonic seconds when its present run was first seen."""
@@ -50,12 +54,13 @@ class Standing:
 class Circumstances:
     """What a single `inspect` does not tell of a container.
 
-    `restarts` were made since the gate began. `left_over`: unchanged since before the start-up
-    that is now in progress. `starts_over`: all starts were issued, and long enough ago.
-    `excused`: the gate itself is restarting it. `one_shot`: it is meant to end. `may_end`: it may
-    be a job that nobody waits for.
+    `lasting`: it has been in this state for a while. `restarts` were made since the gate began.
+    `left_over`: unchanged since before the start-up that is now in progress. `starts_over`: all
+    starts were issued, and long enough ago. `excused`: the gate itself is restarting it.
+    `one_shot`: it is meant to end. `may_end`: it may be a job that nobody waits for.
     """
 
+    lasting: bool = False
     restarts: int = 0
     left_over: bool = False
     starts_over: bool = False
@@ -64,8 +69,13 @@ class Circumstances:
     may_end: bool = False
 
 
-Judgement = tuple[Condition, str, str | None]
-"""Condition, reason and cause."""
+class Judgement(NamedTuple):
+    """As in `Standing`."""
+
+    condition: Condition
+    reason: str = ""
+    cause: str | None = None
+    next_command: str | None = None
 
 
 def judge(detail: ContainerDetail, known: Circumstances) -> Judgement:
@@ -73,63 +83,81 @@ def judge(detail: ContainerDetail, known: Circumstances) -> Judgement:
     if detail.state == "running":
         return _judge_running(detail, known)
     if known.excused:
-        return "waiting", "is being restarted", None
+        return Judgement("waiting", "is being restarted")
+    if detail.state == "paused":
+        return _judge_paused(detail, known)
     if known.left_over and not known.starts_over:
-        return "waiting", "is not started yet", None
+        return Judgement("waiting", "is not started yet")
     if detail.state == "created":
         return _judge_created(detail, known)
     if detail.state == "restarting":
         return _judge_restarting(detail, known)
     if detail.state in ("exited", "dead"):
         return _judge_ended(detail, known)
-    return "waiting", f"is {detail.state}", None
+    return Judgement("waiting", f"is {detail.state}")
 
 
 def _judge_running(detail: ContainerDetail, known: Circumstances) -> Judgement:
     if known.restarts >= LOOP_RESTARTS:
-        return "failed", _loop(detail, known), _memory(detail)
+        reason = _loop(detail, known)
+        return _killed(detail, reason) if detail.oom_killed else Judgement("failed", reason)
     if detail.oom_killed and known.restarts:
-        return "failed", "was killed: out of memory", OUT_OF_MEMORY
+        return _killed(detail, "was killed: out of memory")
     if known.one_shot:
-        return "waiting", "has not completed yet", None
-    return "running", "", None
+        return Judgement("waiting", "has not completed yet")
+    return Judgement("running")
+
+
+def _judge_paused(detail: ContainerDetail, known: Circumstances) -> Judgement:
+    """Some tools pause a container for a moment, to copy it; nothing else ends a pause."""
+    if not known.lasting:
+        return Judgement("waiting", "is paused")
+    return Judgement("failed", "is paused", "somebody paused it", f"docker unpause {detail.name}")
 
 
 def _judge_created(detail: ContainerDetail, known: Circumstances) -> Judgement:
     if detail.error:
         cause = likely_cause([detail.error])
-        return "failed", f"could not be started: {detail.error}", cause.text if cause else None
+        reason = f"could not be started: {detail.error}"
+        return Judgement("failed", reason, cause.text if cause else None)
     if known.starts_over:
-        return "failed", "was created and never started", None
-    return "waiting", "is not started yet", None
+        return Judgement("failed", "was created and never started")
+    return Judgement("waiting", "is not started yet")
 
 
 def _judge_restarting(detail: ContainerDetail, known: Circumstances) -> Judgement:
     if detail.oom_killed:
-        return "failed", "was killed: out of memory", OUT_OF_MEMORY
+        return _killed(detail, "was killed: out of memory")
     # Between two runs the count is already that of the run to come: two exits were seen.
     if known.restarts >= LOOP_RESTARTS - 1:
-        return "failed", _loop(detail, known), None
-    return "waiting", f"exited ({detail.exit_code}) and is being restarted", None
+        return Judgement("failed", _loop(detail, known))
+    return Judgement("waiting", f"exited ({detail.exit_code}) and is being restarted")
 
 
 def _judge_ended(detail: ContainerDetail, known: Circumstances) -> Judgement:
     if detail.oom_killed:
-        return "failed", f"was killed: out of memory ({detail.exit_code})", OUT_OF_MEMORY
+        return _killed(detail, f"was killed: out of memory ({detail.exit_code})")
     may_end = known.one_shot or known.may_end
     if may_end and detail.exit_code == 0 and detail.state == "exited":
-        return "completed", "", None
+        return Judgement("completed")
     reason = f"exited ({detail.exit_code})"
-    return "failed", f"{reason}: {detail.error}" if detail.error else reason, None
+    return Judgement("failed", f"{reason}: {detail.error}" if detail.error else reason)
+
+
+def _killed(detail: ContainerDetail, reason: str) -> Judgement:
+    return Judgement("failed", reason, want_of_memory(detail), FREE_MEMORY)
+
+
+def want_of_memory(detail: ContainerDetail) -> str:
+    """The cause of an end by the kernel, with the limit where the container has one."""
+    if not detail.memory_limit:
+        return OUT_OF_MEMORY
+    return f"it needs more memory than its limit of {detail.memory_limit // 2**20} MiB"
 
 
 def _loop(detail: ContainerDetail, known: Circumstances) -> str:
     ended = f", last exit status {detail.exit_code}" if detail.exit_code else ""
     return f"restarts again and again ({known.restarts} times{ended})"
-
-
-def _memory(detail: ContainerDetail) -> str | None:
-    return OUT_OF_MEMORY if detail.oom_killed else None
 
 
 def one_shots(stack: Stack) -> frozenset[str]:

@@ -7,16 +7,27 @@ from typing import Any
 
 from ktrdr_sandbox.isolation import model as compose
 from ktrdr_sandbox.isolation.findings import Findings, edit
-from ktrdr_sandbox.models import LABEL_ID, LABEL_SLOT, LABEL_UUID, Instance
+from ktrdr_sandbox.isolation.request import IsolationRequest
+from ktrdr_sandbox.models import LABEL_HOME, LABEL_ID, LABEL_SLOT, LABEL_UUID, Instance
 
 RESOURCE_ATTRIBUTES = "OTEL_RESOURCE_ATTRIBUTES"
 
 
 def label_everything(
-    model: Mapping[str, Any], instance: Instance, joined: frozenset[str]
+    model: Mapping[str, Any], request: IsolationRequest, joined: frozenset[str]
 ) -> Findings:
-    """Labels on containers, networks and volumes, except networks that are only joined."""
-    labels = {LABEL_ID: instance.id, LABEL_UUID: instance.uuid, LABEL_SLOT: str(instance.slot)}
+    """Labels on containers, networks and volumes, except networks that are only joined.
+
+    The slot is not put on volumes: Compose wants to make a volume anew whose labels have changed,
+    and a slot changes by `move`.
+    """
+    instance = request.instance
+    owner_labels = {
+        LABEL_ID: instance.id,
+        LABEL_UUID: instance.uuid,
+        LABEL_HOME: request.home_id,
+    }
+    slot_label = {LABEL_SLOT: str(instance.slot)}
     owners = [
         *(("services", name) for name in compose.services(model)),
         *(("networks", name) for name in compose.section(model, "networks") if name not in joined),
@@ -25,7 +36,7 @@ def label_everything(
     for owner in owners:
         yield edit(
             (*owner, "labels"),
-            dict(labels),
+            owner_labels if owner[0] == "volumes" else owner_labels | slot_label,
             "only what carries our uuid is ever removed",
             after=f"{LABEL_UUID}={instance.uuid}",
         )

@@ -57,7 +57,7 @@ def isolate(model: Mapping[str, Any], request: IsolationRequest) -> Isolation:
             choose_subnets(model, request, joined),
             scope_volumes(model, request, places),
             name_the_instance(model, request.instance),
-            label_everything(model, request.instance, joined),
+            label_everything(model, request, joined),
             find_refusals(model, request),
             outside_notices(found, request, places),
         )

@@ -19,6 +19,9 @@ class IsolationRequest:
 
     instance: Instance
 
+    home_id: str
+    """Id of the KTRDR_HOME that the instance is registered in, for the labels."""
+
     bind_address: str
     """Host address that every published port gets, usually 127.0.0.1."""
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,9 +18,11 @@ from ktrdr_sandbox.isolation.render import render
 from ktrdr_sandbox.isolation.request import IsolationRequest
 from ktrdr_sandbox.isolation.result import BindSource, Isolation
 from ktrdr_sandbox.lifecycle.checkout import compose_files
-from ktrdr_sandbox.lifecycle.creation import write_env_file
+from ktrdr_sandbox.lifecycle.env_files import write_env_file, write_slot
+from ktrdr_sandbox.lifecycle.home_id import home_id
 from ktrdr_sandbox.lifecycle.host_routes import occupied_subnets
 from ktrdr_sandbox.lifecycle.image_inputs import BuildInput, build_inputs
+from ktrdr_sandbox.lifecycle.questions import asked
 from ktrdr_sandbox.lifecycle.shared_folders import (
     make_shared_folders,
     shared_folders,
@@ -43,6 +44,8 @@ class Composition:
     instance: Instance
     settings: Settings
     call: ComposeCall
+    model: Mapping[str, Any]
+    """The checkout's own model, resolved, before isolation."""
     isolation: Isolation
     override: str
     images: frozenset[str]
@@ -67,6 +70,9 @@ def base_call(place: Workplace, instance: Instance, settings: Settings) -> Compo
     if not instance.env_file.is_file():
         write_env_file(place, instance)
         place.tell(f"{instance.env_file} was missing and has been written anew.")
+    elif reader.read(instance.env_file).get("SLOT_NUMBER") != str(instance.slot):
+        write_slot(instance)
+        place.tell(f"{instance.env_file} told another slot and now tells {instance.slot}.")
     dotenv = instance.path / ".env"
     return ComposeCall(
         project=instance.id,
@@ -107,12 +113,12 @@ def compose(place: Workplace, instance: Instance, engine: Engine) -> Composition
         engine.images,
         engine.networks,
     )
-    with ThreadPoolExecutor(len(questions)) as pool:
-        model, unresolved, active, images, networks = (
-            answer.result() for answer in [pool.submit(question) for question in questions]
-        )
+    model, unresolved, active, images, networks = (
+        answer.result() for answer in [asked(question) for question in questions]
+    )
     request = IsolationRequest(
         instance=instance,
+        home_id=home_id(place.home),
         unresolved=unresolved,
         bind_address=settings.bind_address,
         ports=get_ports(instance.slot),
@@ -133,6 +139,7 @@ def compose(place: Workplace, instance: Instance, engine: Engine) -> Composition
         instance=instance,
         settings=settings,
         call=replace(base, files=(*base.files, place.home.state_of(instance.id) / OVERRIDE)),
+        model=model,
         isolation=isolation,
         override=render(isolation, request),
         images=images,

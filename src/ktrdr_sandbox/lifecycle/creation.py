@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,26 +12,22 @@ from pathlib import Path
 
 from ktrdr_sandbox import naming
 from ktrdr_sandbox.engine.address import current_address
-from ktrdr_sandbox.env_file import reader, schema, writer
+from ktrdr_sandbox.env_file import reader
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.lifecycle import journal
 from ktrdr_sandbox.lifecycle.checkout import is_ktrdr_checkout
-from ktrdr_sandbox.lifecycle.shared_folders import shared_variables
+from ktrdr_sandbox.lifecycle.construction import Construction, construct, repository_held
+from ktrdr_sandbox.lifecycle.env_files import DEFAULT_WORKERS
+from ktrdr_sandbox.lifecycle.recovery import settle, settle_all, settle_held
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.locking import hold
-from ktrdr_sandbox.models import CreatedBy, Instance
+from ktrdr_sandbox.models import ID_PREFIX, CreatedBy, Instance
 from ktrdr_sandbox.registry.schema import Registry
 from ktrdr_sandbox.slots.allocation import Allocation, BusyPort, allocate
 from ktrdr_sandbox.slots.port_map import get_ports, worker_ports
 from ktrdr_sandbox.slots.probe import Protocol, busy_ports
-from ktrdr_sandbox.worktrees.operations import (
-    added_worktree,
-    choose_checkout,
-    excluded_env_file,
-)
+from ktrdr_sandbox.worktrees.operations import Addition, choose_checkout, plan_addition
 from ktrdr_sandbox.worktrees.repository import Repository, locate
-
-DEFAULT_WORKERS = 4
-"""2 backtest and 2 training workers: the document's `.env.sandbox`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,22 +51,19 @@ def create(place: Workplace, *, name: str, branch: str | None, slot: int | None)
     identity = naming.instance_id(name)
     repository = locate(place.cwd)
     path = repository.main.parent / identity
-    _refuse_unfinished(place, identity)
-    _refuse_existing(path)
-    checkout = choose_checkout(repository, name=naming.checked_name(name), branch=branch)
-    blank = _Blank(identity, path, created_by="create", parent=repository.main)
-    with (
-        _reserved(place, blank, slot) as (instance, allocation),
-        _one_at_a_time(place, repository),
-        added_worktree(repository, path, checkout),
-        _marked(place, locate(path), instance),
-    ):
-        place.registry.add(instance.with_state("created"))
+    with _alone(place, identity, f"create {identity.removeprefix(ID_PREFIX)}"):
+        _refuse_unfinished(place, identity)
+        _refuse_existing(place, path)
+        with repository_held(place, repository.common_dir):
+            checkout = choose_checkout(repository, name=naming.checked_name(name), branch=branch)
+            blank = _blank(identity, path, created_by="create", parent=repository.main)
+            addition = plan_addition(repository, path, checkout, blank.uuid)
+            made, allocation = _make(place, blank, repository, slot=slot, addition=addition)
     return Creation(
-        instance=instance.with_state("created"),
+        instance=made,
         branch=checkout.branch,
         new_branch=checkout.creates_branch,
-        ports=get_ports(instance.slot),
+        ports=get_ports(made.slot),
         skipped=allocation.skipped,
     )
 
@@ -90,23 +82,26 @@ def init(place: Workplace, *, slot: int | None) -> Creation:
             hints=("Run it in your KTRDR checkout.",),
             details={"path": str(repository.root)},
         )
+    identity = naming.derive_instance_id(repository.root)
+    settle(place, identity)  # a killed init must not look like a finished one
     _refuse_initialised(place, repository.root)
-    blank = _Blank(
-        naming.derive_instance_id(repository.root),
+    blank = _blank(
+        identity,
         repository.root,
         created_by="init",
         parent=repository.main if repository.is_linked else None,
     )
     with (
-        _reserved(place, blank, slot) as (instance, allocation),
-        _marked(place, repository, instance),
+        _alone(place, identity, f"init {identity.removeprefix(ID_PREFIX)}"),
+        repository_held(place, repository.common_dir),
     ):
-        place.registry.add(instance.with_state("created"))
+        _refuse_initialised(place, repository.root)
+        made, allocation = _make(place, blank, repository, slot=slot, addition=None)
     return Creation(
-        instance=instance.with_state("created"),
+        instance=made,
         branch=None,
         new_branch=False,
-        ports=get_ports(instance.slot),
+        ports=get_ports(made.slot),
         skipped=allocation.skipped,
     )
 
@@ -116,9 +111,51 @@ class _Blank:
     """An instance before it has a slot."""
 
     identity: str
+    uuid: str
     path: Path
     created_by: CreatedBy
     parent: Path | None
+
+
+def _blank(identity: str, path: Path, *, created_by: CreatedBy, parent: Path | None) -> _Blank:
+    return _Blank(identity, str(uuid.uuid4()), path, created_by, parent)
+
+
+@contextmanager
+def _alone(place: Workplace, identity: str, purpose: str) -> Iterator[None]:
+    """Hold the lock of an instance to be, and end what a killed command left of one so called."""
+    lock = place.home.instance_lock(identity)
+    with hold(lock, purpose=purpose, patience=600.0, tell=place.tell):
+        settle_held(place, identity)
+        yield
+
+
+def _make(
+    place: Workplace,
+    blank: _Blank,
+    repository: Repository,
+    *,
+    slot: int | None,
+    addition: Addition | None,
+) -> tuple[Instance, Allocation]:
+    plan = Construction(
+        instance_id=blank.identity,
+        uuid=blank.uuid,
+        path=blank.path,
+        main=repository.main,
+        common_dir=repository.common_dir,
+        addition=addition,
+    )
+    allocations: list[Allocation] = []
+
+    def reserve() -> Instance:
+        instance, allocation = _reserve(place, blank, slot)
+        allocations.append(allocation)
+        return instance
+
+    with journal.operation(place.home, blank.identity, blank.created_by, plan.facts()) as log:
+        made = construct(place, plan, log, reserve)
+    return made, allocations[0]
 
 
 def _refuse_unfinished(place: Workplace, identity: str) -> None:
@@ -133,17 +170,20 @@ def _refuse_unfinished(place: Workplace, identity: str) -> None:
         )
 
 
-def _refuse_existing(path: Path) -> None:
-    if os.path.lexists(path):
-        raise SandboxError(
-            "directory-exists",
-            f"The directory {path} exists already.",
-            hints=(
-                "Use another name, or remove that directory if nothing in it is needed.",
-                "An existing checkout becomes an instance by 'ktrdr-sandbox init' in it.",
-            ),
-            details={"path": str(path)},
-        )
+def _refuse_existing(place: Workplace, path: Path) -> None:
+    if not os.path.lexists(path):
+        return
+    owner = next((i for i in place.registry.read().instances.values() if i.path == path), None)
+    if owner is not None:
+        message = f"The directory {path} exists already: it is the instance {owner.name}."
+        hints = [f"Start it with 'ktrdr-sandbox up {owner.name}', or use another name."]
+    else:
+        message = f"The directory {path} exists already."
+        hints = [
+            "Use another name, or remove that directory if nothing in it is needed.",
+            "An existing checkout becomes an instance by 'ktrdr-sandbox init' in it.",
+        ]
+    raise SandboxError("directory-exists", message, hints=hints, details={"path": str(path)})
 
 
 def _refuse_initialised(place: Workplace, root: Path) -> None:
@@ -163,28 +203,34 @@ def _refuse_initialised(place: Workplace, root: Path) -> None:
         )
 
 
-@contextmanager
-def _reserved(
-    place: Workplace, blank: _Blank, wanted: int | None
-) -> Iterator[tuple[Instance, Allocation]]:
-    """Hold a slot in the registry for the block; given back when the block fails."""
+def _reserve(place: Workplace, blank: _Blank, wanted: int | None) -> tuple[Instance, Allocation]:
+    """Take a slot in the registry. One that a killed create holds is free once that is ended."""
+    try:
+        return _take_slot(place, blank, wanted)
+    except SandboxError as error:
+        if error.code not in ("slots-exhausted", "slot-taken") or not _unfinished(place, blank):
+            raise
+    settle_all(place)
+    return _take_slot(place, blank, wanted)
+
+
+def _unfinished(place: Workplace, blank: _Blank) -> bool:
+    others = (one.instance_id for one in journal.pending(place.home))
+    return any(other != blank.identity for other in others)
+
+
+def _take_slot(place: Workplace, blank: _Blank, wanted: int | None) -> tuple[Instance, Allocation]:
     bind = place.settings(blank.parent or blank.path).bind_address
 
     def reserve(registry: Registry) -> tuple[Registry, tuple[Instance, Allocation]]:
         _refuse_registered(registry, blank)
         allocation = allocate(
-            taken=registry.taken_slots(), wanted=wanted, busy=lambda slot: _busy(slot, bind)
+            taken=registry.taken_slots(), wanted=wanted, busy=lambda slot: busy_in_slot(slot, bind)
         )
         instance = _instance(place, blank, allocation.slot)
         return registry.with_instance(instance), (instance, allocation)
 
-    instance, allocation = place.registry.update(reserve)
-    try:
-        yield instance, allocation
-    except BaseException:
-        place.registry.drop(instance)
-        shutil.rmtree(place.home.state_of(instance.id), ignore_errors=True)
-        raise
+    return place.registry.update(reserve)
 
 
 def _refuse_registered(registry: Registry, blank: _Blank) -> None:
@@ -200,7 +246,7 @@ def _refuse_registered(registry: Registry, blank: _Blank) -> None:
         )
 
 
-def _busy(slot: int, bind_address: str) -> list[BusyPort]:
+def busy_in_slot(slot: int, bind_address: str) -> list[BusyPort]:
     """Conflicts among the ports that a KTRDR stack publishes for sure.
 
     What the checkout's own file adds is known, and checked, at `up`.
@@ -214,7 +260,7 @@ def _busy(slot: int, bind_address: str) -> list[BusyPort]:
 def _instance(place: Workplace, blank: _Blank, slot: int) -> Instance:
     return Instance(
         id=blank.identity,
-        uuid=str(uuid.uuid4()),
+        uuid=blank.uuid,
         slot=slot,
         path=blank.path,
         created_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -224,35 +270,3 @@ def _instance(place: Workplace, blank: _Blank, slot: int) -> Instance:
         created_by=blank.created_by,
         engine=current_address(place.environment),
     )
-
-
-@contextmanager
-def _one_at_a_time(place: Workplace, repository: Repository) -> Iterator[None]:
-    """Git's own lock files fail a second `worktree add` at once instead of letting it wait."""
-    lock = place.home.repository_lock(repository.common_dir)
-    with hold(lock, purpose="worktree add", patience=120.0, tell=place.tell):
-        yield
-
-
-@contextmanager
-def _marked(place: Workplace, repository: Repository, instance: Instance) -> Iterator[None]:
-    """Write `.env.sandbox`, hidden from git; both undone when the block fails."""
-    with excluded_env_file(repository):
-        write_env_file(place, instance)
-        try:
-            yield
-        except BaseException:
-            instance.env_file.unlink(missing_ok=True)
-            raise
-
-
-def write_env_file(place: Workplace, instance: Instance) -> None:
-    """The whole file, from the slot and the identity alone. Raises `cannot-write`."""
-    workers = worker_ports(instance.slot, DEFAULT_WORKERS)
-    sections = schema.sections(
-        instance,
-        ports=get_ports(instance.slot),
-        extra={f"KTRDR_WORKER_PORT_{i}": str(port) for i, port in enumerate(workers, start=1)},
-        paths=shared_variables(place.home),
-    )
-    writer.write(instance.env_file, sections)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -12,6 +12,8 @@ from ktrdr_sandbox.engine.environment import child_environment
 from ktrdr_sandbox.engine.interface import ComposeCall, Container
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle import record
+from ktrdr_sandbox.lifecycle.questions import asked
+from ktrdr_sandbox.lifecycle.recognition import recognise
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import EngineAddress, Instance, PublishedPort
 from ktrdr_sandbox.shared_data import inventory
@@ -56,7 +58,10 @@ class InstanceStatus:
 
 def list_instances(place: Workplace) -> Listing:
     """All instances, with one call to each engine. Drops entries of which nothing is left."""
-    registered = place.registry.read().instances.values()
+    registered = [
+        one if one.path.is_dir() or one.state != "created" else recognise(place, one)
+        for one in place.registry.read().instances.values()
+    ]
     by_engine = _containers_of_all(place, registered)
     rows, dropped = [], []
     for instance in registered:
@@ -92,8 +97,8 @@ def _containers_of_all(
             place.tell(error.message)
             return None
 
-    with ThreadPoolExecutor(len(addresses)) as pool:
-        return dict(zip(addresses, pool.map(ask, addresses), strict=True))
+    answers = [asked(functools.partial(ask, address)) for address in addresses]
+    return {address: answer.result() for address, answer in zip(addresses, answers, strict=True)}
 
 
 def _own(
@@ -108,7 +113,7 @@ def _is_stale(
     place: Workplace, instance: Instance, containers: tuple[Container, ...] | None
 ) -> bool:
     """The directory is gone and so is everything in Docker: volumes, networks and images too."""
-    if instance.path.is_dir() or containers is None or instance.state == "creating":
+    if instance.path.is_dir() or containers is None or instance.state != "created":
         return False
     engine = place.engine(instance.engine)
     if engine.resources(instance.uuid):
@@ -134,15 +139,18 @@ def _summary(instance: Instance, containers: tuple[Container, ...] | None) -> Su
 
 def status(place: Workplace, instance: Instance) -> InstanceStatus:
     """One instance in detail. Raises `docker-not-answering`, `docker-missing`."""
-    containers = place.engine(instance.engine).containers(uuid=instance.uuid)
+    found = place.engine(instance.engine).containers(uuid=instance.uuid)
+    containers = tuple(container for container in found if not container.oneoff)
     kept = record.load(place.home, instance)
     present = {container.service for container in containers}
     running = any(container.state == "running" for container in containers)
+    missing = tuple(s for s in kept.services if s not in present) if running else ()
+    summary = _summary(instance, containers)
     return InstanceStatus(
         instance=instance,
-        status=_summary(instance, containers),
+        status="partial" if missing and summary == "running" else summary,
         containers=tuple(sorted(containers, key=lambda c: c.name)),
-        missing=tuple(s for s in kept.services if s not in present) if running else (),
+        missing=missing,
         ports=kept.ports,
         named_ports=get_ports(instance.slot),
         shared=inventory.take(place.home.shared),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ktrdr_sandbox.durable import replace_file
@@ -34,6 +34,7 @@ def save(
     own = {image for image in built if instance.id in image}
     document = {
         "uuid": instance.uuid,
+        "slot": instance.slot,
         "services": [service.name for service in isolation.stack.active],
         "ports": [asdict(port) for port in isolation.stack.ports],
         "images": sorted(own | {seed.target for seed in isolation.seeds}),
@@ -45,14 +46,18 @@ def save(
 
 
 def load(home: Home, instance: Instance) -> StackRecord:
-    """The record, empty when there is none or it is of another instance of that name."""
+    """The record, empty when there is none or it is of another instance of that name.
+
+    Ports of another slot than the instance's are of no use any more and left out.
+    """
     try:
         document = json.loads((home.state_of(instance.id) / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return StackRecord()
     if not isinstance(document, dict) or document.get("uuid") != instance.uuid:
         return StackRecord()
-    return _parsed(document)
+    kept = _parsed(document)
+    return kept if document.get("slot") == instance.slot else replace(kept, ports=())
 
 
 def _parsed(document: Mapping[str, Any]) -> StackRecord:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from ktrdr_sandbox.engine.interface import ComposeCall, ContainerDetail, Engine, LineSink
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.gate.background import in_background
 from ktrdr_sandbox.models import Stack, StackService
 
 FIRST_POLL = 0.1
@@ -50,6 +51,8 @@ class Starter:
     _ids: dict[str, list[str]] = field(default_factory=dict)
     _batch: set[str] = field(default_factory=set)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _under_way: asyncio.Future[None] | None = None
+    _finishing: bool = False
 
     async def run(self) -> None:
         """Start every active service. Raises CannotStartError, and Compose's failures.
@@ -70,7 +73,7 @@ class Starter:
                 polling.cancel()
 
     async def _find_containers(self) -> None:
-        containers = await asyncio.to_thread(self.engine.containers, uuid=self.uuid)
+        containers = await in_background(lambda: self.engine.containers(uuid=self.uuid))
         for container in containers:
             if not container.oneoff:
                 self._ids.setdefault(container.service, []).append(container.id)
@@ -95,14 +98,30 @@ class Starter:
             self._wake.clear()
             await asyncio.sleep(0)  # let all that became ready in this moment come along
             names, self._batch = sorted(self._batch), set()
-            if not names:
+            if not names or self._finishing:
                 continue
-            await asyncio.to_thread(
-                self.engine.compose_start, self.call, names, progress=self.progress
-            )
+            await self._start(names)
             for name in names:
                 self._started[name].set()
             count -= len(names)
+
+    async def _start(self, names: list[str]) -> None:
+        call = in_background(
+            lambda: self.engine.compose_start(self.call, names, progress=self.progress)
+        )
+        self._under_way = asyncio.ensure_future(call)
+        await asyncio.shield(self._under_way)
+
+    async def finish(self, *, within: float) -> None:
+        """Start nothing more and let the call under way end. Raises Compose's failure of it.
+
+        `within` so many seconds; what takes longer is left to end by itself.
+        """
+        self._finishing = True
+        if self._under_way is not None:
+            ended, _ = await asyncio.wait({self._under_way}, timeout=within)
+            for call in ended:
+                call.result()
 
     async def _condition(self, dependency: str, condition: str) -> None:
         """Wait for a condition; all services that wait for the same one share its polling."""
@@ -116,9 +135,10 @@ class Starter:
         await self._conditions[key]
 
     async def _until(self, dependency: str, test: _Test) -> None:
+        ids = self._ids.get(dependency, [])
         delay = FIRST_POLL
         while True:
-            details = await asyncio.to_thread(self.engine.inspect, self._ids.get(dependency, []))
+            details = await in_background(lambda: self.engine.inspect(ids))
             verdicts = [await test(self.engine, detail) for detail in details]
             ended = [verdict for verdict in verdicts if isinstance(verdict, str)]
             if ended:
@@ -154,9 +174,8 @@ async def _is_healthy(engine: Engine, detail: ContainerDetail) -> _Verdict:
             hints=("Give it a healthcheck, or wait for service_started.",),
             details={"service": detail.service},
         )
-    result = await asyncio.to_thread(
-        engine.execute, detail.id, health_command(detail.health_test), timeout=PROBE_TIME
-    )
+    command = health_command(detail.health_test)
+    result = await in_background(lambda: engine.execute(detail.id, command, timeout=PROBE_TIME))
     return result.exit_code == 0
 
 

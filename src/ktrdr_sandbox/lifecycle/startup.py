@@ -5,38 +5,58 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from ktrdr_sandbox.engine.docker import require_compose
-from ktrdr_sandbox.engine.interface import Container, Engine, LineSink
+from ktrdr_sandbox.engine.interface import Engine, LineSink
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.gate import run_gate
 from ktrdr_sandbox.gate.request import GateRequest
 from ktrdr_sandbox.gate.result import CheckName, GateProgress, GateResult
 from ktrdr_sandbox.isolation.result import Notice
-from ktrdr_sandbox.lifecycle import record
+from ktrdr_sandbox.lifecycle import journal, record
 from ktrdr_sandbox.lifecycle.composition import Composition, compose, refuse, write_down
+from ktrdr_sandbox.lifecycle.interruption import interruptible
+from ktrdr_sandbox.lifecycle.migration import SchemaMigration, end_left_over, plan_migration
+from ktrdr_sandbox.lifecycle.obstacles import (
+    explained,
+    refuse_busy_ports,
+    refuse_foreign,
+    refuse_paused,
+)
+from ktrdr_sandbox.lifecycle.questions import asked
+from ktrdr_sandbox.lifecycle.recovery import held
 from ktrdr_sandbox.lifecycle.start_order import CannotStartError, Starter
 from ktrdr_sandbox.lifecycle.workplace import Workplace
-from ktrdr_sandbox.locking import hold
 from ktrdr_sandbox.models import Instance, Stack
-from ktrdr_sandbox.slots.allocation import BusyPort, port_conflict
-from ktrdr_sandbox.slots.probe import busy_ports
 
 Observer = Callable[[GateProgress], None]
+
+SCHEMA: Final[frozenset[CheckName]] = frozenset({"database", "migrations"})
+"""What `up` proves when nobody waits for the gate."""
+GO_ON: Final = "'up' goes on with it, 'down' stops it."
+"""What to do about a start that was interrupted."""
+
+LAST_BATCH: Final = 3.0
+"""Seconds for a start under way to end, or to fail as well, when the gate has failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Startup:
-    """What up did. `gate` is None when nobody waited for it; `seconds` is the whole command."""
+    """What up did. `gate` is None when nobody waited for it; `seconds` is the whole command.
+
+    `migration_output` are the last lines of a schema migration, as many as were kept.
+    """
 
     instance: Instance
     stack: Stack
     gate: GateResult | None
     notices: tuple[Notice, ...]
     seconds: float
+    migration_output: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +74,9 @@ class GateFailedError(SandboxError):
     def __init__(self, startup: Startup) -> None:
         super().__init__("gate-failed", f"{startup.instance.id} started but is not ready.")
         self.startup = startup
+        checks = startup.gate.checks if startup.gate is not None else ()
+        commands = [check.next_command for check in checks if check.next_command]
+        self.hints = tuple(f"Next: {command}" for command in dict.fromkeys(commands))
 
 
 def up(
@@ -70,22 +93,36 @@ def up(
     and what `compose` raises.
     """
     began = time.monotonic()
-    lock = place.home.instance_lock(instance.id)
-    with hold(lock, purpose=f"up {instance.name}", patience=600.0, tell=place.tell):
+    with (
+        held(place, instance, purpose="up") as instance,
+        journal.operation(place.home, instance.id, "up", {}) as log,
+    ):
         engine = place.engine(instance.engine)
-        composition = _prepared(place, instance, engine)
-        build = _to_build(composition, everything=options.build)
-        _create(engine, composition, list(build.values()), progress)
-        stale = _stale_images(place, composition, built=frozenset(build))
-        gate = asyncio.run(_start(engine, composition, options, progress, observe))
+        with interruptible(engine, instance, hint=GO_ON):
+            with log.step("files and image tags"):
+                composition = _prepared(place, instance, engine)
+            build = _to_build(composition, everything=options.build)
+            with explained(engine, composition):
+                with log.step("containers"):
+                    engine.compose_create(
+                        composition.call, build=list(build.values()), progress=progress
+                    )
+                stale = _stale_images(place, composition, built=frozenset(build))
+                migration, unmigrated = plan_migration(place, composition, engine)
+                with log.step("start"), _migrating(migration) as output:
+                    gate = asyncio.run(
+                        _start(engine, composition, migration, options, progress, observe)
+                    )
     startup = Startup(
         instance=instance,
         stack=composition.isolation.stack,
-        gate=gate,
-        notices=(*composition.isolation.notices, *stale),
+        gate=gate if options.wait or (gate is not None and not gate.passed) else None,
+        notices=(*composition.isolation.notices, *stale, *unmigrated, *_moot(gate)),
         seconds=time.monotonic() - began,
+        migration_output=tuple(output),
     )
     if gate is not None and not gate.passed:
+        engine.end_commands()
         raise GateFailedError(startup)
     return startup
 
@@ -104,11 +141,12 @@ def wait(
     """
     began = time.monotonic()
     engine = place.engine(instance.engine)
-    composition = compose(place, instance, engine)
-    request = _gate_request(composition, timeout=timeout, only=only)
-    started = asyncio.Event()
-    started.set()
-    gate = asyncio.run(run_gate(engine, request, observe=observe, started=started))
+    with interruptible(engine, instance, hint=""):
+        composition = compose(place, instance, engine)
+        request = _gate_request(composition, timeout=timeout, only=only)
+        started = asyncio.Event()
+        started.set()
+        gate = asyncio.run(run_gate(engine, request, observe=observe, started=started))
     startup = Startup(
         instance=instance,
         stack=composition.isolation.stack,
@@ -117,12 +155,28 @@ def wait(
         seconds=time.monotonic() - began,
     )
     if not gate.passed:
+        engine.end_commands()
         raise GateFailedError(startup)
     return startup
 
 
+@contextmanager
+def _migrating(migration: SchemaMigration | None) -> Iterator[list[str]]:
+    """End the migration's container after the block, whatever happens; gives what it printed."""
+    output: list[str] = []
+    try:
+        yield output
+    finally:
+        if migration is not None:
+            output += migration.end()
+
+
 def _gate_request(
-    composition: Composition, *, timeout: float | None, only: frozenset[CheckName] | None = None
+    composition: Composition,
+    *,
+    timeout: float | None,
+    only: frozenset[CheckName] | None = None,
+    migration: SchemaMigration | None = None,
 ) -> GateRequest:
     settings = composition.settings
     return GateRequest(
@@ -132,40 +186,34 @@ def _gate_request(
         health_paths=settings.health_paths,
         heal_workers=settings.heal_workers,
         only=only,
+        migration=migration,
     )
+
+
+def _moot(gate: GateResult | None) -> list[Notice]:
+    found = gate.moot if gate is not None else ()
+    return [Notice(service=service, text=text) for service, text in found]
 
 
 def _prepared(place: Workplace, instance: Instance, engine: Engine) -> Composition:
     """Everything before the engine creates a thing: checks, files, folders, image names."""
-    with ThreadPoolExecutor(2) as pool:
-        versions = pool.submit(engine.versions)
-        existing = pool.submit(engine.containers)
-        # Its failure first: an engine that does not answer fails all, and says why best.
-        require_compose(versions.result())
-        composition = compose(place, instance, engine)
-        containers = existing.result()
+    versions, existing = asked(engine.versions), asked(engine.containers)
+    owned = asked(engine.belongings)
+    # Its failure first: an engine that does not answer fails all, and says why best.
+    require_compose(versions.result())
+    composition = compose(place, instance, engine)
+    containers, belongings = existing.result(), owned.result()
     refuse(composition.isolation)
-    _refuse_foreign(instance, containers)
-    _refuse_busy_ports(composition, containers)
+    refuse_foreign(composition, belongings)
+    refuse_paused(instance, containers)
+    end_left_over(engine, instance, containers, composition.isolation.stack)
+    refuse_busy_ports(composition, containers)
     write_down(place, composition)
     former = record.load(place.home, instance)
     record.save(place.home, instance, composition.isolation, inputs=former.inputs)
     for seed in composition.isolation.seeds:
         engine.tag(seed.base, seed.target)
     return composition
-
-
-def _create(engine: Engine, composition: Composition, build: list[str], progress: LineSink) -> None:
-    try:
-        engine.compose_create(composition.call, build=build, progress=progress)
-    except SandboxError as error:
-        if error.code == "network-pool-exhausted":
-            unused = engine.unused_networks()
-            error.details["unused_networks"] = list(unused)
-            if unused:
-                names = " ".join(unused)
-                error.hints = (f"These are used by no container: {names}", *error.hints)
-        raise
 
 
 def _to_build(composition: Composition, *, everything: bool) -> dict[str, str]:
@@ -210,63 +258,18 @@ def _stale_images(
     return notices
 
 
-def _refuse_foreign(instance: Instance, containers: tuple[Container, ...]) -> None:
-    """Containers of our project name that are not ours would be taken over by Compose."""
-    foreign = [c for c in containers if c.project == instance.id and c.uuid != instance.uuid]
-    if foreign:
-        names = ", ".join(container.name for container in foreign)
-        raise SandboxError(
-            "compose-failed",
-            f"Containers of another stack have the project name {instance.id}: {names}.",
-            hints=(
-                "They were started by plain Compose, another user or another KTRDR_HOME.",
-                "Remove them where they came from.",
-            ),
-            details={"containers": [container.name for container in foreign]},
-        )
-
-
-def _refuse_busy_ports(composition: Composition, containers: tuple[Container, ...]) -> None:
-    instance, stack = composition.instance, composition.isolation.stack
-    own = {
-        (port, protocol)
-        for container in containers
-        if container.uuid == instance.uuid
-        for _, port, _, protocol in container.published
-    }
-    active = {service.name for service in stack.active}
-    wanted = [
-        (port.published, port.protocol)
-        for port in stack.ports
-        if port.service in active and (port.published, port.protocol) not in own
-    ]
-    conflicts = busy_ports(wanted, address=composition.settings.bind_address)
-    if conflicts:
-        raise port_conflict(
-            [_by_container(conflict, containers) for conflict in conflicts], slot=instance.slot
-        )
-
-
-def _by_container(conflict: BusyPort, containers: tuple[Container, ...]) -> BusyPort:
-    """Name the container behind the engine's port proxy, which says nothing to a user."""
-    for container in containers:
-        if any(port == conflict.port for _, port, _, _ in container.published):
-            return BusyPort(
-                port=conflict.port,
-                protocol=conflict.protocol,
-                holder=f"container {container.name}",
-            )
-    return conflict
-
-
 async def _start(
     engine: Engine,
     composition: Composition,
+    migration: SchemaMigration | None,
     options: UpOptions,
     progress: LineSink,
     observe: Observer,
 ) -> GateResult | None:
-    """Start in order; with `wait`, the gate watches from the first moment."""
+    """Start in order; with `wait`, the gate watches from the first moment.
+
+    Without it the schema is proven all the same, for nothing would make up for it later.
+    """
     starter = Starter(
         engine=engine,
         call=composition.call,
@@ -274,30 +277,58 @@ async def _start(
         uuid=composition.instance.uuid,
         progress=progress,
     )
-    if not options.wait:
-        try:
-            await starter.run()
-        except CannotStartError as failure:
-            raise SandboxError("compose-failed", f"{failure}.") from failure
-        return None
-    request = _gate_request(composition, timeout=options.timeout)
-    return await _start_and_prove(engine, starter, request, observe)
+    request = _gate_request(
+        composition,
+        timeout=options.timeout,
+        only=None if options.wait else SCHEMA,
+        migration=migration,
+    )
+    if options.wait:
+        return await _start_and_prove(engine, starter, request, observe)
+    try:
+        if migration is not None:
+            return await _start_and_prove(engine, starter, request, observe, whole_start=True)
+        await starter.run()
+    except CannotStartError as failure:
+        raise SandboxError("compose-failed", f"{failure}.") from failure
+    return None
 
 
 async def _start_and_prove(
-    engine: Engine, starter: Starter, request: GateRequest, observe: Observer
+    engine: Engine,
+    starter: Starter,
+    request: GateRequest,
+    observe: Observer,
+    *,
+    whole_start: bool = False,
 ) -> GateResult:
+    """The gate's word, unless Compose itself fails: that says more, and has statuses of its own.
+
+    `whole_start`: it asks for less than all, so what cannot start is not named by it.
+    """
     started = asyncio.Event()
     gate = asyncio.create_task(run_gate(engine, request, observe=observe, started=started))
     start = asyncio.create_task(starter.run())
     try:
         await asyncio.wait({gate, start}, return_when=asyncio.FIRST_COMPLETED)
         if start.done():
-            with contextlib.suppress(CannotStartError):  # the gate names what ended, and why
-                start.result()
+            _raise_failure(start)
             started.set()
-        return await gate
+        result = await gate
+        if result.passed:
+            await asyncio.wait({start})  # what runs after a start belongs to it
+            _raise_failure(start)
+        else:
+            await starter.finish(within=LAST_BATCH)
+        if whole_start and start.done():
+            start.result()
+        return result
     finally:
         for task in (gate, start):
             task.cancel()
         await asyncio.gather(gate, start, return_exceptions=True)
+
+
+def _raise_failure(start: asyncio.Task[None]) -> None:
+    with contextlib.suppress(CannotStartError):  # the gate names what ended, and why
+        start.result()

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from ktrdr_sandbox.durable import cannot_write, make_folder
-from ktrdr_sandbox.engine.interface import Engine, Resources
+from ktrdr_sandbox.engine.interface import Resources
 from ktrdr_sandbox.env_file import reader
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle import record
+from ktrdr_sandbox.lifecycle import journal, record
+from ktrdr_sandbox.lifecycle.deletion import trash_place
+from ktrdr_sandbox.lifecycle.demolition import (
+    Demolition,
+    common_dir_of,
+    demolish,
+    doomed_place,
+    remove_resources,
+)
+from ktrdr_sandbox.lifecycle.recovery import held
 from ktrdr_sandbox.lifecycle.workplace import Workplace
-from ktrdr_sandbox.locking import hold
 from ktrdr_sandbox.models import Instance
-from ktrdr_sandbox.worktrees.operations import remove_worktree
 from ktrdr_sandbox.worktrees.repository import (
     UnsavedWork,
     current_branch,
@@ -60,36 +64,21 @@ def down(place: Workplace, instance: Instance, *, volumes: bool, now: bool = Fal
 
     Each container gets its own grace period unless `now`. Raises `teardown-incomplete`.
     """
-    lock = place.home.instance_lock(instance.id)
-    with hold(lock, purpose=f"down {instance.name}", patience=600.0, tell=place.tell):
+    with held(place, instance, purpose="down") as instance:
         engine = place.engine(instance.engine)
         found = engine.resources(instance.uuid)
         doomed = (
             found if volumes else Resources(containers=found.containers, networks=found.networks)
         )
-        _remove(engine, instance, doomed, grace=0 if now else None)
+        facts = {"volumes": volumes, "now": now}
+        with (
+            journal.operation(place.home, instance.id, "down", facts) as log,
+            log.step("containers"),
+        ):
+            grace = 0 if now else None
+            remove_resources(engine, instance.id, doomed, instance.uuid, grace=grace)
     kept = () if volumes else found.volumes
     return Shutdown(instance=instance, removed=doomed, volumes_kept=kept)
-
-
-def _remove(engine: Engine, instance: Instance, doomed: Resources, *, grace: int | None) -> None:
-    """Remove, then ask the engine again and name what survived."""
-    if not doomed:
-        return
-    engine.remove(doomed, grace=grace)
-    now = engine.resources(instance.uuid)
-    survivors = Resources(
-        containers=now.containers,
-        networks=tuple(name for name in now.networks if name in doomed.networks),
-        volumes=tuple(name for name in now.volumes if name in doomed.volumes),
-    )
-    if survivors:
-        raise SandboxError(
-            "teardown-incomplete",
-            f"Some of {instance.id} could not be removed: {', '.join(survivors.names())}.",
-            hints=("Something else may use them: docker network inspect, docker ps --all",),
-            details={"left": list(survivors.names())},
-        )
 
 
 def plan_destruction(
@@ -120,7 +109,21 @@ def _directory(instance: Instance, *, keep_worktree: bool) -> tuple[Path | None,
         return None, None
     if not _is_ours(instance):
         return None, "it is no longer this instance's worktree"
+    _refuse_locked(instance)
     return instance.path, None
+
+
+def _refuse_locked(instance: Instance) -> None:
+    """Somebody asked git to keep it."""
+    for worktree in worktrees(instance.path):
+        if worktree.path.resolve() == instance.path.resolve() and worktree.locked is not None:
+            reason = f" ({worktree.locked})" if worktree.locked else ""
+            raise SandboxError(
+                "git-failed",
+                f"{instance.path} is locked by 'git worktree lock'{reason}.",
+                hints=(f"git worktree unlock '{instance.path}'", "or keep it: --keep-worktree"),
+                details={"path": str(instance.path), "reason": worktree.locked},
+            )
 
 
 def _is_ours(instance: Instance) -> bool:
@@ -145,21 +148,39 @@ def destroy(
     Raises `would-lose-work` unless `force`, which moves the directory to the trash folder instead
     of deleting it; `teardown-incomplete`. The registry entry goes last, when all else is gone.
     """
-    lock = place.home.instance_lock(instance.id)
-    with hold(lock, purpose=f"destroy {instance.name}", patience=600.0, tell=place.tell):
+    with held(place, instance, purpose="destroy") as instance:
         plan = plan_destruction(place, instance, keep_worktree=keep_worktree)
         if plan.unsaved and not force:
             raise _would_lose_work(plan)
-        place.registry.add(instance.with_state("removing"))
-        engine = place.engine(instance.engine)
-        # No grace: what is going to be deleted has nothing to save.
-        _remove(engine, instance, plan.resources, grace=0)
-        for image in plan.images:
-            engine.untag(image)
-        trash = _remove_directory(place, plan)
-        shutil.rmtree(place.home.state_of(instance.id), ignore_errors=True)
-        place.registry.drop(instance)
+        trash = _demolish(place, plan, force=force)
     return Destruction(plan=plan, trash=trash)
+
+
+def _demolish(place: Workplace, plan: DestructionPlan, *, force: bool) -> Path | None:
+    instance = plan.instance
+    trash = trash_place(place.home, instance.id) if plan.unsaved else None
+    demolition = Demolition(
+        instance_id=instance.id,
+        uuid=instance.uuid,
+        path=instance.path,
+        main=instance.parent_repo or (instance.path if instance.path.is_dir() else None),
+        common_dir=common_dir_of(instance.parent_repo or instance.path),
+        engine=instance.engine,
+        made_by_us=instance.created_by == "create",
+        deletes=plan.directory is not None,
+        doomed=doomed_place(instance),
+        trash=trash,
+        images=plan.images,
+        tools=tuple(dict.fromkeys([*(c.image for c in plan.resources.containers), *plan.images])),
+    )
+
+    def check() -> None:
+        if not force and plan.directory is not None and unsaved_work(plan.directory):
+            raise _would_lose_work(replace(plan, unsaved=unsaved_work(plan.directory)))
+
+    with journal.operation(place.home, instance.id, "destroy", demolition.facts()) as log:
+        demolish(place, instance, demolition, log, check)
+    return trash
 
 
 def _would_lose_work(plan: DestructionPlan) -> SandboxError:
@@ -183,40 +204,5 @@ def _would_lose_work(plan: DestructionPlan) -> SandboxError:
     )
 
 
-def _remove_directory(place: Workplace, plan: DestructionPlan) -> Path | None:
-    instance, directory = plan.instance, plan.directory
-    trash = None
-    if directory is None:
-        _unmark(instance)
-    elif plan.unsaved:
-        trash = _move_to_trash(place, instance, directory)
-    gone = directory is not None or not instance.path.exists()
-    if gone and instance.created_by == "create" and _has_repository(instance):
-        remove_worktree(cast("Path", instance.parent_repo), instance.path)
-    return trash
-
-
 def _has_repository(instance: Instance) -> bool:
     return instance.parent_repo is not None and instance.parent_repo.is_dir()
-
-
-def _unmark(instance: Instance) -> None:
-    """Take away the marker from a directory that stays, if it is this instance's."""
-    if not instance.env_file.is_file():
-        return
-    if reader.read(instance.env_file).get("SANDBOX_UUID", instance.uuid) == instance.uuid:
-        try:
-            instance.env_file.unlink(missing_ok=True)
-        except OSError as error:
-            raise cannot_write(instance.env_file, error) from error
-
-
-def _move_to_trash(place: Workplace, instance: Instance, directory: Path) -> Path:
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    trash = place.home.sandbox / "trash" / f"{instance.id}-{stamp}"
-    make_folder(trash.parent)
-    try:
-        shutil.move(directory, trash)
-    except OSError as error:
-        raise cannot_write(trash, error) from error
-    return trash

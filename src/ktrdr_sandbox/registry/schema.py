@@ -17,10 +17,10 @@ from ktrdr_sandbox.models import (
     InstanceState,
 )
 from ktrdr_sandbox.naming import instance_id
+from ktrdr_sandbox.registry.migrations import VERSION
 
 T = TypeVar("T", bound=str)
 
-VERSION: Final = 1
 _STATES: Final[tuple[InstanceState, ...]] = ("creating", "created", "removing")
 _CREATORS: Final[tuple[CreatedBy, ...]] = ("create", "init")
 _ENGINE_FIELDS: Final = ("context", "host", "tls_verify", "cert_path")
@@ -66,12 +66,13 @@ def dump(registry: Registry) -> dict[str, Any]:
     return {
         **registry.extra,
         "version": VERSION,
-        "instances": {key: _dump_instance(value) for key, value in registry.instances.items()},
+        "instances": {key: dump_instance(value) for key, value in registry.instances.items()},
         "allocated_slots": sorted(registry.taken_slots()),
     }
 
 
-def _dump_instance(instance: Instance) -> dict[str, Any]:
+def dump_instance(instance: Instance) -> dict[str, Any]:
+    """One entry, without its id, which is its key."""
     engine = {name: getattr(instance.engine, name) for name in _ENGINE_FIELDS}
     return {
         **instance.extra,
@@ -91,12 +92,13 @@ def load(document: Any) -> Registry:
     """Raises MalformedRegistryError for anything that `dump` could not have written."""
     if not isinstance(document, dict) or not isinstance(document.get("instances"), dict):
         raise MalformedRegistryError("no object 'instances'")
-    instances = {key: _instance(key, value) for key, value in document["instances"].items()}
+    instances = {key: load_instance(key, value) for key, value in document["instances"].items()}
     known = {"version", "instances", "allocated_slots"}
     return Registry(instances, {k: v for k, v in document.items() if k not in known})
 
 
-def _instance(key: str, entry: Any) -> Instance:
+def load_instance(key: str, entry: Any) -> Instance:
+    """The reverse of `dump_instance`. Raises MalformedRegistryError."""
     if not isinstance(entry, dict):
         raise MalformedRegistryError(f"instance {key} is not an object")
     if not _is_id(key):

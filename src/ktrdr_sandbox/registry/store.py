@@ -6,26 +6,41 @@ is held over read, decide and write, and never over anything slow.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from ktrdr_sandbox.durable import cannot_write, replace_file
+from ktrdr_sandbox.durable import cannot_write, replace_file, temporary_name
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.locking import hold
 from ktrdr_sandbox.models import Instance
+from ktrdr_sandbox.registry.migrations import VERSION, upgraded, version_of
 from ktrdr_sandbox.registry.schema import (
-    VERSION,
     MalformedRegistryError,
     Registry,
     dump,
+    dump_instance,
     load,
+    load_instance,
 )
 
 T = TypeVar("T")
+
+COPY: Final = "instance.json"
+"""In each instance's state folder: its entry, should the registry be lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuilt:
+    """What was found in place of a lost registry; `remarks` are sentences for the user."""
+
+    instances: tuple[Instance, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 class RegistryStore:
@@ -36,12 +51,15 @@ class RegistryStore:
         path: Path,
         lock: Path,
         *,
-        rebuild: Callable[[], list[Instance]] = list,
+        rebuild: Callable[[str], Rebuilt] = lambda _: Rebuilt(),
         tell: Callable[[str], None] = lambda _: None,
         purpose: str = "",
         patience: float = 30.0,
     ) -> None:
-        """`rebuild` finds instances when the file is damaged; `patience` is in seconds."""
+        """`rebuild` finds instances when the file is lost, from the damaged text and elsewhere.
+
+        `patience` is in seconds.
+        """
         self._path = path
         self._lock = lock
         self._rebuild = rebuild
@@ -71,6 +89,7 @@ class RegistryStore:
             after, result = change(before)
             if after != before:
                 self._save(after)
+                self._save_copies(before, after)
             return result
 
     def add(self, instance: Instance) -> None:
@@ -88,6 +107,13 @@ class RegistryStore:
 
         self.update(change)
 
+    def tidy(self) -> None:
+        """Take away what a killed writer left beside the file. Raises `lock-timeout`."""
+        temporary = temporary_name(self._path)
+        if temporary.exists():
+            with self._held(), contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
     @contextmanager
     def _held(self) -> Iterator[None]:
         with hold(self._lock, purpose=self._purpose, patience=self._patience, tell=self._tell):
@@ -97,6 +123,8 @@ class RegistryStore:
         try:
             text = self._path.read_text(encoding="utf-8")
         except FileNotFoundError:
+            if any(self._copies()):
+                raise MalformedRegistryError("it is missing") from None
             return Registry()
         except IsADirectoryError as error:
             raise MalformedRegistryError("it is a directory") from error
@@ -111,8 +139,10 @@ class RegistryStore:
             document = json.loads(text)
         except json.JSONDecodeError as error:
             raise MalformedRegistryError(str(error)) from error
-        version = document.get("version", VERSION) if isinstance(document, dict) else VERSION
-        if isinstance(version, int) and version > VERSION:
+        if not isinstance(document, dict):
+            raise MalformedRegistryError("it is no object")
+        version = version_of(document)
+        if version > VERSION:
             raise SandboxError(
                 "registry-newer",
                 f"{self._path} was written by a newer ktrdr-sandbox (registry version {version}, "
@@ -120,36 +150,82 @@ class RegistryStore:
                 hints=("Upgrade: pipx upgrade ktrdr-sandbox",),
                 details={"path": str(self._path), "version": version},
             )
-        return document
+        return upgraded(document)
 
     def _save(self, registry: Registry) -> None:
         text = json.dumps(dump(registry), indent=2, ensure_ascii=False) + "\n"
         replace_file(self._path, text, mode=0o600)
+
+    # -- copies of the entries ---------------------------------------------------------------
+
+    def _folder_of(self, instance_id: str) -> Path:
+        return self._path.parent / "instances" / instance_id
+
+    def _copies(self) -> Iterator[Path]:
+        return self._path.parent.glob(f"instances/*/{COPY}")
+
+    def _save_copies(self, before: Registry, after: Registry) -> None:
+        """Of what is new or other and in use; the copy goes with the instance's state folder."""
+        for key, instance in after.instances.items():
+            if instance.state == "created" and before.instances.get(key) != instance:
+                text = json.dumps({"id": key, **dump_instance(instance)}, indent=2) + "\n"
+                replace_file(self._folder_of(key) / COPY, text, mode=0o600)
+
+    def copies(self) -> list[Instance]:
+        """The entries as last copied, of instances whose registry entry may be lost."""
+        found = []
+        for path in sorted(self._copies()):
+            with contextlib.suppress(OSError, ValueError):
+                entry = json.loads(path.read_text(encoding="utf-8"))
+                found.append(load_instance(path.parent.name, entry))
+        return [replace(one, extra=_without_id(one)) for one in found]
+
+    # -- loss --------------------------------------------------------------------------------
 
     def _recover(self) -> Registry:
         """Set a damaged file aside, rebuild what can be found, and say so. Needs the lock."""
         try:
             return self._load()  # another process may have recovered it while we waited
         except MalformedRegistryError as damage:
+            text = self._damaged_text()
             aside = self._set_aside()
-            found = self._rebuild()
-            rebuilt = Registry({instance.id: instance for instance in found})
+            found = self._rebuild(text)
+            rebuilt = Registry({instance.id: instance for instance in found.instances})
             self._save(rebuilt)
-            names = ", ".join(f"{i.id} (slot {i.slot})" for i in found) or "none"
-            self._tell(
-                f"The registry {self._path} was damaged ({damage}); it is kept as {aside.name}. "
-                f"Rebuilt from what is on this machine: {names}."
-            )
+            self._save_copies(Registry(), rebuilt)
+            self._tell_of_loss(damage, aside, found)
             return rebuilt
 
-    def _set_aside(self) -> Path:
+    def _tell_of_loss(self, damage: Exception, aside: Path | None, found: Rebuilt) -> None:
+        names = ", ".join(f"{i.id} (slot {i.slot})" for i in found.instances) or "none"
+        kept = f"; it is kept as {aside.name}" if aside else ""
+        self._tell(
+            f"The registry {self._path} was lost ({damage}){kept}. "
+            f"Rebuilt from what is on this machine: {names}."
+        )
+        for remark in found.remarks:
+            self._tell(remark)
+
+    def _damaged_text(self) -> str:
+        try:
+            return self._path.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+
+    def _set_aside(self) -> Path | None:
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
         aside = self._path.with_name(f"{self._path.name}.damaged-{stamp}")
         try:
             self._path.rename(aside)
+        except FileNotFoundError:
+            return None
         except OSError as error:
             raise cannot_write(aside, error) from error
         return aside
+
+
+def _without_id(instance: Instance) -> dict[str, Any]:
+    return {key: value for key, value in instance.extra.items() if key != "id"}
 
 
 def _unreadable(path: Path, error: OSError) -> SandboxError:

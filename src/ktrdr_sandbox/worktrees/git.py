@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ktrdr_sandbox.errors import CommandError, SandboxError
 
@@ -38,14 +38,20 @@ def _environment() -> dict[str, str]:
     return {**environment, "LC_ALL": "C", "LANGUAGE": "C", "GIT_TERMINAL_PROMPT": "0"}
 
 
-def try_git(arguments: Sequence[str], *, cwd: Path) -> GitOutcome:
-    """Run git and give its outcome whatever it is. Raises `git-missing`."""
+def try_git(arguments: Sequence[str], *, cwd: Path, index: Path | None = None) -> GitOutcome:
+    """Run git and give its outcome whatever it is. `index`: a file to use instead of the index.
+
+    Raises `git-missing`.
+    """
     argv = ("git", *arguments)
+    environment = _environment()
+    if index is not None:
+        environment["GIT_INDEX_FILE"] = str(index)
     try:
         child = subprocess.Popen(
             argv,
             cwd=cwd,
-            env=_environment(),
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -84,9 +90,9 @@ def _end(child: subprocess.Popen[str]) -> None:
         child.kill()
 
 
-def git(arguments: Sequence[str], *, cwd: Path) -> str:
+def git(arguments: Sequence[str], *, cwd: Path, index: Path | None = None) -> str:
     """Standard output of a git command that must succeed. Raises `git-failed`."""
-    outcome = try_git(arguments, cwd=cwd)
+    outcome = try_git(arguments, cwd=cwd, index=index)
     if outcome.exit_code:
         raise failed(outcome)
     return outcome.stdout
@@ -103,3 +109,30 @@ def failed(outcome: GitOutcome) -> CommandError:
         stdout=outcome.stdout,
         stderr=outcome.stderr,
     )
+
+
+_ORPHAN_LIMIT: Final = 60.0
+
+
+def wait_for_git_on(*subjects: str) -> None:
+    """Wait for a git that outlived the program that started it, by what its arguments name.
+
+    Raises `git-failed` when it takes more than a minute.
+    """
+    import psutil  # only needed after a kill
+
+    left = [one for one in psutil.process_iter(["cmdline"]) if _works_on(one.info, subjects)]
+    _, still = psutil.wait_procs(left, timeout=_ORPHAN_LIMIT)
+    if still:
+        raise SandboxError(
+            "git-failed",
+            f"git (pid {still[0].pid}) is still at work on {subjects[0]}.",
+            hints=("Wait for it, or end it, and run the command again.",),
+            details={"pid": still[0].pid, "subject": subjects[0]},
+        )
+
+
+def _works_on(process: Mapping[str, Any], subjects: Sequence[str]) -> bool:
+    argv: list[str] = process["cmdline"] or []
+    is_git = any(Path(part).name == "git" for part in argv[:2])  # or a script in its place
+    return is_git and not set(subjects).isdisjoint(argv)

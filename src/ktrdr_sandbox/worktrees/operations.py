@@ -1,20 +1,25 @@
-"""Adding and removing worktrees, and hiding `.env.sandbox` from git."""
+"""Adding worktrees and taking them back, and hiding `.env.sandbox` from git."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+import glob
+import shutil
+import stat
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from ktrdr_sandbox.durable import cannot_write, make_folder
+from ktrdr_sandbox.durable import cannot_write, replace_file, temporary_name
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import ENV_FILE_NAME
-from ktrdr_sandbox.worktrees.git import GitOutcome, failed, git, try_git
+from ktrdr_sandbox.worktrees.git import GitOutcome, failed, git, try_git, wait_for_git_on
 from ktrdr_sandbox.worktrees.repository import (
     Repository,
+    Worktree,
     commit_of,
+    foreign_files,
     is_branch_name,
     remotes_with_branch,
     worktrees,
@@ -103,51 +108,71 @@ def _from_current_commit(repository: Repository, branch: str) -> Checkout:
     return Checkout(branch=branch, creates_branch=True, start=head)
 
 
-@contextmanager
-def added_worktree(repository: Repository, path: Path, checkout: Checkout) -> Iterator[None]:
-    """Add the worktree; if the block or git itself fails, take worktree and new branch away again.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addition:
+    """A worktree about to be added, as it must be known to take it back after a kill.
 
-    Raises `worktree-failed` with git's own words.
+    `main` and `common_dir` are the repository's; `token` marks the branch as made for this
+    addition; `known` tells that git lists a worktree at `path` already, which is then not ours.
     """
-    made_branch, known = False, True
-    try:
-        if checkout.creates_branch:
-            _make_branch(repository, path, checkout)
-            made_branch = True
-        known = _is_worktree(repository, path, checkout)
-        outcome = try_git(
-            ["worktree", "add", "--quiet", str(path), checkout.branch], cwd=repository.main
-        )
-        if outcome.exit_code:
-            raise _not_added(path, outcome)
-        yield
-    except BaseException:
-        # git takes back its own half-made worktree, but leaves it standing after a post-checkout
-        # hook that fails or is interrupted. One that we did not add is never touched: the
-        # directory may belong to another program that was quicker.
-        if not known and _is_worktree(repository, path, checkout):
-            try_git(["worktree", "remove", "--force", "--force", str(path)], cwd=repository.main)
-        if made_branch:
-            _take_back_branch(repository, checkout)
-        raise
+
+    main: Path
+    common_dir: Path
+    path: Path
+    checkout: Checkout
+    token: str
+    known: bool
 
 
-def _make_branch(repository: Repository, path: Path, checkout: Checkout) -> None:
-    """By itself rather than with the worktree: so it is known whose the branch is afterwards."""
-    tracking = "--track" if checkout.tracks else "--no-track"
-    start = checkout.tracks or checkout.start
-    outcome = try_git(["branch", "--quiet", tracking, checkout.branch, start], cwd=repository.main)
-    if outcome.exit_code:
-        raise _not_added(path, outcome)
-
-
-def _is_worktree(repository: Repository, path: Path, checkout: Checkout) -> bool:
-    """Whether git lists a worktree at that place with the checkout's branch."""
-    return any(
-        worktree.path.resolve() == path.resolve()
-        and worktree.branch == f"refs/heads/{checkout.branch}"
-        for worktree in worktrees(repository.main)
+def plan_addition(repository: Repository, path: Path, checkout: Checkout, token: str) -> Addition:
+    """Look at what is there before anything changes. Needs the repository's lock."""
+    return Addition(
+        main=repository.main,
+        common_dir=repository.common_dir,
+        path=path,
+        checkout=checkout,
+        token=token,
+        known=_listed(repository.main, path) is not None,
     )
+
+
+def add_worktree(addition: Addition) -> None:
+    """Add the worktree and, where it is new, its branch. Raises `worktree-failed`."""
+    checkout, main = addition.checkout, addition.main
+    if checkout.creates_branch:
+        _make_branch(addition)
+    arguments = ["worktree", "add", "--quiet", str(addition.path), checkout.branch]
+    outcome = try_git(arguments, cwd=main)
+    if outcome.exit_code:
+        raise _not_added(addition.path, outcome)
+
+
+def _make_branch(addition: Addition) -> None:
+    """By itself and with a reflog entry of its own, so that it is known later whose it is.
+
+    Git makes the ref only if there is none: of two programs that try, one fails.
+    """
+    checkout, main = addition.checkout, addition.main
+    arguments = ["update-ref", "--create-reflog", "-m", _origin(addition)]
+    arguments += [f"refs/heads/{checkout.branch}", checkout.start, "0" * len(checkout.start)]
+    outcome = try_git(arguments, cwd=main)
+    if outcome.exit_code == 0 and checkout.tracks:
+        arguments = ["branch", "--quiet", f"--set-upstream-to={checkout.tracks}", checkout.branch]
+        outcome = try_git(arguments, cwd=main)
+    if outcome.exit_code:
+        raise _not_added(addition.path, outcome)
+
+
+def _origin(addition: Addition) -> str:
+    return f"branch: Created by ktrdr-sandbox ({addition.token})"
+
+
+def _listed(main: Path, path: Path) -> Worktree | None:
+    """Git's entry for a worktree at that place."""
+    for worktree in worktrees(main):
+        if worktree.path.resolve() == path.resolve():
+            return worktree
+    return None
 
 
 def _not_added(path: Path, outcome: GitOutcome) -> SandboxError:
@@ -160,58 +185,153 @@ def _not_added(path: Path, outcome: GitOutcome) -> SandboxError:
     )
 
 
-def _take_back_branch(repository: Repository, checkout: Checkout) -> None:
-    """Delete a branch made for a worktree that did not come to be.
+def take_back_worktree(addition: Addition, *, save: Callable[[Path], None]) -> None:
+    """Undo `add_worktree`, whether it ran wholly, in part or not at all.
 
-    Only where it still is at its start, so that a commit made in the meantime keeps it; git itself
-    refuses one that is checked out somewhere.
+    One that git listed before is never touched, nor a directory that git does not list, unless
+    nothing is in it: it may belong to another program that was quicker. `save` is called to move
+    a directory to safety that holds what git did not put there.
     """
-    if commit_of(repository.main, f"refs/heads/{checkout.branch}") == checkout.start:
-        try_git(["branch", "--quiet", "-D", checkout.branch], cwd=repository.main)
+    if not addition.main.is_dir():
+        return
+    wait_for_git_on(str(addition.path), f"refs/heads/{addition.checkout.branch}")
+    if not addition.known:
+        _forget_broken_entries(addition.common_dir, addition.path)
+        _take_back_directory(addition, save)
+    if addition.checkout.creates_branch:
+        _take_back_branch(addition)
 
 
-def remove_worktree(repository_dir: Path, path: Path) -> None:
-    """Remove a worktree whose loss was already ruled out or confirmed. Raises `git-failed`.
+def _take_back_directory(addition: Addition, save: Callable[[Path], None]) -> None:
+    path = addition.path
+    listed = _listed(addition.main, path)
+    if listed is not None and not _is_ours(listed, addition):
+        return
+    if path.is_dir() and not path.is_symlink():
+        if _is_blank(path):
+            (path / ".git").unlink(missing_ok=True)
+            path.rmdir()
+        elif listed is not None and foreign_files(path, addition.checkout.branch):
+            save(path)
+    if listed is not None:
+        git(["worktree", "remove", "--force", "--force", str(path)], cwd=addition.main)
 
-    One whose directory is gone is taken from git's list. Git refuses a locked one. Others are left
-    alone, so no `worktree prune`: a directory that is not there may be on a drive that comes back.
+
+def _is_ours(listed: Worktree, addition: Addition) -> bool:
+    """A worktree that was being added has no branch yet when git was killed early on."""
+    return listed.branch in (f"refs/heads/{addition.checkout.branch}", None)
+
+
+def _is_blank(path: Path) -> bool:
+    """Nothing but perhaps the link to the repository, which git writes first."""
+    return all(entry.name == ".git" and entry.is_file() for entry in path.iterdir())
+
+
+def _forget_broken_entries(common_dir: Path, path: Path) -> None:
+    """What a git that was killed left of its notes on a worktree it was making or removing.
+
+    Such an entry names no place, so git neither lists it nor can be told to remove it.
     """
-    known = {worktree.path.resolve() for worktree in worktrees(repository_dir)}
-    if path.resolve() in known:
-        git(["worktree", "remove", "--force", str(path)], cwd=repository_dir)
+    for entry in sorted((common_dir / "worktrees").glob(f"{glob.escape(path.name)}*")):
+        number = entry.name.removeprefix(path.name)
+        place = entry / "gitdir"
+        unfinished = not place.exists() or not place.stat().st_size
+        if unfinished and (not number or number.isdigit()):
+            shutil.rmtree(entry, ignore_errors=True)
 
 
-@contextmanager
-def excluded_env_file(repository: Repository) -> Iterator[None]:
-    """Have git ignore `.env.sandbox` by the repository's own `info/exclude`, unless it does.
+def _take_back_branch(addition: Addition) -> None:
+    """Delete a branch that this addition made, if nobody has committed on it since.
 
-    No tracked file is touched. When the block fails, a line that this call added goes again.
+    Git itself refuses one that is checked out somewhere.
     """
-    path = repository.common_dir / "info" / "exclude"
-    added = False
-    if try_git(["check-ignore", "--quiet", ENV_FILE_NAME], cwd=repository.root).exit_code != 0:
-        _append_line(path, f"/{ENV_FILE_NAME}")
-        added = True
+    branch = addition.checkout.branch
+    reference = f"refs/heads/{branch}"
+    if commit_of(addition.main, reference) != addition.checkout.start:
+        return
+    log = try_git(["log", "--walk-reflogs", "--format=%gs", reference, "--"], cwd=addition.main)
+    if log.exit_code == 0 and _origin(addition) in log.stdout.splitlines():
+        try_git(["branch", "--quiet", "-D", branch], cwd=addition.main)
+
+
+def repair_worktree(main: Path, path: Path) -> None:
+    """Have git know a worktree by the place it was moved to. Raises `git-failed`."""
+    git(["worktree", "repair", str(path)], cwd=main)
+
+
+def forget_worktree(main: Path, common_dir: Path, path: Path) -> None:
+    """Take a worktree whose directory is gone from git's list. Raises `git-failed`.
+
+    Others are left alone, so no `worktree prune`: a directory that is not there may be on a drive
+    that comes back.
+    """
+    _forget_broken_entries(common_dir, path)
+    if _listed(main, path) is not None:
+        git(["worktree", "remove", "--force", "--force", str(path)], cwd=main)
+
+
+# -- hiding the environment file -----------------------------------------------------------------
+
+_HIDDEN: Final = (ENV_FILE_NAME, f"{ENV_FILE_NAME}.tmp")
+"""The second is what a kill while it was being replaced leaves."""
+_ORIGIN: Final = "# ktrdr-sandbox"
+_LINES: Final = (_ORIGIN, *(f"/{name}" for name in _HIDDEN))
+
+
+def is_hidden(root: Path) -> bool:
+    """Whether git ignores `.env.sandbox` already, by whatever rule."""
+    outcome = try_git(["check-ignore", *_HIDDEN], cwd=root)
+    return len(outcome.stdout.splitlines()) == len(_HIDDEN)
+
+
+def hide_env_file(common_dir: Path) -> None:
+    """Have git ignore `.env.sandbox` by the repository's own `info/exclude`.
+
+    No tracked file is touched. Needs the repository's lock. Raises `cannot-write`.
+    """
+    lines = _excluded(common_dir)
+    if not _has_ours(lines):
+        _write_excluded(common_dir, [*lines, *_LINES])
+
+
+def show_env_file(main: Path, common_dir: Path) -> None:
+    """Undo `hide_env_file` once no worktree of the repository has such a file.
+
+    Needs the repository's lock. Raises `cannot-write`.
+    """
+    if not main.is_dir():
+        return
+    with contextlib.suppress(OSError):
+        temporary_name(_exclude_file(common_dir).resolve()).unlink(missing_ok=True)
+    lines = _excluded(common_dir)
+    needed = any((worktree.path / ENV_FILE_NAME).is_file() for worktree in worktrees(main))
+    if _has_ours(lines) and not needed:
+        at = lines.index(_ORIGIN)
+        _write_excluded(common_dir, [*lines[:at], *lines[at + len(_LINES) :]])
+
+
+def _has_ours(lines: Sequence[str]) -> bool:
+    at = lines.index(_ORIGIN) if _ORIGIN in lines else None
+    return at is not None and tuple(lines[at : at + len(_LINES)]) == _LINES
+
+
+def _exclude_file(common_dir: Path) -> Path:
+    return common_dir / "info" / "exclude"
+
+
+def _excluded(common_dir: Path) -> list[str]:
+    path = _exclude_file(common_dir)
     try:
-        yield
-    except BaseException:
-        if added:
-            _remove_line(path, f"/{ENV_FILE_NAME}")
-        raise
-
-
-def _append_line(path: Path, line: str) -> None:
-    try:
-        make_folder(path.parent)
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-        newline = "" if not text or text.endswith("\n") else "\n"
-        with path.open("a", encoding="utf-8") as stream:
-            stream.write(f"{newline}{line}\n")
+        return path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except (FileNotFoundError, NotADirectoryError):
+        return []
     except OSError as error:
         raise cannot_write(path, error) from error
 
 
-def _remove_line(path: Path, line: str) -> None:
-    with contextlib.suppress(OSError):
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        path.write_text("".join(one for one in lines if one.strip() != line), encoding="utf-8")
+def _write_excluded(common_dir: Path, lines: Sequence[str]) -> None:
+    path = _exclude_file(common_dir)
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
+    text = "".join(f"{line}\n" for line in lines)
+    # A symlink to a file elsewhere stays one.
+    replace_file(path.resolve(), text, mode=mode, errors="surrogateescape")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.models import ENV_FILE_NAME
 from ktrdr_sandbox.worktrees.git import git, try_git
 
 
@@ -18,6 +20,8 @@ class Worktree:
     branch: str | None
     bare: bool = False
     prunable: bool = False
+    locked: str | None = None
+    """Why somebody locked it with `git worktree lock`, "" without a reason; None when unlocked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +80,7 @@ def _worktree(block: str) -> Worktree:
         branch=fields.get("branch"),
         bare="bare" in fields,
         prunable="prunable" in fields,
+        locked=fields.get("locked"),
     )
 
 
@@ -144,6 +149,24 @@ def _changed_files(root: Path) -> tuple[str, ...]:
         if entry[0] in "RC":
             next(entries, None)  # the name it was renamed from
     return tuple(found)
+
+
+def foreign_files(root: Path, branch: str) -> tuple[str, ...]:
+    """Files that are not, byte for byte, those of the branch; ignored ones and ours left out.
+
+    Unlike `git status` it needs no index: in a worktree that git was still filling there is none.
+    """
+    with tempfile.TemporaryDirectory(prefix="ktrdr-sandbox-") as folder:
+        index = Path(folder) / "index"
+        outcome = try_git(["read-tree", branch], cwd=root, index=index)
+        if outcome.exit_code:  # git cannot even tell its branch: no checkout happened
+            return tuple(sorted(path.name for path in root.iterdir() if path.name != ".git"))
+        text = git(
+            ["status", "--porcelain=v1", "-z", "--untracked-files=all"], cwd=root, index=index
+        )
+    found = [entry for entry in text.split("\0") if entry and entry[1:2] != "D"]
+    own = (ENV_FILE_NAME, f"{ENV_FILE_NAME}.tmp")
+    return tuple(entry[3:] for entry in found if entry[3:] not in own)
 
 
 def _hidden_changes(root: Path) -> tuple[str, ...]:

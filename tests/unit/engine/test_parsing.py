@@ -101,6 +101,7 @@ def entry(**state: Any) -> dict[str, Any]:
             "Env": ["A=1", "B=x=y", "C=", "NOTHING"],
             "Healthcheck": {"Test": ["CMD", "true"]},
         },
+        "HostConfig": {"Memory": 64 * 2**20},
         "NetworkSettings": {
             "Ports": {
                 "5003/tcp": [{"HostIp": "127.0.0.1", "HostPort": "5021"}],
@@ -124,6 +125,7 @@ def test_details() -> None:
     assert found.health == "none"
     assert found.published == (("127.0.0.1", 5021, 5003, "tcp"),)
     assert found.volumes == ("x_data",)
+    assert found.memory_limit == 64 * 2**20
 
 
 def test_the_last_health_probe() -> None:
@@ -155,3 +157,4 @@ def test_a_container_of_which_nothing_is_known() -> None:
     found = parse_detail({"Id": "1", "Name": "/x", "State": {"Status": "created"}})
     assert (found.name, found.service, found.replica, found.health) == ("x", "", 1, "none")
     assert (found.health_test, found.published, found.volumes) == ((), (), ())
+    assert found.memory_limit == 0

@@ -89,10 +89,7 @@ def test_time_that_runs_out_ends_the_child(tmp_path: Path, ignored: list[int]) -
     assert not is_alive(pid_in(pid_file))
 
 
-def test_a_child_that_ignores_everything_is_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(process, "_PATIENCE", (0.2, 0.2))  # of the eight seconds it would take
+def test_a_child_that_ignores_everything_is_killed(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     ignored = [str(int(number)) for number in (signal.SIGINT, signal.SIGTERM)]
     outcome = process.run(
@@ -185,3 +182,88 @@ def test_an_interrupt_ends_the_child_first(tmp_path: Path, how: str) -> None:
         out, _ = parent.communicate()
         assert out.endswith("interrupted\n")
         assert not is_alive(child)
+
+
+_WITH_A_CHILD = """\
+import signal, subprocess, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+subprocess.run([sys.executable, "-c", sys.argv[1], *sys.argv[2:]])
+"""
+"""As the docker command runs Compose: in a process of its own, and waits for it."""
+
+DEAF = [str(int(number)) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+@pytest.mark.parametrize("how", ["run", "stream"])
+def test_an_interrupt_ends_what_the_child_has_started(tmp_path: Path, how: str) -> None:
+    pid_file = tmp_path / "pid"
+    arguments = (_WITH_A_CHILD, _STUBBORN, str(pid_file), *DEAF)
+    with python_process(_GRANDPARENT, how, *arguments) as parent:
+        grandchild = pid_in(pid_file)
+        parent.send_signal(signal.SIGINT)
+        out, _ = parent.communicate()
+        assert out == "interrupted\n"
+        assert not is_alive(grandchild)
+
+
+_GRANDPARENT = """\
+import os, sys
+from ktrdr_sandbox.engine import process
+how = getattr(process, sys.argv[1])
+more = {"sink": lambda _: None} if sys.argv[1] == "stream" else {}
+try:
+    how([sys.executable, "-c", *sys.argv[2:]], environment=dict(os.environ), **more)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+class Caller:
+    """A thread that runs one command after another, as long as they can be started."""
+
+    def __init__(self, argv: list[str]) -> None:
+        self.error: SandboxError | None = None
+        self.ended = 0
+        self._argv = argv
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            while True:
+                process.run(self._argv, environment=os.environ)
+                self.ended += 1
+        except SandboxError as error:
+            self.error = error
+
+    def join(self) -> None:
+        self._thread.join()
+
+
+@pytest.mark.parametrize("deaf", [[], DEAF])
+def test_commands_of_other_threads_can_be_ended(tmp_path: Path, deaf: list[str]) -> None:
+    files = [tmp_path / "one", tmp_path / "two"]
+    callers = [Caller(python(_STUBBORN, str(file), *deaf)) for file in files]
+    children = [pid_in(file) for file in files]
+    process.end_all()
+    for caller in callers:
+        caller.join()
+        assert caller.ended == 1
+        assert caller.error is not None
+        assert caller.error.code == "interrupted"
+    assert not any(is_alive(child) for child in children)
+
+
+def test_after_that_others_can_be_started(tmp_path: Path) -> None:
+    process.end_all()
+    assert process.run(python("print(1)"), environment=os.environ).stdout == "1\n"
+    later: list[str] = []
+
+    def ask() -> None:
+        later.append(process.run(python("print(2)"), environment=os.environ).stdout)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    assert later == ["2\n"]

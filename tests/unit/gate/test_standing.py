@@ -76,6 +76,8 @@ def detail(**fields: Any) -> ContainerDetail:
         ({"state": "exited", "exit_code": 1}, {"may_end": True}, "failed", "exited (1)"),
         ({}, {"one_shot": True}, "waiting", "has not completed yet"),
         ({"state": "paused"}, {}, "waiting", "is paused"),
+        ({"state": "paused"}, {"lasting": True}, "failed", "is paused"),
+        ({"state": "paused"}, {"lasting": True, "left_over": True}, "failed", "is paused"),
         ({"state": "removing"}, {}, "waiting", "is removing"),
         ({"state": "dead", "exit_code": 1}, {"one_shot": True}, "failed", "exited (1)"),
     ],

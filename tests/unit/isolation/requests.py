@@ -39,6 +39,7 @@ def a_request(instance: Instance | None = None, **changes: Any) -> IsolationRequ
     instance = instance or an_instance()
     request = IsolationRequest(
         instance=instance,
+        home_id="id-of-home",
         bind_address="127.0.0.1",
         ports=get_ports(instance.slot),
         extra_ports=extra_ports(instance.slot),

@@ -11,8 +11,9 @@ from tests.unit.isolation.requests import isolated
 LABELS = {
     "ktrdr.sandbox.instance": "ktrdr--feat-x",
     "ktrdr.sandbox.uuid": "uuid-of-feat-x",
-    "ktrdr.sandbox.slot": "2",
+    "ktrdr.sandbox.home": "id-of-home",
 }
+SLOT = {"ktrdr.sandbox.slot": "2"}
 
 
 def test_everything_that_compose_creates_is_labelled() -> None:
@@ -23,12 +24,13 @@ def test_everything_that_compose_creates_is_labelled() -> None:
     )
 
     document = plain(isolation.override)
-    found = [
-        body["labels"]
+    found = {
+        name: body["labels"]
         for section in ("services", "networks", "volumes")
-        for body in document[section].values()
-    ]
-    assert found == [LABELS] * 5
+        for name, body in document[section].items()
+    }
+    with_slot = ("app", "asleep", "default", "empty")
+    assert found == {**dict.fromkeys(with_slot, LABELS | SLOT), "pg": LABELS}
 
 
 @pytest.mark.parametrize(

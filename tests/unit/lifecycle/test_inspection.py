@@ -40,6 +40,7 @@ def recorded(scene: Scene, instance: Instance, **fields: Any) -> None:
     """What an `up` would have noted."""
     document = {
         "uuid": instance.uuid,
+        "slot": instance.slot,
         "services": [],
         "ports": [],
         "images": [],
@@ -90,6 +91,15 @@ def test_a_job_that_ended_well_does_not_count_against_it(scene: Scene, instance:
     assert listed(scene) == {"feat-x": "running"}
     scene.stack(instance, {"backend": {}, "migrate": {"command": ["sh", "-c", "exit 1"]}})
     assert listed(scene) == {"feat-x": "partial"}
+
+
+def test_a_one_off_container_is_no_part_of_it(scene: Scene, instance: Instance) -> None:
+    call = scene.stack(instance)
+    argv = ["sh", "-c", "exit 1"]
+    scene.engine.compose_run(call, "backend", argv, name=f"{instance.id}-migration")
+    assert listed(scene) == {"feat-x": "running"}
+    shown = status(scene.place, instance)
+    assert (shown.status, len(shown.containers)) == ("running", 2)
 
 
 def test_containers_of_others_do_not_count(scene: Scene, instance: Instance) -> None:
@@ -191,7 +201,7 @@ def test_containers_ports_and_what_is_missing(scene: Scene, instance: Instance) 
     assert [one.service for one in found.containers] == ["backend", "db"]
     assert found.missing == ("grafana",)
     assert [one.published for one in found.ports] == [8001]
-    assert found.status == "running"
+    assert found.status == "partial"
 
 
 def test_a_stopped_stack_misses_nothing(scene: Scene, instance: Instance) -> None:

@@ -111,6 +111,7 @@ def test_an_engine_that_does_not_answer(scene: Scene, instance: Instance) -> Non
 
 def test_the_instances_own_engine_is_asked(scene: Scene, instance: Instance) -> None:
     elsewhere = replace(instance, engine=replace(instance.engine, host="ssh://me@big"))
+    scene.place.registry.add(elsewhere)
     down(scene.place, elsewhere, volumes=False)
     assert scene.addresses == [elsewhere.engine]
 
@@ -152,7 +153,7 @@ def test_the_slot_is_free_again(scene: Scene, instance: Instance) -> None:
 def test_its_own_image_tags_go(scene: Scene, instance: Instance) -> None:
     scene.engine.tag("tiny:1", f"{instance.id}/app:dev")
     state = scene.home.state_of(instance.id)
-    state.mkdir(parents=True)
+    state.mkdir(parents=True, exist_ok=True)
     (state / "stack.json").write_text(
         f'{{"uuid": "{instance.uuid}", "services": [], "ports": [], "inputs": {{}}, '
         f'"images": ["{instance.id}/app:dev"]}}'

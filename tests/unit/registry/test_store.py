@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.registry.schema import Registry
-from ktrdr_sandbox.registry.store import RegistryStore
+from ktrdr_sandbox.registry.store import Rebuilt, RegistryStore
 from tests.support.processes import python_process
 from tests.unit.registry.instances import an_instance
 
@@ -23,8 +22,18 @@ class Place:
         self.lock = folder / "sandbox" / "instances.lock"
         self.told: list[str] = []
 
-    def store(self, *, rebuild: Callable[[], list[Instance]] = list) -> RegistryStore:
-        return RegistryStore(self.path, self.lock, rebuild=rebuild, tell=self.told.append)
+    def store(self, *found: Instance, remarks: tuple[str, ...] = ()) -> RegistryStore:
+        """A store that finds these when its file is lost."""
+        return RegistryStore(
+            self.path,
+            self.lock,
+            rebuild=lambda text: self.asked(text, Rebuilt(instances=found, remarks=remarks)),
+            tell=self.told.append,
+        )
+
+    def asked(self, text: str, answer: Rebuilt) -> Rebuilt:
+        self.damaged = text
+        return answer
 
     def holds(self, content: str | bytes) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -128,10 +137,11 @@ def test_a_newer_version_is_refused_and_untouched(place: Place) -> None:
 def test_a_damaged_file_is_set_aside_rebuilt_and_told(place: Place, content: str | bytes) -> None:
     place.holds(content)
     found = an_instance("found", slot=4)
-    assert place.store(rebuild=lambda: [found]).read().instances == {found.id: found}
+    assert place.store(found).read().instances == {found.id: found}
     (aside,) = place.set_aside()
     data = content if isinstance(content, bytes) else content.encode()
     assert aside.read_bytes() == data
+    assert place.damaged == data.decode(errors="replace")
     (told,) = place.told
     assert str(place.path) in told
     assert aside.name in told
@@ -143,7 +153,7 @@ def test_a_damaged_file_is_set_aside_rebuilt_and_told(place: Place, content: str
 def test_a_change_on_a_damaged_file_is_on_what_was_rebuilt(place: Place) -> None:
     place.holds("garbage")
     found = an_instance("found", slot=4)
-    place.store(rebuild=lambda: [found]).add(an_instance("new", slot=1))
+    place.store(found).add(an_instance("new", slot=1))
     assert set(place.store().read().instances) == {"ktrdr--found", "ktrdr--new"}
 
 
@@ -160,6 +170,58 @@ def test_a_file_in_the_way_of_the_folder(place: Place, tmp_path: Path) -> None:
     with pytest.raises(SandboxError) as caught:
         place.store().add(an_instance())
     assert caught.value.code == "cannot-write"
+
+
+def test_remarks_of_the_rebuild_are_told(place: Place) -> None:
+    place.holds("garbage")
+    place.store(remarks=("Two claim slot 3.",)).read()
+    assert place.told[-1] == "Two claim slot 3."
+
+
+def test_entries_in_use_are_copied_beside(place: Place) -> None:
+    one = an_instance("a", slot=1)
+    place.store().add(one.with_state("creating"))
+    assert place.store().copies() == []
+    place.store().add(one)
+    assert place.store().copies() == [one]
+    copy = place.path.parent / "instances" / one.id / "instance.json"
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    copy.write_text("{")
+    assert place.store().copies() == []
+
+
+def test_a_registry_that_is_missing_though_there_are_copies_is_rebuilt(place: Place) -> None:
+    one = an_instance("a", slot=1)
+    place.store().add(one)
+    place.path.unlink()
+    assert place.store(one).read().instances == {one.id: one}
+    (told,) = place.told
+    assert "was lost (it is missing)" in told
+    assert not place.set_aside()
+
+
+def test_the_documents_own_schema_is_taken_over(place: Place) -> None:
+    """Written by another program: no version, no uuid, nothing of who made it."""
+    plain = {
+        "instances": {
+            "ktrdr--feat-x": {
+                "slot": 2,
+                "path": "/code/ktrdr--feat-x",
+                "created_at": "2024-01-15T10:30:00Z",
+                "is_worktree": True,
+                "parent_repo": "/code/ktrdr",
+            }
+        },
+        "allocated_slots": [2],
+    }
+    place.holds(json.dumps(plain))
+    (read,) = place.store().read().instances.values()
+    assert (read.slot, read.created_by, read.state) == (2, "init", "created")
+    place.store().add(an_instance("new", slot=3))
+    saved = json.loads(place.path.read_text())
+    assert saved["version"] == 1
+    assert saved["instances"]["ktrdr--feat-x"]["uuid"] == read.uuid
+    assert not place.set_aside()
 
 
 _UPDATER = """\

@@ -8,10 +8,14 @@ import pytest
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.worktrees.operations import (
     Checkout,
-    added_worktree,
+    add_worktree,
     choose_checkout,
-    excluded_env_file,
-    remove_worktree,
+    forget_worktree,
+    hide_env_file,
+    is_hidden,
+    plan_addition,
+    show_env_file,
+    take_back_worktree,
 )
 from ktrdr_sandbox.worktrees.repository import locate
 from tests.support.repositories import GitRepository, empty_repository, git, repository
@@ -142,13 +146,24 @@ def add(
     *,
     meanwhile: Callable[[], object] = lambda: None,
     fail: BaseException | None = None,
+    save: Callable[[Path], None] | None = None,
 ) -> None:
-    """Add the worktree, let something happen in it, and fail in a later step if told to."""
-    with added_worktree(locate(repo.root), path, checkout):
+    """Add the worktree, let something happen in it, and take it back when a later step fails."""
+    addition = plan_addition(locate(repo.root), path, checkout, "the-token")
+    try:
+        add_worktree(addition)
         assert (path / "README.md").exists()
         meanwhile()
         if fail is not None:
             raise fail
+    except BaseException:
+        for _ in range(2):  # a second time changes nothing
+            take_back_worktree(addition, save=save or nothing_to_save)
+        raise
+
+
+def nothing_to_save(directory: Path) -> None:
+    raise AssertionError(f"{directory} holds nothing that is anybody's work")
 
 
 def test_a_new_branch_in_its_worktree(repo: GitRepository, tmp_path: Path) -> None:
@@ -186,10 +201,30 @@ def test_a_failure_later_on_takes_all_of_it_away(
 
 def test_an_interrupt_takes_it_away_too(repo: GitRepository, tmp_path: Path) -> None:
     path = tmp_path / "made"
-    dirty = (path / "untracked").touch
     with pytest.raises(KeyboardInterrupt):
-        add(repo, path, chosen(repo), meanwhile=dirty, fail=KeyboardInterrupt())
+        add(repo, path, chosen(repo), fail=KeyboardInterrupt())
     assert not path.exists()
+    assert repo.branches() == ["main"]
+
+
+@pytest.mark.parametrize("work", ["untracked", "README.md"])
+def test_work_that_was_put_into_it_is_saved(repo: GitRepository, tmp_path: Path, work: str) -> None:
+    path, saved = tmp_path / "made", tmp_path / "saved"
+
+    def save(directory: Path) -> None:
+        directory.rename(saved)
+
+    with pytest.raises(RuntimeError):
+        add(
+            repo,
+            path,
+            chosen(repo),
+            meanwhile=lambda: (path / work).write_text("precious"),
+            fail=RuntimeError(),
+            save=save,
+        )
+    assert (saved / work).read_text() == "precious"
+    assert repo.worktrees() == [repo.root]
     assert repo.branches() == ["main"]
 
 
@@ -259,16 +294,75 @@ def test_a_hook_that_fails_leaves_nothing(
     assert repo.worktrees() == [repo.root]
 
 
-# -- removing ------------------------------------------------------------------------------------
+# -- taking back what a killed git left ---------------------------------------------------------
 
 
-def test_a_removed_worktree_leaves_its_branch(repo: GitRepository, tmp_path: Path) -> None:
-    linked = repo.add_worktree(tmp_path / "made", "-b", "x")
-    linked.write({"untracked": "x", "README.md": "changed"})
-    remove_worktree(repo.root, linked.root)
-    assert not linked.root.exists()
+def killed_at(repo: GitRepository, path: Path) -> None:
+    """git, and whoever waits for it, killed by the hook that runs when the files are there."""
+    hook = repo.root / ".git" / "hooks" / "post-checkout"
+    hook.write_text("#!/bin/sh\nkill -9 $PPID\n")
+    hook.chmod(0o755)
+    with pytest.raises(SandboxError):
+        add_worktree(plan_addition(locate(repo.root), path, chosen(repo), "the-token"))
+    hook.unlink()
+
+
+def test_a_worktree_that_git_was_filling(repo: GitRepository, tmp_path: Path) -> None:
+    path = tmp_path / "made"
+    addition = plan_addition(locate(repo.root), path, chosen(repo), "the-token")
+    killed_at(repo, path)
+    assert path in repo.worktrees()
+    take_back_worktree(addition, save=nothing_to_save)
+    assert not path.exists()
     assert repo.worktrees() == [repo.root]
-    assert "x" in repo.branches()
+    assert repo.branches() == ["main"]
+    assert not list((repo.root / ".git" / "worktrees").glob("*"))
+
+
+@pytest.mark.parametrize("gitdir", [None, ""])
+def test_an_entry_that_git_had_only_begun(
+    repo: GitRepository, tmp_path: Path, gitdir: str | None
+) -> None:
+    path = tmp_path / "made"
+    addition = plan_addition(locate(repo.root), path, chosen(repo), "the-token")
+    entry = repo.root / ".git" / "worktrees" / "made"
+    entry.mkdir(parents=True)
+    (entry / "locked").write_text("initializing")
+    if gitdir is not None:
+        (entry / "gitdir").write_text(gitdir)
+    path.mkdir()
+    (path / ".git").write_text(f"gitdir: {entry}\n")
+    take_back_worktree(addition, save=nothing_to_save)
+    assert not path.exists()
+    assert not entry.exists()
+    add(repo, path, chosen(repo))
+
+
+def test_other_peoples_entries_of_like_names_are_left(repo: GitRepository, tmp_path: Path) -> None:
+    theirs = repo.add_worktree(tmp_path / "made-by-them", "-b", "x")
+    addition = plan_addition(locate(repo.root), tmp_path / "made", chosen(repo), "the-token")
+    take_back_worktree(addition, save=nothing_to_save)
+    assert theirs.root in repo.worktrees()
+
+
+def test_a_branch_that_another_token_made_is_left(repo: GitRepository, tmp_path: Path) -> None:
+    checkout = chosen(repo)
+    add_worktree(plan_addition(locate(repo.root), tmp_path / "other", checkout, "another"))
+    repo.git("worktree", "remove", str(tmp_path / "other"))
+    take_back_worktree(
+        plan_addition(locate(repo.root), tmp_path / "made", checkout, "the-token"),
+        save=nothing_to_save,
+    )
+    assert "feat-x" in repo.branches()
+
+
+def test_a_repository_that_is_gone_needs_nothing(repo: GitRepository, tmp_path: Path) -> None:
+    addition = plan_addition(locate(repo.root), tmp_path / "made", chosen(repo), "the-token")
+    repo.root.rename(tmp_path / "moved")
+    take_back_worktree(addition, save=nothing_to_save)
+
+
+# -- forgetting ----------------------------------------------------------------------------------
 
 
 def test_a_worktree_whose_directory_is_gone_is_forgotten(
@@ -276,8 +370,10 @@ def test_a_worktree_whose_directory_is_gone_is_forgotten(
 ) -> None:
     linked = repo.add_worktree(tmp_path / "made", "-b", "x")
     linked.root.rename(tmp_path / "moved")
-    remove_worktree(repo.root, linked.root)
+    for _ in range(2):
+        forget_worktree(repo.root, repo.root / ".git", linked.root)
     assert repo.worktrees() == [repo.root]
+    assert "x" in repo.branches()
 
 
 def test_other_worktrees_that_are_not_there_now_are_kept(
@@ -286,20 +382,10 @@ def test_other_worktrees_that_are_not_there_now_are_kept(
     """They may be on a drive that comes back."""
     linked = repo.add_worktree(tmp_path / "made", "-b", "x")
     away = repo.add_worktree(tmp_path / "away", "-b", "y")
-    away.root.rename(tmp_path / "unplugged")
-    remove_worktree(repo.root, linked.root)
-    remove_worktree(repo.root, linked.root)
+    for one in (linked, away):
+        one.root.rename(tmp_path / f"unplugged-{one.root.name}")
+    forget_worktree(repo.root, repo.root / ".git", linked.root)
     assert repo.worktrees() == [repo.root, away.root]
-
-
-def test_a_locked_worktree_is_refused(repo: GitRepository, tmp_path: Path) -> None:
-    linked = repo.add_worktree(tmp_path / "made", "-b", "x")
-    repo.git("worktree", "lock", "--reason", "on a stick", str(linked.root))
-    with pytest.raises(SandboxError) as caught:
-        remove_worktree(repo.root, linked.root)
-    assert caught.value.code == "git-failed"
-    assert "on a stick" in caught.value.message
-    assert linked.root.is_dir()
 
 
 # -- hiding the environment file -----------------------------------------------------------------
@@ -309,45 +395,67 @@ def exclude_file(repo: GitRepository) -> Path:
     return repo.root / ".git" / "info" / "exclude"
 
 
+def hide(repo: GitRepository) -> None:
+    hide_env_file(locate(repo.root).common_dir)
+
+
+def show(repo: GitRepository) -> None:
+    show_env_file(repo.root, locate(repo.root).common_dir)
+
+
 def test_git_does_not_see_the_file(repo: GitRepository, tmp_path: Path) -> None:
     linked = repo.add_worktree(tmp_path / "made", "-b", "x")
-    with excluded_env_file(locate(linked.root)):
-        linked.write({".env.sandbox": "x"})
+    assert not is_hidden(linked.root)
+    hide(linked)
+    linked.write({".env.sandbox": "x", ".env.sandbox.tmp": "x"})
     assert linked.git("status", "--porcelain") == ""
-    assert repo.git("status", "--porcelain") == ""
-    lines = exclude_file(repo).read_text().splitlines()
-    assert lines.count("/.env.sandbox") == 1
+    assert is_hidden(linked.root)
+    assert is_hidden(repo.root)
 
 
-def test_it_is_excluded_once(repo: GitRepository) -> None:
+def test_it_is_hidden_once(repo: GitRepository) -> None:
     for _ in range(2):
-        with excluded_env_file(locate(repo.root)):
-            pass
-    assert exclude_file(repo).read_text().count(".env.sandbox") == 1
+        hide(repo)
+    assert exclude_file(repo).read_text().splitlines().count("/.env.sandbox") == 1
 
 
-def test_a_repository_that_ignores_it_already_is_not_touched(repo: GitRepository) -> None:
+def test_a_repository_that_ignores_it_already(repo: GitRepository) -> None:
     repo.commit({".gitignore": ".env*\n"})
-    before = exclude_file(repo).read_bytes()
-    with excluded_env_file(locate(repo.root)):
-        pass
-    assert exclude_file(repo).read_bytes() == before
+    assert is_hidden(repo.root)
+    repo.commit({".gitignore": ".env.sandbox\n"})
+    assert not is_hidden(repo.root)
 
 
-@pytest.mark.parametrize("content", [None, "*.swp", "*.swp\n", ""])
-def test_a_failure_gives_the_file_back(repo: GitRepository, content: str | None) -> None:
+@pytest.mark.parametrize("content", [None, "*.swp", "*.swp\n", "# mine\n\n*.swp\n", "\udcff\n"])
+def test_showing_gives_the_file_back(repo: GitRepository, content: str | None) -> None:
     path = exclude_file(repo)
     path.unlink(missing_ok=True)
     if content is not None:
-        path.write_text(content)
-    with pytest.raises(RuntimeError), excluded_env_file(locate(repo.root)):
-        raise RuntimeError
-    after = path.read_text().split() if path.exists() else []
-    assert after == (content or "").split()
+        path.write_text(content, errors="surrogateescape")
+        path.chmod(0o640)
+    hide(repo)
+    for _ in range(2):
+        show(repo)
+    expected = content if content is None or content.endswith("\n") else f"{content}\n"
+    assert path.read_text(errors="surrogateescape") == (expected or "")
+    assert content is None or path.stat().st_mode & 0o777 == 0o640
 
 
-def test_a_line_that_was_there_before_survives_a_failure(repo: GitRepository) -> None:
+def test_it_stays_hidden_while_another_worktree_has_one(
+    repo: GitRepository, tmp_path: Path
+) -> None:
+    linked = repo.add_worktree(tmp_path / "made", "-b", "x")
+    hide(repo)
+    linked.write({".env.sandbox": "x"})
+    show(repo)
+    assert is_hidden(linked.root)
+    (linked.root / ".env.sandbox").unlink()
+    show(repo)
+    assert not is_hidden(linked.root)
+
+
+def test_a_line_that_somebody_else_wrote_is_not_ours(repo: GitRepository) -> None:
     exclude_file(repo).write_text("/.env.sandbox\n")
-    with pytest.raises(RuntimeError), excluded_env_file(locate(repo.root)):
-        raise RuntimeError
+    hide(repo)
+    show(repo)
     assert exclude_file(repo).read_text() == "/.env.sandbox\n"

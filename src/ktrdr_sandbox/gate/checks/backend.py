@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from ktrdr_sandbox.gate.checks.base import Surroundings, Verdict, lost, owner, runs, stranger
+from ktrdr_sandbox.gate.checks.base import (
+    Surroundings,
+    Verdict,
+    held_up_by,
+    lost,
+    owner,
+    runs,
+    stranger,
+)
 from ktrdr_sandbox.gate.health_test import health_trouble
 from ktrdr_sandbox.gate.http import Answer, shown_url
 from ktrdr_sandbox.gate.result import CheckName
@@ -83,12 +91,26 @@ class BackendCheck:
             services=(self.service,),
             cause=(
                 f"{self.service} has none of the known health addresses; "
-                "the setting health_path names its own"
+                "the setting health_paths names its own"
                 if unknown
                 else None
             ),
+            suspicion=None if unknown else self._suspicion(port, answers[-1]),
             next_command="ktrdr-sandbox config show" if unknown else None,
         )
+
+    def _suspicion(self, port: PublishedPort, answer: Answer) -> str | None:
+        """What an answer that is not 200 means of a backend that runs."""
+        if self._unstarted():
+            failed = held_up_by(self._around, self.service)
+            return f"it is started after {', '.join(failed)}, which failed" if failed else None
+        if answer.silent:
+            return f"{self.service} accepts connections and does not get to answering: it hangs"
+        if answer.status is None:
+            return f"{self.service} runs, and its program does not listen on {port.target} yet"
+        if answer.status >= 500:
+            return f"{self.service} runs and reports an error of its own: see its log"
+        return f"{self.service} gives no 200 there; the setting health_paths names other paths"
 
     def _unstarted(self) -> tuple[str, ...]:
         snapshot = self._around.monitor.latest

@@ -19,7 +19,10 @@ class Verdict:
     """What one probe found.
 
     `failed` means that it can no longer come true. `doing` says what is waited for. `proof` holds
-    the container runs that a pass rests on: when one of them ends, the pass is void.
+    the container runs that a pass rests on: when one of them ends, the pass is void. `cause` is
+    certain; `suspicion` is for when the logs show none. `moot` marks a pass that proves nothing,
+    to be left out of the report. `containers` are those whose log is worth showing, each with a
+    name for people; without any it is those of `services`.
     """
 
     outcome: Literal["waiting", "passed", "failed"]
@@ -27,8 +30,11 @@ class Verdict:
     facts: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
     cause: str | None = None
+    suspicion: str | None = None
     next_command: str | None = None
     proof: frozenset[Run] = frozenset()
+    moot: bool = False
+    containers: tuple[tuple[str, str], ...] = ()
 
 
 class Check(Protocol):
@@ -79,6 +85,19 @@ def stranger(port: PublishedPort) -> str:
     )
 
 
+def held_up_by(around: Surroundings, service: str) -> tuple[str, ...]:
+    """Services that can no longer come to run and that this one is started after."""
+    needs = {one.name: one.depends_on for one in around.request.stack.active}
+    seen: set[str] = set()
+    ahead = [service]
+    while ahead:
+        found = [name for name in needs.get(ahead.pop(), {}) if name in needs and name not in seen]
+        seen.update(found)
+        ahead += found
+    snapshot = around.monitor.latest
+    return tuple(name for name in sorted(seen) if snapshot and snapshot.failed([name]))
+
+
 def lost(standings: tuple[Standing, ...], *, doing: str = "") -> Verdict:
     """The verdict when containers that a check needs can no longer come to run."""
     return Verdict(
@@ -87,6 +106,7 @@ def lost(standings: tuple[Standing, ...], *, doing: str = "") -> Verdict:
         facts=tuple(standing.fact for standing in standings),
         services=tuple(dict.fromkeys(standing.service for standing in standings)),
         cause=next((standing.cause for standing in standings if standing.cause), None),
+        next_command=next((one.next_command for one in standings if one.next_command), None),
     )
 
 

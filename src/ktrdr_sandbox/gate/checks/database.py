@@ -9,7 +9,7 @@ from typing import Final, Literal
 from ktrdr_sandbox.engine.interface import ContainerDetail, ExecResult
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.background import in_background
-from ktrdr_sandbox.gate.causes import REMOVE_VOLUMES
+from ktrdr_sandbox.gate.causes import DISK_FULL, FREE_SPACE, REMOVE_VOLUMES
 from ktrdr_sandbox.gate.checks.base import Surroundings, Verdict, lost, runs
 from ktrdr_sandbox.gate.health_test import health_trouble, last_line
 from ktrdr_sandbox.gate.result import CheckName
@@ -20,7 +20,7 @@ from ktrdr_sandbox.gate.standing import Run, Standing
 # because those are trusted without a password, and because the server that the official image
 # runs during its first initialisation listens on the socket alone and is about to go away.
 # A second or two of knocking inside saves as many starts of `docker exec`, which cost far more.
-QUERY_SCRIPT: Final = r"""
+CONNECT_SCRIPT: Final = r"""
 value() {
   eval "text=\${$1-} file=\${$1_FILE-}"
   if [ -n "$file" ]; then cat "$file"; else printf '%s' "$text"; fi
@@ -28,17 +28,19 @@ value() {
 LC_ALL=C PGCONNECT_TIMEOUT=2
 export LC_ALL PGCONNECT_TIMEOUT
 host=$(hostname 2>/dev/null || cat /etc/hostname)
-if ! command -v psql >/dev/null 2>&1; then
-  command -v pg_isready >/dev/null 2>&1 || exit 97
-  pg_isready -h "$host" && exit 98
-  exit 1
-fi
 user=$(value POSTGRES_USER)
 user=${user:-postgres}
 database=$(value POSTGRES_DB)
 database=${database:-$user}
 PGPASSWORD=$(value POSTGRES_PASSWORD)
 export PGPASSWORD
+"""
+QUERY_SCRIPT: Final = rf"""{CONNECT_SCRIPT}
+if ! command -v psql >/dev/null 2>&1; then
+  command -v pg_isready >/dev/null 2>&1 || exit 97
+  pg_isready -h "$host" && exit 98
+  exit 1
+fi
 knocks=0
 while :; do
   answer=$(psql -XqtAw -h "$host" -U "$user" -d "$database" -c 'SELECT 1' 2>&1)
@@ -72,7 +74,10 @@ class _Finding:
 
 
 class DatabaseCheck:
-    """`SELECT 1` in each container of each database service, with the container's own password."""
+    """`SELECT 1` in each container of each database service, with the container's own password.
+
+    `verdict` is the latest, for the checks that need the database.
+    """
 
     name: CheckName = "database"
     ready_title = "Database ready"
@@ -80,10 +85,15 @@ class DatabaseCheck:
 
     def __init__(self, around: Surroundings, *, services: tuple[str, ...]) -> None:
         self._around = around
+        self.verdict = Verdict(outcome="waiting", doing="waiting for the database")
         self._services = services
         self._refused: dict[Run, float] = {}
 
     async def probe(self) -> Verdict:
+        self.verdict = await self._look()
+        return self.verdict
+
+    async def _look(self) -> Verdict:
         monitor = self._around.monitor
         snapshot = monitor.latest or await monitor.refresh()
         if snapshot is None:
@@ -184,8 +194,8 @@ def _hopeless(finding: _Finding, facts: tuple[str, ...], blamed: tuple[str, ...]
             outcome="failed",
             facts=facts,
             services=blamed,
-            cause="the disk of the Docker engine is full",
-            next_command="docker system df",
+            cause=DISK_FULL,
+            next_command=FREE_SPACE,
         )
     named = [name for name in _volumes(finding.standing) if name]
     volume = f"the volume {', '.join(named)}" if named else "the database's volume"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Final
 
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.background import in_background
 from ktrdr_sandbox.gate.checks.backend import BackendCheck
 from ktrdr_sandbox.gate.checks.base import Surroundings, Verdict, lost, runs
+from ktrdr_sandbox.gate.checks.migrations import MigrationsCheck
 from ktrdr_sandbox.gate.http import Answer
 from ktrdr_sandbox.gate.result import CheckName
 from ktrdr_sandbox.gate.roster import Roster, parse, reconcile
@@ -24,6 +26,9 @@ KNOCK: Final = "/"
 GRACE: Final = 1
 """Seconds for a worker to stop in a restart. It ignores the polite request, so more is wasted."""
 
+GIVEN_UP: Final = 2
+"""This many times `lost_after` of silence after the restart, all five tries are over again."""
+
 UNSEEN_START: Final = 4
 """Where a worker cannot be seen to answer, this many times `lost_after` pass for its starting."""
 
@@ -33,7 +38,8 @@ class WorkersCheck:
 
     A worker tries five times, 2 s apart, and then waits for a call that never comes. It counts as
     lost when the backend answers, all worker containers run, this one's program answers too, and
-    nothing has registered for `lost_after` seconds. A restart brings it back.
+    nothing has registered for `lost_after` seconds. A restart brings it back; what is silent
+    after that as well cannot register.
     """
 
     name: CheckName = "workers"
@@ -41,7 +47,12 @@ class WorkersCheck:
     failed_title = "Workers not registered"
 
     def __init__(
-        self, around: Surroundings, *, services: tuple[StackService, ...], backend: BackendCheck
+        self,
+        around: Surroundings,
+        *,
+        services: tuple[StackService, ...],
+        backend: BackendCheck,
+        migrations: MigrationsCheck | None = None,
     ) -> None:
         self.healed: tuple[str, ...] = ()
         self._tried_to_heal = False
@@ -49,6 +60,7 @@ class WorkersCheck:
         self._services = services
         self._names = tuple(service.name for service in services)
         self._backend = backend
+        self._migrations = migrations
         self._found = 0
         self._rose_at: float | None = None
         self._answered_at: dict[Run, float] = {}
@@ -97,16 +109,27 @@ class WorkersCheck:
         if registrations is None:
             return self._no_list(answer)
         roster = reconcile(self._services, standings, registrations)
+        if roster.complete and self._schema_pending:
+            doing = f"{roster.found} of {roster.expected} registered; waiting for the schema"
+            return Verdict(outcome="waiting", doing=doing)
         if roster.complete:
             facts = (*self._notes, *_ailing(roster))
             return Verdict(outcome="passed", facts=facts, proof=self._proof(standings))
         self._note_rise(roster)
-        if await self._are_lost(roster, standings):
+        silence = await self._silence(roster, standings)
+        if self.healed and silence >= GIVEN_UP:
+            return replace(self._short(roster, standings, doing=""), outcome="failed")
+        if not self._tried_to_heal and silence >= 1:
             self._to_restart = roster.missing
             doing = f"restarting {_labels(roster.missing)}: lost"
             return self._short(roster, standings, doing=doing)
         doing = f"waiting for workers: {roster.found} of {roster.expected} registered"
         return self._short(roster, standings, doing=doing)
+
+    @property
+    def _schema_pending(self) -> bool:
+        """A worker that has registered is of no use before its tables are there."""
+        return self._migrations is not None and self._migrations.verdict.outcome == "waiting"
 
     def _no_list(self, answer: Answer) -> Verdict:
         fact = (
@@ -156,19 +179,18 @@ class WorkersCheck:
             self._found = roster.found
             self._rose_at = self._now()
 
-    async def _are_lost(self, roster: Roster, standings: tuple[Standing, ...]) -> bool:
-        allowed = (
-            self._around.request.heal_workers and not self._tried_to_heal and not self._to_restart
-        )
-        if not allowed or not roster.missing or not standings:
-            return False
+    async def _silence(self, roster: Roster, standings: tuple[Standing, ...]) -> float:
+        """For how long nothing has registered though all that is missing is up, as a multiple of
+        `lost_after`. 0 where that is not known, or nothing is to follow from it."""
+        if not self._around.request.heal_workers or not roster.missing or not standings:
+            return 0.0
         if any(one.condition != "running" for one in standings):
-            return False
+            return 0.0
         await asyncio.gather(*(self._knock(one) for one in roster.missing))
         quiet_since = max(
             self._rose_at or self._now(), *(self._up_at(one) for one in roster.missing)
         )
-        return self._now() - quiet_since >= self._around.request.lost_after
+        return max(0.0, self._now() - quiet_since) / self._around.request.lost_after
 
     async def _knock(self, standing: Standing) -> None:
         """Note when the worker's program is first seen to answer."""

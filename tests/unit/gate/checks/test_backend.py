@@ -9,6 +9,7 @@ import pytest
 
 from ktrdr_sandbox.engine.interface import ExecResult
 from ktrdr_sandbox.gate.result import CheckResult
+from tests.support.gate_engine import GateEngine, service
 from tests.support.gate_stack import PATIENT, GateStack, check
 from tests.support.http_server import DROP, HANG, Reply
 
@@ -62,17 +63,51 @@ def test_a_slow_start_passes_when_it_is_done() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "trouble"),
+    ("reply", "trouble", "cause"),
     [
-        (HANG, "accepted the connection and did not answer within 0.3 s"),
-        (DROP, "closed the connection without an answer"),
+        (
+            HANG,
+            "accepted the connection and did not answer within 0.3 s",
+            "backend accepts connections and does not get to answering: it hangs",
+        ),
+        (
+            DROP,
+            "closed the connection without an answer",
+            "backend runs, and its program does not listen on 8000 yet",
+        ),
+        (Reply(status=503), "returned 503", "backend runs and reports an error of its own: "),
+        (Reply(status=401), "returned 401", "backend gives no 200 there; the setting health_paths"),
     ],
 )
-def test_a_backend_that_accepts_and_says_nothing(reply: Reply, trouble: str) -> None:
+def test_a_backend_that_does_not_answer_as_it_should(
+    reply: Reply, trouble: str, cause: str
+) -> None:
+    """What services print that are well is no cause, and there is one all the same."""
     with GateStack() as world:
         world.backend.everywhere = reply
+        world.engine.log_lines["backend"] = ('relation "operations" does not exist',)
         found = backend(world, timeout=0.8)
     assert found.facts == (f"GET {world.url('/health')} {trouble}",)
+    assert (found.cause or "").startswith(cause)
+
+
+def test_a_backend_that_waits_for_what_failed_names_it() -> None:
+    with GateStack() as world:
+        needs = {"cache": "service_started"}
+        behind = tuple(
+            replace(one, depends_on=needs) if one.name == "backend" else one
+            for one in world.stack.services
+        )
+        cache = service("cache", depends_on={"db": "service_healthy"})
+        world.stack = replace(world.stack, services=(*behind, cache))
+        world.engine = GateEngine(world.stack)
+        world.backend.everywhere = DROP
+        world.engine.change("backend", state="created", started_at="")
+        world.engine.change("cache", state="created", started_at="")
+        world.engine.change("db", state="exited", exit_code=1)
+        found = backend(world)
+    assert found.facts[1:] == ("backend is not started yet",)
+    assert found.cause == "it is started after db, which failed"
 
 
 def test_nobody_listening_is_told() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -10,21 +11,27 @@ import pytest
 
 from ktrdr_sandbox.engine.interface import ContainerDetail, ExecResult
 from tests.support.gate_engine import service
-from tests.support.gate_stack import PATIENT, GateStack, check
+from tests.support.gate_stack import PATIENT, GateStack, check, until
 from tests.support.http_server import Reply
 
 MIGRATION = service("migrate", restart="no")
 NEEDS_MIGRATION = service("api", depends_on={"migrate": "service_completed_successfully"})
 CACHE = service("cache")
+ENDED = "its program ended by itself: it printed nothing"
 PORT_TAKEN = "Bind for 127.0.0.1:3002 failed: port is already allocated"
 
 
 @pytest.mark.parametrize(
     ("state", "fact", "cause"),
     [
-        ({"state": "exited", "exit_code": 1}, "grafana exited (1)", None),
-        ({"state": "exited", "exit_code": 0}, "grafana exited (0)", None),
-        ({"state": "dead", "exit_code": 137}, "grafana exited (137)", None),
+        ({"state": "exited", "exit_code": 1}, "grafana exited (1)", ENDED),
+        ({"state": "exited", "exit_code": 0}, "grafana exited (0)", ENDED),
+        (
+            {"state": "dead", "exit_code": 137},
+            "grafana exited (137)",
+            "something killed it; the machine may be out of memory",
+        ),
+        ({"state": "paused"}, "grafana is paused", "somebody paused it"),
         (
             {"state": "exited", "exit_code": 127, "error": "exec: nope: not found"},
             "grafana exited (127): exec: nope: not found",
@@ -39,6 +46,11 @@ PORT_TAKEN = "Bind for 127.0.0.1:3002 failed: port is already allocated"
             {"state": "restarting", "exit_code": 137, "oom_killed": True, "restart_count": 1},
             "grafana was killed: out of memory",
             "it was killed for want of memory",
+        ),
+        (
+            {"state": "exited", "exit_code": 137, "oom_killed": True, "memory_limit": 64 * 2**20},
+            "grafana was killed: out of memory (137)",
+            "it needs more memory than its limit of 64 MiB",
         ),
         (
             {
@@ -60,6 +72,27 @@ def test_what_can_no_longer_come_true_is_final(
     found = check(result, "containers")
     assert (found.final, found.facts, found.cause) == (True, (fact,), cause)
     assert found.services == ("grafana",)
+
+
+def test_a_pause_that_passes_is_no_failure() -> None:
+    """A container is paused for a moment while it is copied."""
+    with GateStack() as world:
+        world.engine.change("grafana", state="paused")
+
+        async def both() -> bool:
+            gate = asyncio.create_task(world.run(timeout=PATIENT, start_grace=PATIENT))
+            await until(lambda: any("grafana" in one.state for one in world.seen))
+            world.engine.change("grafana", state="running")
+            return (await gate).passed
+
+        assert asyncio.run(both())
+
+
+def test_what_is_paused_can_be_resumed_by_the_command_that_is_told() -> None:
+    with GateStack() as world:
+        world.engine.change("grafana", state="paused")
+        found = check(world.gate(timeout=PATIENT), "containers")
+    assert found.next_command == "docker unpause ktrdr--feat-x-grafana-1"
 
 
 def test_a_crash_loop_is_told_apart_from_one_restart() -> None:

@@ -86,7 +86,7 @@ def test_a_full_disk_is_final() -> None:
         world.engine.executor = answering(1, "FATAL: could not write: No space left on device")
         found = database(world, timeout=PATIENT)
     assert found.final
-    assert found.cause == "the disk of the Docker engine is full"
+    assert found.cause == "no space is left on a disk or volume that it writes to"
 
 
 def test_a_full_disk_that_ended_the_container_is_read_from_its_log() -> None:
@@ -95,7 +95,7 @@ def test_a_full_disk_that_ended_the_container_is_read_from_its_log() -> None:
         world.engine.log_lines["db"] = ("initdb: error: No space left on device",)
         found = database(world, timeout=PATIENT)
     assert (found.final, found.facts) == (True, ("db exited (1)",))
-    assert found.cause == "the disk of the Docker engine is full"
+    assert found.cause == "no space is left on a disk or volume that it writes to"
 
 
 def test_a_query_that_takes_for_ever_says_so() -> None:

@@ -92,10 +92,13 @@ def test_lost_workers_are_restarted_once_exactly_they_and_it_is_told() -> None:
 def test_workers_that_never_register_fail_after_the_one_restart() -> None:
     with GateStack() as world:
         world.registered = []
-        result = world.gate(timeout=3.0, only=ONLY, lost_after=0.1)
+        result = world.gate(timeout=PATIENT, only=ONLY, lost_after=0.1)
     assert sorted(world.engine.restarted) == [f"ktrdr--feat-x-{name}-1" for name in WORKERS]
     assert result.healed == tuple(WORKERS)
-    assert check(result, "workers").facts == (
+    found = check(result, "workers")
+    assert found.final, "all tries are over, so nobody waits for the time limit"
+    assert found.cause == "registering fails even after a restart"
+    assert found.facts == (
         "Expected 4 workers, found 0",
         "Worker containers are running but not registering",
         f"Restarted {', '.join(WORKERS)}: running but not registering",

@@ -1,0 +1,173 @@
+"""The steps of create and init, each with its undo, and how they are taken back after a kill."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ktrdr_sandbox.durable import cannot_write, temporary_name
+from ktrdr_sandbox.env_file import reader
+from ktrdr_sandbox.lifecycle import journal
+from ktrdr_sandbox.lifecycle.deletion import move_to_trash, trash_place
+from ktrdr_sandbox.lifecycle.env_files import write_env_file
+from ktrdr_sandbox.lifecycle.journal import Step
+from ktrdr_sandbox.lifecycle.workplace import Workplace
+from ktrdr_sandbox.locking import hold
+from ktrdr_sandbox.models import ENV_FILE_NAME, Instance
+from ktrdr_sandbox.worktrees.operations import (
+    Addition,
+    Checkout,
+    add_worktree,
+    hide_env_file,
+    is_hidden,
+    show_env_file,
+    take_back_worktree,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Construction:
+    """An instance in the making, as the journal keeps it.
+
+    `addition` is None when the directory was there before (init).
+    """
+
+    instance_id: str
+    uuid: str
+    path: Path
+    main: Path
+    common_dir: Path
+    addition: Addition | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """For the journal: JSON-ready values."""
+        return {key: _plain(value) for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> Construction:
+        """The reverse of `facts`. Raises KeyError and TypeError for anything else."""
+        addition = facts["addition"]
+        return cls(
+            instance_id=facts["instance_id"],
+            uuid=facts["uuid"],
+            path=Path(facts["path"]),
+            main=Path(facts["main"]),
+            common_dir=Path(facts["common_dir"]),
+            addition=None if addition is None else _addition(addition),
+        )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    return str(value) if isinstance(value, Path) else value
+
+
+def _addition(facts: Mapping[str, Any]) -> Addition:
+    return Addition(
+        main=Path(facts["main"]),
+        common_dir=Path(facts["common_dir"]),
+        path=Path(facts["path"]),
+        checkout=Checkout(**facts["checkout"]),
+        token=facts["token"],
+        known=facts["known"],
+    )
+
+
+def construct(
+    place: Workplace, plan: Construction, log: journal.Journal, reserve: Callable[[], Instance]
+) -> Instance:
+    """Do all steps; nothing remains of them when one fails. Needs the repository's lock."""
+    reserved: list[Instance] = []
+    undoing = undo_steps(place, plan)
+
+    def do_reserve() -> None:
+        reserved.append(reserve())
+
+    def do_worktree() -> None:
+        if plan.addition is not None:
+            add_worktree(plan.addition)
+
+    def do_hide() -> None:
+        if not is_hidden(plan.path):
+            hide_env_file(plan.common_dir)
+
+    def do_mark() -> None:
+        write_env_file(place, reserved[0])
+
+    def do_register() -> None:
+        place.registry.add(reserved[0].with_state("created"))
+
+    doing = {
+        "slot": do_reserve,
+        "worktree": do_worktree,
+        "exclude": do_hide,
+        "marker": do_mark,
+        "entry": do_register,
+    }
+    log.run([Step(name=name, do=do, undo=undoing[name]) for name, do in doing.items()])
+    return reserved[0].with_state("created")
+
+
+def undo_steps(place: Workplace, plan: Construction) -> dict[str, Callable[[], None]]:
+    """How each step is taken back, by its name; any number of times, in the reverse order."""
+
+    def save(directory: Path) -> None:
+        trash = trash_place(place.home, plan.instance_id)
+        move_to_trash(directory, trash)
+        place.tell(f"{directory} held files that are not its branch's; they are kept in {trash}.")
+
+    def undo_slot() -> None:
+        entry = place.registry.read().instances.get(plan.instance_id)
+        if entry is not None and entry.uuid == plan.uuid:
+            place.registry.drop(entry)
+        shutil.rmtree(place.home.state_of(plan.instance_id), ignore_errors=True)
+
+    def undo_worktree() -> None:
+        if plan.addition is not None:
+            take_back_worktree(plan.addition, save=save)
+
+    def undo_exclude() -> None:
+        show_env_file(plan.main, plan.common_dir)
+
+    return {
+        "slot": undo_slot,
+        "worktree": undo_worktree,
+        "exclude": undo_exclude,
+        "marker": lambda: unmark(plan.path, plan.uuid),
+        "entry": lambda: None,  # the entry goes with its slot, the last thing to be given back
+    }
+
+
+def take_back(place: Workplace, pending: journal.Pending) -> None:
+    """Undo what a killed create or init did. Needs the instance's lock."""
+    plan = Construction.from_facts(pending.facts)
+    undoing = undo_steps(place, plan)
+    with repository_held(place, plan.common_dir):
+        for name in reversed(pending.begun):
+            undoing[name]()
+
+
+def unmark(directory: Path, uuid: str) -> None:
+    """Take away the marker of that instance, if a directory has it. Raises `cannot-write`."""
+    marker = directory / ENV_FILE_NAME
+    try:
+        temporary_name(marker).unlink(missing_ok=True)
+        if marker.is_file() and reader.read(marker).get("SANDBOX_UUID", uuid) == uuid:
+            marker.unlink(missing_ok=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise cannot_write(marker, error) from error
+
+
+@contextmanager
+def repository_held(place: Workplace, common_dir: Path) -> Iterator[None]:
+    """Git's own lock files fail a second `worktree add` at once instead of letting it wait."""
+    lock = place.home.repository_lock(common_dir)
+    with hold(lock, purpose="git worktree", patience=120.0, tell=place.tell):
+        yield

@@ -1,0 +1,137 @@
+"""Deleting a worktree's directory for good, or to the trash: at once to every reader, and whole.
+
+A directory is first renamed, so that from one moment on it is no longer the worktree; a kill while
+the rest is deleted leaves something that nobody can take for one. Containers that run as root
+leave files that their user cannot delete: those are given to the user by a container first.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from ktrdr_sandbox.durable import cannot_write, make_folder, sync_folder
+from ktrdr_sandbox.engine.interface import Engine
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.paths import Home
+
+_PARTIAL: Final = ".partial"
+
+
+def detach(directory: Path, doomed: Path) -> None:
+    """Rename a directory to where it is deleted from; nothing when that was done before.
+
+    Raises `cannot-write`.
+    """
+    if not directory.exists():
+        return
+    try:
+        directory.rename(doomed)
+    except OSError as error:
+        raise cannot_write(directory, error) from error
+    sync_folder(directory.parent)
+
+
+def delete(doomed: Path, *, engine: Engine, images: Sequence[str], uuid: str) -> None:
+    """Delete a detached directory; nothing when it is gone. Raises `teardown-incomplete`.
+
+    `images`: references to try for the container that is needed where files belong to root.
+    """
+    if not os.path.lexists(doomed):
+        return
+    if _try_to_delete(doomed) is None:
+        return
+    make_removable(doomed, engine=engine, images=images, uuid=uuid)
+    trouble = _try_to_delete(doomed)
+    if trouble is not None:
+        raise SandboxError(
+            "teardown-incomplete",
+            f"{doomed} could not be deleted: {trouble.filename}: {trouble.strerror}.",
+            hints=(f"Delete it: sudo rm -rf '{doomed}', then run the command again.",),
+            details={"left": [str(doomed)]},
+        )
+
+
+def _try_to_delete(doomed: Path) -> OSError | None:
+    """The first failure that is not about something gone meanwhile."""
+    first: list[OSError] = []
+
+    def note(_function: object, path: str, info: tuple[type, BaseException, object]) -> None:
+        error = info[1]
+        if isinstance(error, PermissionError) and _give_to_self(Path(path).parent):
+            return
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            error.filename = error.filename or path
+            first.append(error)
+
+    for _ in range(2):  # the second time finds the folders that were made writable in the first
+        first.clear()
+        shutil.rmtree(doomed, onerror=note)
+        if not os.path.lexists(doomed):
+            return None
+    return first[0] if first else OSError(errno.ENOTEMPTY, "something is still in it", str(doomed))
+
+
+def _give_to_self(folder: Path) -> bool:
+    """Make a folder of our own writable, as `rm -rf` does not; whether that was the trouble."""
+    try:
+        if folder.stat().st_mode & 0o700 == 0o700:
+            return False
+        folder.chmod(0o700)
+    except OSError:
+        return False
+    return True
+
+
+def make_removable(directory: Path, *, engine: Engine, images: Sequence[str], uuid: str) -> None:
+    """Give everything in a directory to the user who runs this, by a container that runs as root.
+
+    Any image with a `chown` will do; they are tried in turn. Nothing is raised: whether it helped
+    shows when the directory is deleted.
+    """
+    owner = f"{os.getuid()}:{os.getgid()}"
+    for image in images:
+        status = engine.run_once(
+            image, ["chown", "-R", owner, "/doomed"], binds={directory: "/doomed"}, uuid=uuid
+        )
+        if status == 0:
+            return
+
+
+def trash_place(home: Home, instance_id: str) -> Path:
+    """A new place in the trash; its name tells `gc` since when it is there."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    return home.trash / f"{instance_id}-{stamp}"
+
+
+def move_to_trash(doomed: Path, trash: Path) -> None:
+    """Move a detached directory to its place in the trash; nothing when that was done before.
+
+    Onto another file system it is copied, and the copy is complete when it has its name. The
+    original is left to `delete`. Raises `cannot-write`.
+    """
+    if trash.exists() or not doomed.exists():
+        return
+    make_folder(trash.parent, mode=0o700)
+    partial = trash.with_name(trash.name + _PARTIAL)
+    try:
+        doomed.rename(trash)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise cannot_write(trash, error) from error
+        _copy(doomed, partial)
+        partial.rename(trash)
+    sync_folder(trash.parent)
+
+
+def _copy(doomed: Path, partial: Path) -> None:
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(doomed, partial, symlinks=True)
+    except OSError as error:  # `shutil.Error` is one, with all failures as its only argument
+        raise cannot_write(partial, error) from error

@@ -1,0 +1,249 @@
+"""SIGKILL at every point where a command changes something; then one ordinary command.
+
+Afterwards there is no half instance, no double slot, no lost file and no residue.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ktrdr_sandbox.env_file import reader
+from ktrdr_sandbox.models import LABEL_UUID
+from tests.faults.world import Ending, FaultWorld, Zygote
+
+NAME = "feat-x"
+ID = f"ktrdr--{NAME}"
+
+
+@pytest.fixture(scope="module")
+def zygote() -> Iterator[Zygote]:
+    made = Zygote()
+    yield made
+    made.close()
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`prepare` makes the world as it is before, `argv` is killed, `after` are next commands."""
+
+    prepare: Callable[[FaultWorld], None]
+    argv: tuple[str, ...]
+    after: tuple[tuple[str, ...], ...]
+    inside: str = "ktrdr"
+    work: str | None = None
+    """A file of the instance that must exist afterwards, in its place or in the trash."""
+
+
+def nothing(_world: FaultWorld) -> None:
+    return
+
+
+def created(world: FaultWorld) -> None:
+    world.ok("create", NAME)
+
+
+def running(world: FaultWorld) -> None:
+    created(world)
+    world.ok("up", NAME, "--no-wait")
+
+
+def running_with_work(world: FaultWorld) -> None:
+    running(world)
+    world.checkout(NAME).write({"work": "precious"})
+
+
+def cloned(world: FaultWorld) -> None:
+    world.repository.clone(world.path_of(NAME)).write({"work": "precious"})
+
+
+def free_branch(world: FaultWorld) -> None:
+    world.repository.git("branch", NAME)
+
+
+STATUS = ("status", NAME)
+UP = ("up", NAME, "--no-wait")
+DOWN = ("down", NAME, "--now")
+DESTROY = ("destroy", NAME, "--yes")
+CREATE = ("create", NAME)
+MOVE = ("move", NAME, "--slot", "9")
+SCENARIOS = {
+    "create": Scenario(nothing, CREATE, (CREATE, STATUS, DESTROY, UP)),
+    "create-on-branch": Scenario(free_branch, CREATE, (CREATE, STATUS, DESTROY)),
+    "init": Scenario(cloned, ("init",), (("init",), STATUS, DESTROY), inside=ID, work="work"),
+    "up": Scenario(created, UP, (UP, STATUS, DOWN, DESTROY)),
+    "up-again": Scenario(running, UP, (UP, STATUS, DESTROY)),
+    "move": Scenario(created, MOVE, (MOVE, UP, DESTROY)),
+    "down": Scenario(running, (*DOWN, "--volumes"), (DOWN, STATUS, UP, DESTROY)),
+    "destroy": Scenario(running, DESTROY, (DESTROY, STATUS, UP, CREATE)),
+    "destroy-with-work": Scenario(
+        running_with_work,
+        (*DESTROY, "--force"),
+        ((*DESTROY, "--force"), STATUS, UP),
+        work="work",
+    ),
+    "destroy-and-keep": Scenario(
+        running_with_work,
+        (*DESTROY, "--keep-worktree"),
+        ((*DESTROY, "--keep-worktree"), STATUS, UP),
+        work="work",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.timeout(600)
+def test_no_kill_leaves_a_riddle(
+    name: str,
+    tmp_path: Path,
+    zygote: Zygote,
+    record_property: Callable[[str, object], None],
+) -> None:
+    scenario = SCENARIOS[name]
+    world = FaultWorld(tmp_path, zygote)
+    world.ok("create", "other")
+    world.ok("up", "other", "--no-wait")
+    world.checkout("other").write({"work": "of somebody"})
+    scenario.prepare(world)
+    world.keep()
+    where = world.root / scenario.inside
+    whole = world.run(*scenario.argv, cwd=where)
+    assert whole.status == 0, whole
+    assert consistent(world, scenario) == []
+    world.restore()
+
+    follow = itertools.cycle(scenario.after)
+    kills = list(points_of(whole))
+    for at, phase in kills:
+        killed = world.run(*scenario.argv, cwd=where, kill_at=at, phase=phase)
+        then = world.run(*next(follow), cwd=where if where.is_dir() else None)
+        troubles = consistent(world, scenario)
+        point = f"killed {phase} {whole.points[at]!r}, then {' '.join(then.argv)}"
+        assert killed.killed, (point, killed)
+        assert not troubles, (point, troubles, killed.output, then)
+        assert then.status in (0, *allowed(then)), (point, then)
+        world.restore()
+    record_property("kill points", len(kills))
+
+
+def points_of(whole: Ending) -> Iterator[tuple[int, str]]:
+    """Each point; a git that changes something is killed in three further ways."""
+    changing = ("start git worktree add", "start git worktree remove", "start git update-ref")
+    for at, label in enumerate(whole.points):
+        yield at, "before"
+        if label.startswith(changing):
+            yield from ((at, phase) for phase in ("after", "both", "orphan"))
+
+
+def allowed(then: Ending) -> tuple[int, ...]:
+    """Statuses other than success: the instance is not there (any more), or there already."""
+    return {"create": (1, 3), "init": (1,)}.get(then.argv[0], (66,))
+
+
+def consistent(world: FaultWorld, scenario: Scenario) -> list[str]:
+    """What is wrong with the world, in words."""
+    return [
+        *(f"residue: {path}" for path in world.residue()),
+        *wrong_entries(world),
+        *wrong_worktrees(world),
+        *wrong_resources(world),
+        *wrong_exclude(world),
+        *lost_work(world, scenario),
+    ]
+
+
+def wrong_entries(world: FaultWorld) -> Iterator[str]:
+    entries = world.registered()
+    slots = [entry["slot"] for entry in entries.values()]
+    if len(set(slots)) != len(slots):
+        yield f"double slot: {entries}"
+    for identity, entry in entries.items():
+        marker = Path(entry["path"]) / ".env.sandbox"
+        if entry["state"] != "created" or not marker.is_file():
+            yield f"half an instance: {identity} {entry}"
+            continue
+        values = reader.read(marker)
+        if (values["SANDBOX_UUID"], values["SLOT_NUMBER"]) != (entry["uuid"], str(entry["slot"])):
+            yield f"a marker of something else: {identity} {values}"
+    states = {path.name for path in (world.home / "sandbox" / "instances").glob("*")}
+    if not states <= set(entries):
+        yield f"left state folders: {states - set(entries)}"
+
+
+def wrong_worktrees(world: FaultWorld) -> Iterator[str]:
+    entries = world.registered().values()
+    expected = {Path(entry["path"]) for entry in entries if entry["is_worktree"]}
+    listed = set(world.repository.worktrees()[1:])
+    kept = {world.path_of(NAME)} if (world.path_of(NAME) / "work").exists() else set()
+    if listed - kept != expected - kept:
+        yield f"worktrees: git lists {listed}, registered are {expected}"
+    administered = list((world.repository.root / ".git" / "worktrees").glob("*"))
+    if len(administered) != len(listed):
+        yield f"git's own entries: {administered}"
+    folders = set(world.root.glob("ktrdr--*"))
+    if folders - kept != {Path(entry["path"]) for entry in entries} - kept:
+        yield f"folders: {folders}"
+
+
+def wrong_resources(world: FaultWorld) -> Iterator[str]:
+    engine = world.engine_now()
+    uuids = {entry["uuid"] for entry in world.registered().values()}
+    for name, labels in (*engine._networks.items(), *engine._volumes.items()):
+        if labels.get(LABEL_UUID) not in uuids:
+            yield f"left on the engine: {name}"
+    for container in engine.held.values():
+        if container.labels[LABEL_UUID] not in uuids:
+            yield f"left on the engine: {container.detail.name}"
+    for image in engine._images:
+        if image.startswith("ktrdr--") and image.partition("/")[0] not in world.registered():
+            yield f"left image tag: {image}"
+
+
+def wrong_exclude(world: FaultWorld) -> Iterator[str]:
+    for main in (world.repository.root, world.path_of(NAME)):
+        path = main / ".git" / "info" / "exclude"
+        if not path.is_file():
+            continue
+        markers = [worktree / ".env.sandbox" for worktree in (main, *_linked(main))]
+        needed = any(marker.exists() for marker in markers)
+        if needed != ("# ktrdr-sandbox" in path.read_text(encoding="utf-8").splitlines()):
+            yield f"{path} does not fit: needed is {needed}"
+
+
+def _linked(main: Path) -> list[Path]:
+    return [
+        Path((entry / "gitdir").read_text(encoding="utf-8").strip()).parent
+        for entry in (main / ".git" / "worktrees").glob("*")
+    ]
+
+
+def lost_work(world: FaultWorld, scenario: Scenario) -> Iterator[str]:
+    if (world.path_of("other") / "work").read_text(encoding="utf-8") != "of somebody":
+        yield "another instance's work"
+    if world.repository.git("status", "--porcelain"):
+        yield f"the main checkout: {world.repository.git('status', '--porcelain')}"
+    if scenario.work is not None:
+        places = [world.path_of(NAME), *(world.home / "sandbox" / "trash").glob("*")]
+        found = [place / scenario.work for place in places if (place / scenario.work).is_file()]
+        if [path.read_text(encoding="utf-8") for path in found] != ["precious"]:
+            yield f"work: found {found}"
+    branches = set(world.repository.branches())
+    if not {"main", "other"} <= branches:
+        yield f"lost branches: {branches}"
+    if scenario.argv[0] == "create" and scenario.prepare is nothing:
+        complete = ID in world.registered()
+        if not complete and NAME in branches and not _was_complete(world):
+            yield "a left branch"
+
+
+def _was_complete(world: FaultWorld) -> bool:
+    """A destroy after a create that was killed when all was done leaves the branch, as ever."""
+    return bool(world.repository.git("reflog", "show", NAME, "--")) and not _has_worktree(world)
+
+
+def _has_worktree(world: FaultWorld) -> bool:
+    return world.path_of(NAME) in world.repository.worktrees()

@@ -1,0 +1,87 @@
+"""A worktree that was moved is the same instance; a copy is not."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.lifecycle.creation import init
+from ktrdr_sandbox.lifecycle.inspection import list_instances
+from ktrdr_sandbox.lifecycle.recognition import recognise
+from ktrdr_sandbox.lifecycle.teardown import destroy
+from tests.support.repositories import GitRepository
+from tests.unit.lifecycle.scenes import Scene
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+def test_one_that_is_where_it_was(scene: Scene) -> None:
+    instance = scene.instance()
+    assert recognise(scene.place, instance) == instance
+    assert recognise(scene.place, instance, here=instance.path) == instance
+    assert scene.told == []
+
+
+def test_moved_by_git_and_meant_by_name(scene: Scene) -> None:
+    instance = scene.instance()
+    now = scene.folder / "elsewhere"
+    scene.repository.git("worktree", "move", str(instance.path), str(now))
+    assert recognise(scene.place, instance) == replace(instance, path=now)
+    assert scene.registered()[instance.id].path == now
+    assert scene.place.registry.copies() == [replace(instance, path=now)]
+    (told,) = scene.told
+    assert f"was moved from {instance.path} to {now}" in told
+
+
+def test_moved_by_hand_and_meant_by_its_directory(scene: Scene) -> None:
+    instance = scene.instance()
+    now = scene.folder / "else where"
+    instance.path.rename(now)
+    moved = recognise(scene.place, instance, here=now)
+    assert moved.path == now
+    assert now in scene.repository.worktrees()
+    assert GitRepository(now).git("status", "--porcelain") == ""
+    destroy(scene.place, moved, keep_worktree=False, force=False)
+    assert not now.exists()
+    assert scene.repository.worktrees() == [scene.repository.root]
+
+
+def test_moved_by_hand_and_meant_by_name_is_gone(scene: Scene) -> None:
+    """Nothing on the machine tells where it went, until a command is run in it."""
+    instance = scene.instance()
+    instance.path.rename(scene.folder / "elsewhere")
+    assert recognise(scene.place, instance) == instance
+
+
+def test_a_clone_that_was_moved(scene: Scene) -> None:
+    clone = scene.repository.clone(scene.folder / "mine")
+    instance = init(scene.at(clone.root), slot=None).instance
+    now = scene.folder / "yours"
+    clone.root.rename(now)
+    assert recognise(scene.place, instance, here=now).path == now
+
+
+def test_a_copy_is_told_apart(scene: Scene) -> None:
+    instance = scene.instance()
+    copy = scene.folder / "copy"
+    shutil.copytree(instance.path, copy)
+    with pytest.raises(SandboxError) as caught:
+        recognise(scene.place, instance, here=copy)
+    assert caught.value.code == "no-such-instance"
+    assert str(instance.path) in caught.value.message
+    assert scene.registered()[instance.id] == instance
+
+
+def test_list_does_not_call_it_orphaned(scene: Scene) -> None:
+    instance = scene.instance()
+    scene.repository.git("worktree", "move", str(instance.path), str(scene.folder / "elsewhere"))
+    (row,) = list_instances(scene.place).instances
+    assert row.status == "stopped"
+    assert row.instance.path == scene.folder / "elsewhere"
