@@ -57,12 +57,17 @@ def _seen(path: Path) -> tuple[object, ...]:
     info = path.lstat()
     mode = stat.S_IMODE(info.st_mode)
     if stat.S_ISLNK(info.st_mode):
-        return ("link", os.readlink(path))
+        return ("link", link_text(path))
     if stat.S_ISDIR(info.st_mode):
         return ("folder", mode)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return ("file", mode, info.st_mtime_ns, info.st_size, digest)
+
+
+def link_text(path: Path) -> str:
+    """What a link says, to the letter."""
+    return os.readlink(path)  # noqa: PTH115  a Path would tidy the text
 
 
 def files_of(root: Path) -> dict[str, bytes]:
