@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from ktrdr_sandbox.durable import make_folder
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.locking import hold
@@ -230,10 +231,13 @@ class _Run:
         return replace(self._result(name, fill, []), ignored=survey.ignored)
 
     def _from_url(self, url: str) -> Filling:
-        scheme = urlsplit(url).scheme.lower()
-        if scheme == "file":
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise SandboxError("usage", f"'{url}' is no address: {error}.") from error
+        if parts.scheme == "file":
             return self._from_file(_local_path(url))
-        if scheme not in ("http", "https"):
+        if parts.scheme not in ("http", "https") or not parts.hostname:
             raise SandboxError(
                 "usage",
                 f"Cannot fetch '{url}': give an address that begins with https://, http:// or "
@@ -288,6 +292,7 @@ class _Run:
     def _cache(self, identity: str) -> Iterator[Path]:
         """The folder of packs, alone with this one: another KTRDR_HOME may fetch it too."""
         folder = pack_folder()
+        make_folder(folder, mode=0o700)
         lock = folder / f"{identity}.lock"
         with hold(lock, purpose="init-shared --url", patience=LOCK_PATIENCE, tell=self._place.tell):
             yield folder

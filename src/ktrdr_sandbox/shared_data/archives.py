@@ -16,7 +16,8 @@ from typing import IO, Final, Literal, NamedTuple, cast
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.shared_data.entries import FileEntry, Folder, LinkEntry
 from ktrdr_sandbox.shared_data.layout import KINDS, kind_of
-from ktrdr_sandbox.shared_data.unpacked import DamagedError, Unpacked, UnsafeError
+from ktrdr_sandbox.shared_data.transfer import SourceError
+from ktrdr_sandbox.shared_data.unpacked import Begin, DamagedError, Unpacked, UnsafeError
 
 MOST_MEMBERS: Final = 1_000_000
 _DEEPEST: Final = 64
@@ -46,18 +47,18 @@ class Survey(NamedTuple):
 class Archive:
     """An archive that can be read from its beginning again and again. `name` is for messages."""
 
-    def __init__(self, name: str, begin: Callable[[], Unpacked]) -> None:
+    def __init__(self, name: str, begin: Begin) -> None:
         self.name = name
         self._begin = begin
 
     def survey(self, *, observe: Callable[[int], None]) -> Survey:
-        """Read all of it, and check all of it. `observe` gets the packed bytes read so far.
+        """Read all of it, and check all of it. `observe` gets the bytes of the file read so far.
 
         Raises `archive-unsafe`, `archive-damaged`, `source-unusable`.
         """
-        with self._told():
+        with self.telling():
             members: dict[str, _Member] = {}
-            stream = self._begin()
+            stream = self._begin(observe)
             for position, info in enumerate(_headers(stream)):
                 if position >= MOST_MEMBERS:
                     raise UnsafeError(f"it has more than {MOST_MEMBERS:,} members")
@@ -65,27 +66,28 @@ class Archive:
                 if member is not None:
                     members.pop(member.path, None)  # as tar has it: the last of a name counts
                     members[member.path] = member
-                observe(stream.packed_read)
             stream.finish()
             return _arranged(self.name, members)
 
     def contents(self, wanted: Callable[[int], bool]) -> Iterator[tuple[int, IO[bytes]]]:
         """Position and content of each wanted member, in order; to be read before the next.
 
-        Raises `archive-damaged`, `archive-unsafe` when the file is not what was surveyed.
+        To be used within `telling`: reading, too, finds a file that is not what was surveyed.
         """
-        with self._told():
-            archive = _opened(self._begin())
-            position = -1
-            for position, info in enumerate(_all(archive)):
-                if wanted(position):
-                    content = archive.extractfile(info)
-                    if content is None:
-                        raise DamagedError("it has changed while it was read")
-                    yield position, content
+        archive = _opened(self._begin(lambda _: None))
+        for position, info in enumerate(_all(archive)):
+            if wanted(position):
+                content = archive.extractfile(info)
+                if content is None:
+                    raise DamagedError("it has changed while it was read")
+                yield position, content
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def telling(self) -> Iterator[None]:
+        """What is wrong with the archive, as the errors for it.
+
+        Raises `archive-unsafe`, `archive-damaged`.
+        """
         try:
             yield
         except UnsafeError as error:
@@ -95,19 +97,14 @@ class Archive:
                 hints=("Nothing was written. If you trust it, unpack it: --from FOLDER",),
                 details={"source": self.name},
             ) from error
-        except (DamagedError, tarfile.TarError, RecursionError) as error:
-            raise damaged(self.name, error) from error
-
-
-def damaged(name: str, error: Exception) -> SandboxError:
-    """The error for an archive that cannot be read to its end."""
-    why = "its headers nest" if isinstance(error, RecursionError) else str(error)
-    return SandboxError(
-        "archive-damaged",
-        f"{name} is damaged: {why}.",
-        hints=("Get it again. What is in the shared folder is untouched.",),
-        details={"source": name},
-    )
+        except (DamagedError, SourceError, tarfile.TarError, RecursionError) as error:
+            why = "its headers nest" if isinstance(error, RecursionError) else str(error)
+            raise SandboxError(
+                "archive-damaged",
+                f"{self.name} is damaged: {why}.",
+                hints=("Get it again. What was in the shared folder is still there.",),
+                details={"source": self.name},
+            ) from error
 
 
 def _opened(stream: Unpacked) -> tarfile.TarFile:

@@ -30,7 +30,6 @@ _ATTEMPTS: Final = 4
 """Tries in a row that bring nothing, before it is given up."""
 _FIRST_PAUSE: Final = 0.25
 """Seconds before the second try; each further one waits twice as long."""
-_BLOCK: Final = 1024 * 1024
 _AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers that may be other ones a moment later."""
 
@@ -121,8 +120,8 @@ class Download:
                     pause = _FIRST_PAUSE if progress else pause
                     if left <= 0:
                         raise self._failed(_told(error, self._request.stall)) from error
-                except (httpx.InvalidURL, httpx.TooManyRedirects) as error:
-                    raise self._failed(str(error) or type(error).__name__) from error
+                except (httpx.InvalidURL, httpx.TooManyRedirects, UnicodeError) as error:
+                    raise self._failed(str(error).rstrip(".")) from error
                 time.sleep(pause)
                 pause *= 2
 
@@ -196,7 +195,7 @@ class Download:
 
     def _write_all(self, response: httpx.Response, file: int, at: int) -> None:
         head = b""
-        for block in response.iter_raw(_BLOCK):
+        for block in response.iter_raw():  # as it comes: what has come is kept if it breaks off
             data = block
             if at == 0:
                 # Nothing is written before it is clear that this is no page saying "not found".
@@ -278,7 +277,7 @@ def _told(error: Exception, stall: float) -> str:
 
     if isinstance(error, httpx.TimeoutException):
         return f"nothing came for {stall:g} s"
-    return str(error) or "the connection broke off"
+    return str(error).rstrip(".") or "the connection broke off"
 
 
 def _begins_at(response: httpx.Response, have: int) -> bool:

@@ -45,17 +45,20 @@ def compression_of(head: bytes) -> Compression | None:
 
 
 class Unpacked:
-    """The unpacked bytes of an archive. `packed_read` is how far the file itself was read."""
+    """The unpacked bytes of an archive.
 
-    def __init__(self, raw: BinaryIO, compression: Compression) -> None:
+    `observe` is told now and then how far the file itself was read, in bytes.
+    """
+
+    def __init__(
+        self, raw: BinaryIO, compression: Compression, observe: Callable[[int], None]
+    ) -> None:
         self._raw = raw
+        self._observe = observe
+        self._told = 0
         self._stream = _decompressor(raw, compression)
         self._at = 0
         self._last = b""
-
-    @property
-    def packed_read(self) -> int:
-        return self._raw.tell()
 
     def tell(self) -> int:
         return self._at
@@ -72,7 +75,11 @@ class Unpacked:
                     break
                 data += more
         self._at += len(data)
-        if self._at > _FREE_SIZE + _FREE_RATIO * self.packed_read:
+        packed = self._raw.tell()
+        if packed - self._told >= LARGEST_READ:
+            self._told = packed
+            self._observe(packed)
+        if self._at > _FREE_SIZE + _FREE_RATIO * packed:
             raise UnsafeError(f"it unpacks to more than {_FREE_RATIO} times its own size")
         self._last = data
         return data
@@ -93,6 +100,10 @@ class Unpacked:
             raise DamagedError("it is cut off, or damaged")
         while self.read(LARGEST_READ):
             pass
+
+
+Begin = Callable[[Callable[[int], None]], Unpacked]
+"""Begins to read an archive from its start; takes what observes it."""
 
 
 def _decompressor(raw: BinaryIO, compression: Compression) -> Any:
@@ -130,7 +141,7 @@ def _damage() -> Iterator[None]:
 
 
 @contextmanager
-def opened_archive(path: Path, *, name: str) -> Iterator[Callable[[], Unpacked]]:
+def opened_archive(path: Path, *, name: str) -> Iterator[Begin]:
     """Gives what begins to read the archive from its start, as often as one likes.
 
     `name` is what messages call it. The file stays the same one, whatever becomes of its
@@ -149,9 +160,9 @@ def opened_archive(path: Path, *, name: str) -> Iterator[Callable[[], Unpacked]]
         if compression is None:
             raise not_an_archive(name)
 
-        def begin() -> Unpacked:
+        def begin(observe: Callable[[int], None]) -> Unpacked:
             raw.seek(0, os.SEEK_SET)
-            return Unpacked(raw, compression)
+            return Unpacked(raw, compression, observe)
 
         yield begin
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from typing import Final
 
-from ktrdr_sandbox.shared_data.archives import Archive, damaged
+from ktrdr_sandbox.shared_data.archives import Archive
 from ktrdr_sandbox.shared_data.comparison import FolderPlan, Plan, Task
 from ktrdr_sandbox.shared_data.copying import Outcome, finish, opened_file, opened_folder
+from ktrdr_sandbox.shared_data.crew import BEAT
 from ktrdr_sandbox.shared_data.placing import NameTakenError, Staging, UnusableNameError
 from ktrdr_sandbox.shared_data.transfer import (
     Descriptor,
     Readable,
-    SourceError,
     equals_stream,
     write_stream,
 )
@@ -40,11 +41,12 @@ class Unpacking:
         self._observe: Callable[[int, int], None] = lambda _size, _files: None
         self._size = 0
         self._files = 0
+        self._told = 0.0
 
     def run(
         self, plan: Plan, *, collect: Callable[[Outcome], None], observe: Callable[[int, int], None]
     ) -> None:
-        """Place every file. Raises what `Archive.contents` raises, OSError of the shared folder."""
+        """Place every file. Raises what `Archive.telling` does, OSError of the shared folder."""
         self._observe = observe
         wanted: dict[int, _Wanted] = {}
         for one in plan.folders:
@@ -52,13 +54,13 @@ class Unpacking:
                 wanted.setdefault(task.entry.position, []).append((one, task))
         outcome = Outcome()
         try:
-            for position, content in self._archive.contents(wanted.__contains__):
-                self._place_all(wanted[position], content, outcome)
-                if self._files % _OFTEN == 0:
-                    collect(outcome)
-                    outcome = Outcome()
-        except SourceError as error:
-            raise damaged(self._archive.name, error) from error
+            with self._archive.telling():
+                for position, content in self._archive.contents(wanted.__contains__):
+                    self._place_all(wanted[position], content, outcome)
+                    if len(outcome.records) >= _OFTEN:
+                        collect(outcome)
+                        outcome = Outcome()
+            observe(self._size, self._files)
         finally:
             collect(outcome)
 
@@ -118,4 +120,7 @@ class Unpacking:
 
     def _tick(self, size: int) -> None:
         self._size += size
-        self._observe(self._size, self._files)
+        now = time.monotonic()
+        if now - self._told >= BEAT:
+            self._told = now
+            self._observe(self._size, self._files)
