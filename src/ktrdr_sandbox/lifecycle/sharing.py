@@ -176,9 +176,11 @@ class _Run:
         """Source and destination the same, or one in the other. Raises `usage`."""
         for kind in kinds:
             source = os.path.realpath(root / kind)
-            target = os.path.realpath(self._shared / kind)
-            already = link and source == target and (self._shared / kind).is_symlink()
-            if not already and (is_below(source, target) or is_below(target, source)):
+            # A link that is there gives way to the new one: where it leads does not matter then.
+            target = os.path.join(os.path.realpath(self._shared), kind)  # noqa: PTH118
+            if not link:
+                target = os.path.realpath(target)
+            if is_below(source, target) or is_below(target, source):
                 raise SandboxError(
                     "usage",
                     f"{root / kind} and {self._shared / kind} are the same folder, or one is in "

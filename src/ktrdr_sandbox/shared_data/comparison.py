@@ -267,13 +267,10 @@ def _is_same_source(info: os.stat_result, entry: FileEntry, record: str) -> bool
 
 def _is_torn(info: os.stat_result, entry: FileEntry, record: str | None) -> bool:
     """A power cut leaves a file short, with the time it was given; a person's edit has its own."""
-    times = [entry.mtime_ns]
+    given = [(entry.size, entry.mtime_ns)]
     if record is not None:
-        times += [int(part) for part in record.split(":")[1:2] if part.isdecimal()]
-    size = entry.size if record is None else max(entry.size, _recorded_size(record))
-    return info.st_size < size and any(is_time_of(info.st_mtime_ns, time) for time in times)
-
-
-def _recorded_size(record: str) -> int:
-    size = record.partition(":")[0]
-    return int(size) if size.isdecimal() else 0
+        was, _, rest = record.partition(":")
+        when = rest.partition(":")[0]
+        if was.isdecimal() and when.isdecimal():
+            given.append((int(was), int(when)))
+    return any(info.st_size < size and is_time_of(info.st_mtime_ns, time) for size, time in given)
