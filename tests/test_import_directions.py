@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "ktrdr_sandbox"
 BASE = {"models", "errors", "paths", "durable", "locking", "naming", "redaction"}
-ROOMS = {"slots", "registry", "env_file", "worktrees", "isolation", "engine", "gate"}
+ROOMS = {"slots", "registry", "env_file", "worktrees", "isolation", "engine", "gate", "shared_data"}
 ALLOWED = {
     "base": BASE,
     "room": BASE,
@@ -19,7 +19,8 @@ ALLOWED = {
     "targeting": {*BASE, "env_file", "registry"},
     "lifecycle": {*BASE, *ROOMS, "settings"},
     # records only, to render them
-    "console": {*BASE, "lifecycle", "gate.result", "gate.report", "isolation.result"},
+    "console": {*BASE, "lifecycle", "gate.result", "gate.report", "isolation.result"}
+    | {"shared_data.results"},
     "cli": {*BASE, "console", "lifecycle", "targeting", "settings", "registry.store"}
     | {"engine.interface", "engine.docker", "engine.address", "env_file.reader", "gate.result"},
 }
@@ -90,5 +91,5 @@ def test_typer_is_the_command_lines_alone() -> None:
     assert {name.split(".")[0] for name in importers("typer")} == {"cli"}
 
 
-def test_httpx_is_the_gates_alone() -> None:
-    assert {name.split(".")[0] for name in importers("httpx")} == {"gate"}
+def test_httpx_is_the_gates_and_the_downloads() -> None:
+    assert {name.split(".")[0] for name in importers("httpx")} == {"gate", "shared_data"}

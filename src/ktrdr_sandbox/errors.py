@@ -49,6 +49,14 @@ ErrorCode = Literal[
     "engine-failed",
     "git-failed",
     "no-such-service",
+    "source-missing",
+    "source-unusable",
+    "archive-unsafe",
+    "archive-damaged",
+    "checksum-mismatch",
+    "download-failed",
+    "copy-incomplete",
+    "shared-folder-linked",
 ]
 
 

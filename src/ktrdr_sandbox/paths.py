@@ -48,6 +48,15 @@ class Home:
     def shared(self) -> Path:
         return self.root / "shared"
 
+    @property
+    def shared_manifest(self) -> Path:
+        """What init-shared put into the shared folder, and from where."""
+        return self.sandbox / "shared-manifest"
+
+    @property
+    def shared_lock(self) -> Path:
+        return self.sandbox / "locks" / "shared.lock"
+
     def state_of(self, instance_id: str) -> Path:
         """Folder with the generated override and what teardown needs without the worktree."""
         return self.sandbox / "instances" / instance_id
@@ -77,3 +86,10 @@ def demo_folder() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("ktrdr-sandbox", appauthor=False)) / "demo"
+
+
+def pack_folder() -> Path:
+    """Where packs lie while they are fetched, as the platform has caches."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("ktrdr-sandbox", appauthor=False)) / "packs"

@@ -24,6 +24,7 @@ COMMANDS = {
     "logs": ("logs", "-i", "feat-x"),
     "wait": ("wait", "feat-x"),
     "isolate": ("isolate", "feat-x"),
+    "init-shared": ("init-shared", "--minimal"),
     "demo": ("demo",),
 }
 

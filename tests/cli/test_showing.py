@@ -103,6 +103,7 @@ def test_status_without_containers(world: World, slot: int) -> None:
             f"  Jaeger      http://localhost:{16686 + slot}\n"
             f"  Prometheus  http://localhost:{9090 + slot}\n"
             f"  Database    localhost:{5432 + slot}\n"
+            "  Shared      empty\n"
             "\n"
             "No containers. Start it: ktrdr-sandbox up feat-x\n"
         )
@@ -144,6 +145,19 @@ def test_status_as_json(world: World) -> None:
             }
         ],
         "missing": [],
+        "shared": {
+            "path": str(world.home / "shared"),
+            "files": 0,
+            "bytes": 0,
+            "folders": {
+                kind: {"files": 0, "bytes": 0, "linked_to": None}
+                for kind in ("data", "models", "strategies")
+            },
+            "symbols": {},
+            "models": [],
+            "strategies": [],
+            "updated": None,
+        },
     }
 
 

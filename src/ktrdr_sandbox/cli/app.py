@@ -14,6 +14,7 @@ from ktrdr_sandbox.cli.demo import demo
 from ktrdr_sandbox.cli.destroy import destroy
 from ktrdr_sandbox.cli.down import down
 from ktrdr_sandbox.cli.init import init
+from ktrdr_sandbox.cli.init_shared import init_shared
 from ktrdr_sandbox.cli.isolate import isolate
 from ktrdr_sandbox.cli.list import list_instances
 from ktrdr_sandbox.cli.logs import logs
@@ -45,6 +46,7 @@ app.command()(logs)
 app.command()(move)
 app.command()(wait)
 app.command()(isolate)
+app.command("init-shared")(init_shared)
 app.command()(demo)
 
 

@@ -82,6 +82,15 @@ _BY_COMMAND: Final[Mapping[str, Mapping[ErrorCode, int]]] = {
     "up": {"gate-failed": 2, "port-conflict": 3},
     "wait": {"gate-failed": 2},
     "demo": {"gate-failed": 2, "port-conflict": 3},
+    # init-shared: 1 some of it could not be copied, 2 the source is of no use, 3 download failed
+    "init-shared": {
+        "source-missing": 2,
+        "source-unusable": 2,
+        "archive-unsafe": 2,
+        "archive-damaged": 2,
+        "checksum-mismatch": 2,
+        "download-failed": 3,
+    },
 }
 
 

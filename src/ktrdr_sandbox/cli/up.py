@@ -44,6 +44,7 @@ def up(
         from ktrdr_sandbox.console import data, text
         from ktrdr_sandbox.console.live import watching
         from ktrdr_sandbox.lifecycle import composition, startup
+        from ktrdr_sandbox.lifecycle.shared_folders import nothing_shared
 
         place = workplace(output)
         instance = instance_of(place, name)
@@ -51,6 +52,10 @@ def up(
             found = composition.compose(place, instance, place.engine(instance.engine))
             output.result(text.isolation(found), data.isolation(found))
             return
+        if nothing_shared(place.home):
+            output.tell(
+                "The shared folder is empty: 'ktrdr-sandbox init-shared --minimal' fills it."
+            )
         target = None if bundle is None else place.cwd / bundle
         chosen = startup.UpOptions(wait=not no_wait, build=build, timeout=timeout, bundle=target)
         with gate_outcome(output), watching(output, verbose=verbose) as view:

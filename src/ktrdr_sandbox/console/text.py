@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from ktrdr_sandbox.console.sharing import holdings
+
 if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind them
     from ktrdr_sandbox.isolation.result import Change
     from ktrdr_sandbox.lifecycle.composition import Composition
@@ -214,6 +216,7 @@ def instance_status(result: InstanceStatus) -> str:
         ("Docker", instance.engine.label),
     ]
     pairs += links_of(result.ports) if result.ports else links(result.named_ports)
+    pairs.append(("Shared", holdings(result.shared)))
     lines = [instance.id, *facts(pairs)]
     if result.containers:
         rows = [["SERVICE", "STATE", "CONTAINER"]]

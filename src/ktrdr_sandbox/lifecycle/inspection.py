@@ -16,6 +16,8 @@ from ktrdr_sandbox.lifecycle.questions import asked
 from ktrdr_sandbox.lifecycle.recognition import recognise
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import EngineAddress, Instance, PublishedPort
+from ktrdr_sandbox.shared_data import inventory
+from ktrdr_sandbox.shared_data.results import Inventory
 from ktrdr_sandbox.slots.port_map import get_ports
 
 DEFAULT_TAIL: Final = 100
@@ -51,6 +53,7 @@ class InstanceStatus:
     missing: tuple[str, ...]
     ports: tuple[PublishedPort, ...]
     named_ports: dict[str, int]
+    shared: Inventory
 
 
 def list_instances(place: Workplace) -> Listing:
@@ -150,6 +153,7 @@ def status(place: Workplace, instance: Instance) -> InstanceStatus:
         missing=missing,
         ports=kept.ports,
         named_ports=get_ports(instance.slot),
+        shared=inventory.take(place.home.shared),
     )
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ktrdr_sandbox.durable import make_folder
 from ktrdr_sandbox.paths import Home
-
-KINDS = ("data", "models", "strategies")
+from ktrdr_sandbox.shared_data import inventory
+from ktrdr_sandbox.shared_data.layout import KINDS, make_kinds
 
 
 def shared_folders(home: Home) -> dict[str, Path]:
@@ -23,5 +22,9 @@ def shared_variables(home: Home) -> dict[str, str]:
 
 def make_shared_folders(home: Home) -> None:
     """Create those that are missing: the engine would make them as root. Raises `cannot-write`."""
-    for folder in shared_folders(home).values():
-        make_folder(folder)
+    make_kinds(home.shared, KINDS)
+
+
+def nothing_shared(home: Home) -> bool:
+    """Whether there is no data, model or strategy at all."""
+    return inventory.is_empty(home.shared)

@@ -40,6 +40,11 @@ from ktrdr_sandbox.errors import ErrorCode
         ("destroy", "would-lose-work", 77),
         ("up", "bad-settings", 78),
         ("up", "interrupted", 130),
+        ("init-shared", "copy-incomplete", 1),
+        ("init-shared", "source-missing", 2),
+        ("init-shared", "archive-unsafe", 2),
+        ("init-shared", "checksum-mismatch", 2),
+        ("init-shared", "download-failed", 3),
     ],
 )
 def test_the_contracts_table(command: str, code: ErrorCode, expected: int) -> None:
@@ -47,6 +52,8 @@ def test_the_contracts_table(command: str, code: ErrorCode, expected: int) -> No
 
 
 @pytest.mark.parametrize("code", get_args(ErrorCode))
-@pytest.mark.parametrize("command", ["create", "init", "up", "down", "destroy", "list", "logs"])
+@pytest.mark.parametrize(
+    "command", ["create", "init", "up", "down", "destroy", "list", "logs", "init-shared"]
+)
 def test_every_failure_has_a_status_that_is_documented(command: str, code: ErrorCode) -> None:
     assert exit_code(command, code) in {1, 2, 3} | set(MEANING) - {0}

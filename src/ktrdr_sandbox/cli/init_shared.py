@@ -1,0 +1,97 @@
+"""ktrdr-sandbox init-shared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ktrdr_sandbox.cli import exit_codes, options
+from ktrdr_sandbox.cli.boundary import command
+from ktrdr_sandbox.cli.wiring import workplace
+from ktrdr_sandbox.errors import SandboxError
+
+
+def init_shared(
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="PATH",
+            help="A checkout, another shared folder, or a .tar.gz or .tar.zst of one.",
+            show_default=False,
+        ),
+    ] = None,
+    minimal: Annotated[
+        bool, typer.Option("--minimal", help="The small seed pack of this program; no network.")
+    ] = False,
+    url: Annotated[
+        str | None,
+        typer.Option("--url", metavar="URL", help="An archive to fetch.", show_default=False),
+    ] = None,
+    sha256: Annotated[
+        str | None,
+        typer.Option(
+            "--sha256", metavar="HASH", help="What the archive must be.", show_default=False
+        ),
+    ] = None,
+    link: Annotated[
+        bool, typer.Option("--link", help="Use the folders where they lie; copy nothing.")
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace files that were changed in the shared folder."),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell what would be copied.")
+    ] = False,
+    stall: Annotated[
+        float,
+        typer.Option(
+            "--timeout",
+            min=0.1,
+            metavar="SECONDS",
+            help="Try a download again when nothing comes for so long.",
+        ),
+    ] = 30.0,
+    json_mode: options.Json = False,
+) -> None:
+    """Fill the folders that all instances share: data, models, strategies.
+
+    Safe to repeat: only what is missing or has changed in the source is copied, and a file that was
+    changed in the shared folder is kept and listed.
+    """
+    interrupted = "Everything that was copied is whole; the same command goes on from there."
+    with command("init-shared", json_mode=json_mode, when_interrupted=interrupted) as output:
+        from ktrdr_sandbox.console import sharing as shown
+        from ktrdr_sandbox.console.copying import watching
+        from ktrdr_sandbox.lifecycle import sharing
+
+        place = workplace(output)
+        wanted = sharing.Wanted(
+            source=source,
+            minimal=minimal,
+            url=url,
+            sha256=sha256,
+            link=link,
+            overwrite=overwrite,
+            dry_run=dry_run,
+            stall=stall,
+        )
+        with watching(output) as observe:
+            done = sharing.init_shared(place, wanted, observe=observe)
+        held = sharing.holdings(place) if done.changed else None
+        text, data = shown.filling(done, held), shown.filling_data(done, held)
+        if not done.failures:
+            output.result(text, data)
+            return
+        error = SandboxError(
+            "copy-incomplete",
+            f"{len(done.failures):,} of the source could not be copied.",
+            hints=("Put right what is said above and run it again: it copies the rest.",),
+        )
+        if not json_mode:
+            output.result(text, data)
+        output.failure(error, data=data)
+        raise typer.Exit(exit_codes.exit_code("init-shared", error.code))

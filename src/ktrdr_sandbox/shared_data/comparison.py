@@ -1,0 +1,276 @@
+"""What a run has to do: the source against the shared folder and what was put there before.
+
+A file in the shared folder is ours when it still has the size and time recorded for it. Ours is
+replaced when the source has another; anything else that differs is the user's and is kept, unless
+told to overwrite.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from ktrdr_sandbox.shared_data.entries import FileEntry, Folder, LinkEntry
+from ktrdr_sandbox.shared_data.manifest import SEED_KIND, Manifest, Origin
+from ktrdr_sandbox.shared_data.results import Kept
+
+Action = Literal["new", "replace", "compare"]
+"""compare: same size and another time, so that only the content tells whether it differs."""
+
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_BLOCK: Final = 4096
+"""Bytes that a file system rounds up to, with something for the name."""
+_GRAINS: Final = (100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
+"""Nanoseconds to which file systems round times down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One file to place. `expected` is what lies there now, or None."""
+
+    entry: FileEntry
+    action: Action
+    expected: os.stat_result | None = None
+    reason: Kept | None = None
+    """Why the file is kept, should a comparison show that it differs."""
+
+
+@dataclass(slots=True)
+class FolderPlan:
+    """What is to be done in one folder. `exists` is False where it has to be made."""
+
+    folder: Folder
+    exists: bool
+    tasks: list[Task] = field(default_factory=list)
+    links: list[tuple[LinkEntry, bool]] = field(default_factory=list)
+    """Links to make, and whether each replaces something."""
+
+    def __bool__(self) -> bool:
+        return bool(self.tasks or self.links) or not self.exists
+
+    @property
+    def room_needed(self) -> int:
+        """Bytes on disk while it runs: what is replaced lies there until its successor does."""
+        placed = [task.entry for task in self.tasks if task.action != "compare"]
+        return sum(min(entry.allocated, entry.size) + _BLOCK for entry in placed)
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a run will do. `adopted` are records to add for what is there already."""
+
+    folders: list[FolderPlan] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
+    adopted: list[tuple[str, str]] = field(default_factory=list)
+    unchanged: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes to read."""
+        return sum(task.entry.size for one in self.folders for task in one.tasks)
+
+    @property
+    def files(self) -> int:
+        return sum(len(one.tasks) for one in self.folders)
+
+
+def record_of(entry: FileEntry, origin: str) -> str:
+    """The manifest's record of a file that was placed."""
+    return f"{entry.size}:{entry.mtime_ns}:{origin}"
+
+
+def link_record(link: LinkEntry, origin: str) -> str:
+    return f">{link.target}:{origin}"
+
+
+class Comparison:
+    """Makes the plan, folder by folder, in the order of the source: parents first.
+
+    `shared` is the shared folder's path, `origin` the number of this source in the manifest.
+    """
+
+    def __init__(self, shared: str, manifest: Manifest, origin: str, *, overwrite: bool) -> None:
+        self._shared = shared
+        self._records = manifest.records
+        self._manifest = manifest
+        self._origin = origin
+        self._overwrite = overwrite
+        self._blocked: set[str] = set()
+        self._missing: set[str] = set()
+        self.plan = Plan()
+
+    def add_all(self, folders: Iterable[Folder]) -> Plan:
+        """Compare everything; gives the finished plan."""
+        for folder in folders:
+            self.add(folder)
+        return self.plan
+
+    def add(self, folder: Folder) -> None:
+        """Compare one folder with what is at its place."""
+        parent = folder.path.rpartition("/")[0]
+        if parent in self._blocked:
+            self._blocked.add(folder.path)
+            return
+        if parent in self._missing:
+            self._missing.add(folder.path)
+            self._compare(folder, -1)
+            return
+        try:
+            there = os.open(f"{self._shared}/{folder.path}", _FOLDER)
+        except FileNotFoundError:
+            self._missing.add(folder.path)
+            self._compare(folder, -1)
+        except NotADirectoryError:  # a link as well, for it is not followed
+            self._blocked.add(folder.path)
+            self._keep(folder.path, "in-the-way", "no folder")
+        else:
+            try:
+                self._compare(folder, there)
+            finally:
+                os.close(there)
+
+    def _compare(self, folder: Folder, there: int) -> None:
+        """Compare with an open folder, or with nothing for -1."""
+        present = {}
+        if there >= 0:
+            with os.scandir(there) as entries:  # by descriptor: no path to walk for each file
+                present = {entry.name: entry for entry in entries}
+        plan = FolderPlan(folder, exists=there >= 0)
+        prefix = f"{folder.path}/"
+        for entry in folder.files:
+            found = present.get(entry.name)
+            if found is None:
+                plan.tasks.append(Task(entry, "new"))
+            else:
+                self._file(plan, prefix + entry.name, entry, found)
+        for link in folder.links:
+            self._link(plan, prefix + link.name, link, present.get(link.name), there)
+        if plan:
+            self.plan.folders.append(plan)
+
+    def _keep(self, path: str, reason: Literal["changed", "in-the-way"], detail: str = "") -> None:
+        self.plan.kept.append(Kept(path, reason, detail))
+
+    # -- files -----------------------------------------------------------------------------------
+
+    def _file(self, plan: FolderPlan, path: str, entry: FileEntry, there: os.DirEntry[str]) -> None:
+        info = there.stat(follow_symlinks=False)
+        record = self._records.get(path)
+        if (
+            info.st_mtime_ns == entry.mtime_ns
+            and info.st_size == entry.size
+            and stat.S_ISREG(info.st_mode)
+        ):
+            self._same(path, entry, record)
+            return
+        if not stat.S_ISREG(info.st_mode):
+            self._no_file(plan, path, entry, info)
+            return
+        self._differing(plan, path, entry, info, record)
+
+    def _same(self, path: str, entry: FileEntry, record: str | None) -> None:
+        self.plan.unchanged += 1
+        wanted = record_of(entry, self._origin)
+        if record is None or (record != wanted and not record.startswith(f"{entry.stamp}:")):
+            self.plan.adopted.append((path, wanted))
+
+    def _no_file(self, plan: FolderPlan, path: str, entry: FileEntry, info: os.stat_result) -> None:
+        if self._overwrite and stat.S_ISLNK(info.st_mode):
+            plan.tasks.append(Task(entry, "replace", info))
+            return
+        what = "a link" if stat.S_ISLNK(info.st_mode) else "a folder"
+        self._keep(path, "in-the-way", what)
+
+    def _differing(
+        self,
+        plan: FolderPlan,
+        path: str,
+        entry: FileEntry,
+        info: os.stat_result,
+        record: str | None,
+    ) -> None:
+        ours = record is not None and _is_as_recorded(info, record)
+        if ours and record is not None and _is_same_source(info, entry, record):
+            self.plan.unchanged += 1  # a file system with coarse times: nothing has changed
+            return
+        if self._overwrite or _is_torn(info, entry, record):
+            plan.tasks.append(Task(entry, "replace", info))
+            return
+        kept = self._reason(path, record if ours else None)
+        if kept is None:
+            plan.tasks.append(Task(entry, "replace", info))
+        elif info.st_size == entry.size:
+            plan.tasks.append(Task(entry, "compare", info, kept))
+        else:
+            self.plan.kept.append(kept)
+
+    def _reason(self, path: str, record: str | None) -> Kept | None:
+        """Why a file that differs stays as it is; None when it may be replaced."""
+        if record is None:
+            return Kept(path, "changed")
+        number = record.rpartition(":")[2]
+        if number == self._origin:
+            return None
+        known: Origin | None = self._manifest.origins.get(number)
+        if known is not None and known.kind == SEED_KIND:
+            return None  # the seed pack is there for want of better
+        return Kept(path, "other-source", known.name if known is not None else "")
+
+    # -- links -----------------------------------------------------------------------------------
+
+    def _link(
+        self,
+        plan: FolderPlan,
+        path: str,
+        link: LinkEntry,
+        there: os.DirEntry[str] | None,
+        folder: int,
+    ) -> None:
+        if there is None:
+            plan.links.append((link, False))
+            return
+        if not there.is_symlink():
+            self._keep(path, "in-the-way", "no link")
+            return
+        now = os.readlink(there.name, dir_fd=folder)
+        record = self._records.get(path)
+        if now == link.target:
+            self.plan.unchanged += 1
+            if record is None:
+                self.plan.adopted.append((path, link_record(link, self._origin)))
+        elif self._overwrite or record == f">{now}:{self._origin}":
+            plan.links.append((link, True))
+        else:
+            self._keep(path, "changed")
+
+
+def _is_as_recorded(info: os.stat_result, record: str) -> bool:
+    """Whether the file is the one that was placed: untouched since."""
+    size, _, rest = record.partition(":")
+    mtime, _, _ = rest.partition(":")
+    if size != str(info.st_size) or not mtime.isdecimal():
+        return False
+    return is_time_of(info.st_mtime_ns, int(mtime))
+
+
+def is_time_of(found: int, given: int) -> bool:
+    """Whether a file's time is the one it was given, but for what its file system rounds off."""
+    return found == given or any(found == given - given % grain for grain in _GRAINS)
+
+
+def _is_same_source(info: os.stat_result, entry: FileEntry, record: str) -> bool:
+    return record.startswith(f"{entry.stamp}:") and info.st_size == entry.size
+
+
+def _is_torn(info: os.stat_result, entry: FileEntry, record: str | None) -> bool:
+    """A power cut leaves a file short, with the time it was given; a person's edit has its own."""
+    given = [(entry.size, entry.mtime_ns)]
+    if record is not None:
+        was, _, rest = record.partition(":")
+        when = rest.partition(":")[0]
+        if was.isdecimal() and when.isdecimal():
+            given.append((int(was), int(when)))
+    return any(info.st_size < size and is_time_of(info.st_mtime_ns, time) for size, time in given)

@@ -1,0 +1,254 @@
+"""Carries out a plan from a folder: several files at a time, each in place whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from ktrdr_sandbox.shared_data.comparison import FolderPlan, Plan, Task, record_of
+from ktrdr_sandbox.shared_data.crew import Crew, StoppedError, Tally
+from ktrdr_sandbox.shared_data.entries import FileEntry
+from ktrdr_sandbox.shared_data.placing import NameTakenError, Staging, UnusableNameError
+from ktrdr_sandbox.shared_data.results import Kept, LeftOut
+from ktrdr_sandbox.shared_data.transfer import Descriptor, SourceError, Transfer, equals_stream
+
+BATCH: Final = 64
+"""Small files in one job: enough that handing it over costs nothing."""
+LARGE: Final = 4 * 1024 * 1024
+"""From here on a file is a job of its own."""
+_ATTEMPTS: Final = 3
+
+FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+# A pipe that took a file's name a moment ago must not be waited for.
+_FILE_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of files. `records` are for the manifest."""
+
+    new: int = 0
+    replaced: int = 0
+    size: int = 0
+    unchanged: int = 0
+    records: list[tuple[str, str]] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+
+    def count(self, task: Task, path: str, entry: FileEntry, origin: str) -> None:
+        """Note a file that was placed."""
+        if task.action == "new":
+            self.new += 1
+        else:
+            self.replaced += 1
+        self.size += entry.size
+        self.records.append((path, record_of(entry, origin)))
+
+    def same(self, path: str, entry: FileEntry, origin: str) -> None:
+        """Note a file that turned out to be there already."""
+        self.unchanged += 1
+        self.records.append((path, record_of(entry, origin)))
+
+    def keep(self, path: str, task: Task) -> None:
+        self.kept.append(task.reason or Kept(path, "appeared"))
+
+    def fail(self, path: str, reason: str) -> None:
+        self.left_out.append(LeftOut(path, reason, failed=True))
+
+    def add(self, other: Outcome) -> None:
+        self.new += other.new
+        self.replaced += other.replaced
+        self.size += other.size
+        self.unchanged += other.unchanged
+        self.kept += other.kept
+        self.left_out += other.left_out
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Files of one folder."""
+
+    plan: FolderPlan
+    tasks: list[Task]
+
+
+class Copying:
+    """Copies what a plan says from folders to the shared folder.
+
+    `staging` gives the staging folder for a path; `steady` is False for a source whose times were
+    made up, so that a file that changes while it is read shows by its size alone.
+    """
+
+    def __init__(
+        self,
+        shared: str,
+        *,
+        staging: Callable[[str], Staging],
+        origin: str,
+        steady: bool = True,
+        threads: int | None = None,
+    ) -> None:
+        self._shared = shared
+        self._staging = staging
+        self._origin = origin
+        self._steady = steady
+        self._threads = threads
+        self._transfer = Transfer()
+        self._is_root = os.geteuid() == 0
+
+    def run(
+        self, plan: Plan, *, collect: Callable[[Outcome], None], observe: Callable[[int, int], None]
+    ) -> None:
+        """Place every file. Raises OSError of the shared folder."""
+        crew = Crew(self._work, collect=collect, observe=observe, threads=self._threads)
+        crew.run(jobs_of(plan))
+
+    def _work(self, job: Job, tally: Tally) -> Outcome:
+        outcome = Outcome()
+        path = job.plan.folder.path
+        with (
+            _opened(job.plan.folder.location) as source,
+            opened_folder(f"{self._shared}/{path}") as target,
+        ):
+            for task in job.tasks:
+                try:
+                    if source is None:
+                        outcome.fail(f"{path}/{task.entry.name}", "its folder cannot be read")
+                    else:
+                        self._task(
+                            f"{path}/{task.entry.name}", task, source, target, outcome, tally
+                        )
+                except StoppedError:
+                    break
+                tally.finish_file()
+        return outcome
+
+    def _task(
+        self, path: str, task: Task, source: int, target: int, outcome: Outcome, tally: Tally
+    ) -> None:
+        try:
+            file = os.open(task.entry.name, _FILE_FLAGS, dir_fd=source)
+        except OSError as error:
+            outcome.fail(path, f"cannot be read: {error.strerror}")
+            return
+        try:
+            if task.action == "compare" and self._is_same(file, task, target, tally):
+                outcome.same(path, task.entry, self._origin)
+            elif task.action == "compare":
+                outcome.keep(path, task)
+            else:
+                entry = self._place(path, file, task, target, tally)
+                outcome.count(task, path, entry, self._origin)
+        except NameTakenError:
+            outcome.keep(path, task)
+        except UnusableNameError as error:
+            outcome.fail(path, f"has a name that the shared folder cannot hold: {error}")
+        except SourceError as error:
+            outcome.fail(path, f"cannot be read: {error}")
+        finally:
+            os.close(file)
+
+    @staticmethod
+    def _is_same(file: int, task: Task, target: int, tally: Tally) -> bool:
+        entry = task.entry
+        try:
+            with opened_file(entry.name, target) as other:
+                return equals_stream(Descriptor(file), other, entry.size, tick=tally.tick)
+        except OSError:  # of the shared file: it is not ours to touch, whatever it is
+            return False
+
+    def _place(self, path: str, file: int, task: Task, target: int, tally: Tally) -> FileEntry:
+        """Copy until the source held still meanwhile; gives it as it was then."""
+        entry = task.entry
+        staging = self._staging(path)
+        for _ in range(_ATTEMPTS):
+            draft = staging.draft(target, entry.mode, named=task.expected is not None)
+            try:
+                self._transfer.copy(
+                    file, draft.fd, entry.size, holes=entry.has_holes, tick=tally.tick
+                )
+                seen = os.fstat(file)
+                if self._held_still(seen, entry):
+                    finish(draft.fd, entry, seen.st_atime_ns, chown=self._is_root)
+                    if task.expected is None:
+                        draft.place(entry.name)
+                    else:
+                        draft.place_over(entry.name, task.expected)
+                    return entry
+            finally:
+                draft.close()
+            if not stat.S_ISREG(seen.st_mode):
+                raise SourceError("it is no regular file any more")
+            entry = self._seen(entry, seen)
+            os.lseek(file, 0, os.SEEK_SET)
+        raise SourceError("it changes while it is read")
+
+    def _held_still(self, seen: os.stat_result, entry: FileEntry) -> bool:
+        if seen.st_size != entry.size:
+            return False
+        return seen.st_mtime_ns == entry.mtime_ns or not self._steady
+
+    def _seen(self, entry: FileEntry, seen: os.stat_result) -> FileEntry:
+        return entry._replace(
+            size=seen.st_size,
+            mtime_ns=seen.st_mtime_ns if self._steady else entry.mtime_ns,
+            allocated=seen.st_blocks * 512,
+        )
+
+
+def finish(fd: int, entry: FileEntry, atime_ns: int, *, chown: bool) -> None:
+    """Give a draft the owner and times of its source. Its permissions it has already."""
+    owner, group = entry.owner, entry.group
+    if chown and owner is not None and group is not None and (owner, group) != (0, 0):
+        os.fchown(fd, owner, group)
+    os.utime(fd, ns=(atime_ns, entry.mtime_ns))
+
+
+def jobs_of(plan: Plan) -> Iterator[Job]:
+    """Large files first and each alone, so that no thread is left with one at the end."""
+    large, small = [], []
+    for one in plan.folders:
+        few = [task for task in one.tasks if task.entry.size < LARGE]
+        large += [Job(one, [task]) for task in one.tasks if task.entry.size >= LARGE]
+        small += [Job(one, few[at : at + BATCH]) for at in range(0, len(few), BATCH)]
+    large.sort(key=lambda job: job.tasks[0].entry.size, reverse=True)
+    yield from large
+    yield from small
+
+
+@contextmanager
+def _opened(location: str) -> Iterator[int | None]:
+    """A folder of the source; None when it cannot be opened any more."""
+    try:
+        fd = os.open(location, FOLDER_FLAGS)
+    except OSError:
+        yield None
+        return
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def opened_folder(path: str) -> Iterator[int]:
+    """A folder of the shared folder, itself and not what a link leads to."""
+    fd = os.open(path, FOLDER_FLAGS | os.O_NOFOLLOW)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def opened_file(name: str, folder: int) -> Iterator[int]:
+    """A file that is there already, for reading."""
+    fd = os.open(name, _FILE_FLAGS | os.O_NOFOLLOW, dir_fd=folder)
+    try:
+        yield fd
+    finally:
+        os.close(fd)

@@ -1,0 +1,234 @@
+"""Fills the shared folder from one source: compare, look for room, place, write down."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from ktrdr_sandbox.durable import cannot_write
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.shared_data.comparison import Comparison, Plan, link_record
+from ktrdr_sandbox.shared_data.copying import Outcome, opened_folder
+from ktrdr_sandbox.shared_data.entries import Folder
+from ktrdr_sandbox.shared_data.layout import kind_of
+from ktrdr_sandbox.shared_data.manifest import Manifest, Origin
+from ktrdr_sandbox.shared_data.placing import Staging, no_room
+from ktrdr_sandbox.shared_data.results import Observer, Progress
+from ktrdr_sandbox.shared_data.transfer import Transfer
+
+MARGIN: Final = 16 * 1024 * 1024
+"""Bytes that stay free: a disk filled to the last one stops every stack on it."""
+
+
+class Carrier(Protocol):
+    """Places the files of a plan: from folders, or from an archive."""
+
+    def run(
+        self, plan: Plan, *, collect: Callable[[Outcome], None], observe: Callable[[int, int], None]
+    ) -> None: ...
+
+
+MakeCarrier = Callable[[Callable[[str], Staging], str], Carrier]
+"""Given the staging folder for a path, and the number of the origin."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fill:
+    """What was planned, and what became of it (None where nothing was to be done or tried)."""
+
+    plan: Plan
+    outcome: Outcome | None
+    links: int = 0
+    folders: int = 0
+
+
+class Filler:
+    """One run on one shared folder."""
+
+    def __init__(
+        self,
+        shared: Path,
+        manifest: Manifest,
+        *,
+        origin: Origin,
+        overwrite: bool,
+        observe: Observer,
+    ) -> None:
+        self._shared = shared
+        self._manifest = manifest
+        self._origin = origin
+        self._number = manifest.number_of(origin)
+        self._overwrite = overwrite
+        self._observe = observe
+        self._outcome = Outcome()
+
+    def plan(self, folders: Iterator[Folder]) -> Plan:
+        """What would be done. Changes nothing. Raises `cannot-write`."""
+        comparison = Comparison(
+            str(self._shared), self._manifest, self._number, overwrite=self._overwrite
+        )
+        try:
+            return comparison.add_all(folders)
+        except OSError as error:
+            raise _cannot_fill(self._shared, error) from error
+
+    def carry_out(self, plan: Plan, kinds: list[str], make: MakeCarrier) -> Fill:
+        """Do it. `kinds` are the folders that the source has.
+
+        Raises `cannot-write`, and what the carrier raises. Whatever was placed by then stays, is
+        whole, and is known to the next run.
+        """
+        if not plan.folders:
+            self._write_down(plan)
+            return Fill(plan=plan, outcome=None)
+        with ExitStack() as stack:
+            stagings = self._stagings(stack, kinds)
+            self._check_room(plan, stagings)
+            with self._telling():
+                self._manifest.set_origin(self._number, self._origin)
+                folders = self._make_folders(plan)
+                carrier = make(lambda path: stagings[kind_of(path)], self._number)
+                carrier.run(plan, collect=self._collect, observe=self._progress_of(plan))
+                links = self._make_links(plan, stagings)
+                self._set_folder_times(plan)
+        self._write_down(plan)
+        return Fill(plan=plan, outcome=self._outcome, links=links, folders=folders)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise _cannot_fill(self._shared, error) from error
+
+    # -- before ----------------------------------------------------------------------------------
+
+    def _stagings(self, stack: ExitStack, kinds: list[str]) -> dict[str, Staging]:
+        """The staging folder for each kind, on the device that the kind lies on."""
+        device = self._shared.stat().st_dev
+        shared = stack.enter_context(Staging.opened(self._shared))
+        found = {}
+        for kind in kinds:
+            folder = self._shared / kind
+            own = folder.stat().st_dev != device
+            found[kind] = stack.enter_context(Staging.opened(folder)) if own else shared
+        return found
+
+    def _check_room(self, plan: Plan, stagings: dict[str, Staging]) -> None:
+        needed: dict[int, int] = {}
+        for one in plan.folders:
+            fd = stagings[kind_of(one.folder.path)].fd
+            needed[fd] = needed.get(fd, 0) + one.room_needed
+        for fd, size in needed.items():
+            info = os.fstatvfs(fd)
+            free = info.f_bavail * info.f_frsize
+            if size + MARGIN > free and not self._takes_no_room(plan, stagings):
+                raise no_room(self._shared, needed=size + MARGIN, free=free)
+            if info.f_files and plan.files > info.f_favail:
+                raise _too_many_files(self._shared, plan.files, info.f_favail)
+
+    @staticmethod
+    def _takes_no_room(plan: Plan, stagings: dict[str, Staging]) -> bool:
+        """Whether the file system shares blocks between the source and the copy: tries it."""
+        largest = max(
+            ((one, task) for one in plan.folders for task in one.tasks),
+            key=lambda pair: pair[1].entry.size,
+        )
+        one, task = largest
+        staging = stagings[kind_of(one.folder.path)]
+        if not one.folder.location:
+            return False
+        with contextlib.suppress(OSError):
+            source = os.open(f"{one.folder.location}/{task.entry.name}", os.O_RDONLY)
+            try:
+                draft = staging.draft(staging.fd, 0o600, named=True)
+                try:
+                    return Transfer().clone(source, draft.fd)
+                finally:
+                    draft.close()
+            finally:
+                os.close(source)
+        return False
+
+    def _make_folders(self, plan: Plan) -> int:
+        """Parents come first in a plan. The owner can always write: a later run has to."""
+        missing = [one.folder for one in plan.folders if not one.exists]
+        for folder in missing:
+            path = self._shared / folder.path
+            mode = folder.mode | 0o700
+            with contextlib.suppress(FileExistsError):  # a running stack was quicker
+                path.mkdir(mode)
+                path.chmod(mode)
+                if folder.owner is not None and folder.group is not None and os.geteuid() == 0:
+                    os.chown(path, folder.owner, folder.group)
+        return len(missing)
+
+    # -- meanwhile -------------------------------------------------------------------------------
+
+    def _collect(self, outcome: Outcome) -> None:
+        self._manifest.append(outcome.records)
+        self._outcome.add(outcome)
+
+    def _progress_of(self, plan: Plan) -> Callable[[int, int], None]:
+        size, files = plan.size, plan.files
+
+        def tell(done: int, finished: int) -> None:
+            self._observe(Progress("copying", done, size, finished, files))
+
+        return tell
+
+    # -- after -----------------------------------------------------------------------------------
+
+    def _make_links(self, plan: Plan, stagings: dict[str, Staging]) -> int:
+        made = []
+        for one in plan.folders:
+            for link, over in one.links:
+                path = f"{one.folder.path}/{link.name}"
+                with (
+                    opened_folder(f"{self._shared}/{one.folder.path}") as folder,
+                    contextlib.suppress(FileExistsError),  # a running stack was quicker
+                ):
+                    if over:
+                        stagings[kind_of(path)].link_over(link.target, link.name, folder)
+                    else:
+                        os.symlink(link.target, link.name, dir_fd=folder)
+                    made.append((path, link_record(link, self._number)))
+        self._manifest.append(made)
+        return len(made)
+
+    def _set_folder_times(self, plan: Plan) -> None:
+        """Of the folders that were made, innermost first; making something in one changes it."""
+        for one in reversed(plan.folders):
+            if not one.exists and one.folder.mtime_ns:
+                times = (one.folder.mtime_ns, one.folder.mtime_ns)
+                with contextlib.suppress(OSError):
+                    os.utime(f"{self._shared}/{one.folder.path}", ns=times)
+
+    def _write_down(self, plan: Plan) -> None:
+        if plan.adopted:
+            self._manifest.set_origin(self._number, self._origin)
+            self._manifest.append(plan.adopted)
+        self._manifest.compact_if_worn()
+
+    def note_origin(self, origin: Origin) -> None:
+        """Write down what is known of the origin now that all of it is there."""
+        self._manifest.set_origin(self._number, origin)
+
+
+def _cannot_fill(shared: Path, error: OSError) -> SandboxError:
+    told = cannot_write(shared, error)
+    told.hints = (*told.hints, "What is there is whole; the same command goes on from it.")
+    return told
+
+
+def _too_many_files(shared: Path, needed: int, free: int) -> SandboxError:
+    return SandboxError(
+        "cannot-write",
+        f"Not enough room in {shared} for {needed:,} files: its file system takes {free:,} more.",
+        details={"path": str(shared), "files": needed, "free_files": free},
+    )

@@ -1,0 +1,45 @@
+"""What the shared folder holds, and which names in it are this program's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from ktrdr_sandbox.durable import cannot_write, make_folder
+
+KINDS: Final = ("data", "models", "strategies")
+"""The folders that every instance mounts, in the order of the architecture document."""
+
+STAGING: Final = ".init-shared"
+"""Folder beside them for files that are still being written. Mounted into no container."""
+
+KIND_MODE: Final = 0o777
+"""The containers' user is seldom the one who runs this program, and has to write there."""
+
+
+def kind_of(path: str) -> str:
+    """The first part of a path below the shared folder."""
+    return path.partition("/")[0]
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether a path is a folder or lies in it, by its text."""
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def make_kinds(shared: Path, kinds: Iterable[str]) -> None:
+    """Create the shared folders that are missing, writable by the containers' users.
+
+    Raises `cannot-write`.
+    """
+    make_folder(shared)
+    for kind in kinds:
+        folder = shared / kind
+        if folder.is_dir():
+            continue
+        make_folder(folder)
+        try:
+            folder.chmod(KIND_MODE)
+        except OSError as error:
+            raise cannot_write(folder, error) from error

@@ -1,0 +1,166 @@
+"""What this program put into the shared folder, and from where: tells our changes from the user's.
+
+One file of NUL-separated fields, name and value in turn, because names hold anything but NUL and
+because 20,000 of them are split faster than any structured format is parsed. It grows by appending
+while a copy runs, later fields win, and is written anew when it holds more old fields than live
+ones. Without it nothing is lost: a file with the size and time of its source counts as copied, and
+any other that differs is kept, as if the user had changed it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ktrdr_sandbox.durable import cannot_write, make_folder
+
+_HEADER: Final = ("", "ktrdr-sandbox shared-manifest 1")
+_ORIGIN: Final = "="
+"""First sign of an origin's name; paths begin with the name of a shared folder."""
+_SLACK: Final = 1000
+"""Old fields that are no reason to write the file anew."""
+
+SEED_KIND: Final = "seed"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where files came from. `facts` are what a repeat needs: a pack's validator, for example."""
+
+    kind: str
+    name: str
+    facts: Mapping[str, Any]
+
+    @property
+    def same_as(self) -> tuple[str, str, Any]:
+        """Equal for the same place; an address may differ in what its name does not show."""
+        return (self.kind, self.name, self.facts.get("identity"))
+
+
+class Manifest:
+    """Records by path: `<size>:<mtime_ns>:<origin>` for files, `>target:<origin>` for links."""
+
+    def __init__(self, path: Path, *, tell: Callable[[str], None]) -> None:
+        self.path = path
+        self.records: dict[str, str] = {}
+        self.origins: dict[str, Origin] = {}
+        self._fields = 0
+        self._torn = False
+        self._load(tell)
+
+    def _load(self, tell: Callable[[str], None]) -> None:
+        try:
+            text = self.path.read_bytes().decode("utf-8", "surrogateescape")
+        except FileNotFoundError:
+            self._torn = True
+            return
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        fields = text.split("\0")
+        whole = (len(fields) - 1) // 2 * 2  # what stands after the last NUL is torn, or ""
+        self._torn = len(fields) - whole != 1 or fields[-1] != ""
+        names, values = fields[0:whole:2], fields[1:whole:2]
+        found = dict(zip(names, values, strict=True))
+        if found.pop(_HEADER[0], "") != _HEADER[1]:
+            self._torn = True
+            tell(f"{self.path} is damaged and is made anew; files that differ are kept.")
+            return
+        self._fields = whole // 2
+        for name in [name for name in found if name.startswith(_ORIGIN)]:
+            self._add_origin(name, found.pop(name))
+        self.records = found
+
+    def _add_origin(self, name: str, value: str) -> None:
+        # An origin that cannot be read leaves its files as those of an unknown other source.
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            body = json.loads(value)
+            self.origins[name[len(_ORIGIN) :]] = Origin(body["kind"], body["name"], body["facts"])
+
+    def number_of(self, origin: Origin) -> str:
+        """The short name of an origin in records; a new one where it is not yet known."""
+        for number, known in self.origins.items():
+            if known.same_as == origin.same_as:
+                return number
+        # A number of records whose origin is lost must not become another origin's.
+        used = {*self.origins, *(record.rpartition(":")[2] for record in self.records.values())}
+        return str(max((int(number) for number in used if number.isdecimal()), default=0) + 1)
+
+    def append(self, records: Iterable[tuple[str, str]]) -> None:
+        """Add what was copied. Raises `cannot-write`."""
+        added = dict(records)
+        if not added:
+            return
+        self.records.update(added)
+        if self._torn:
+            self.compact()
+            return
+        self._write_fields(added.items())
+
+    def set_origin(self, number: str, origin: Origin) -> None:
+        """Note where records of that number come from. Raises `cannot-write`."""
+        if self.origins.get(number) == origin:
+            return
+        self.origins[number] = origin
+        if self._torn:
+            self.compact()
+            return
+        self._write_fields([(_ORIGIN + number, _origin_text(origin))])
+
+    def _write_fields(self, fields: Iterable[tuple[str, str]]) -> None:
+        listed = list(fields)
+        try:
+            with self.path.open("ab") as stream:
+                stream.write(_encoded(listed))
+        except OSError as error:
+            self._torn = True
+            raise cannot_write(self.path, error) from error
+        self._fields += len(listed)
+
+    def compact_if_worn(self) -> None:
+        """Write the file anew when most of its fields are old. Raises `cannot-write`."""
+        live = 1 + len(self.origins) + len(self.records)
+        if self._fields > 2 * live + _SLACK:
+            self.compact()
+
+    def compact(self) -> None:
+        """Write the whole file, by replacing it. Raises `cannot-write`.
+
+        Without fsync: on a journalling file system that would wait for every file just copied.
+        What a power cut takes from this file is found out again from sizes and times.
+        """
+        fields = [
+            _HEADER,
+            *((_ORIGIN + number, _origin_text(one)) for number, one in self.origins.items()),
+            *self.records.items(),
+        ]
+        make_folder(self.path.parent)
+        temporary = None
+        try:
+            handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
+            temporary = Path(name)
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(_encoded(fields))
+            temporary.replace(self.path)
+        except OSError as error:
+            if temporary is not None:
+                with contextlib.suppress(OSError):
+                    temporary.unlink(missing_ok=True)
+            raise cannot_write(self.path, error) from error
+        self._fields = len(fields)
+        self._torn = False
+
+
+def _origin_text(origin: Origin) -> str:
+    body = {"kind": origin.kind, "name": origin.name, "facts": dict(origin.facts)}
+    return json.dumps(body)  # pure ASCII: names that are no text come back as they were
+
+
+def _encoded(fields: Iterable[tuple[str, str]]) -> bytes:
+    text = "".join(f"{name}\0{value}\0" for name, value in fields)
+    return text.encode("utf-8", "surrogateescape")

@@ -1,0 +1,66 @@
+"""init-shared without its command line: a home, and what one run of it gave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.lifecycle.sharing import Wanted, init_shared
+from ktrdr_sandbox.lifecycle.workplace import Workplace
+from ktrdr_sandbox.paths import Home
+from ktrdr_sandbox.registry.store import RegistryStore
+from ktrdr_sandbox.shared_data.results import Filling, Progress
+
+
+def _none(*_: Any) -> Any:
+    raise AssertionError("the shared folder has nothing to do with engines or settings")
+
+
+@dataclass
+class Sharing:
+    """A home to fill. `told` and `progress` hold what was said, run by run."""
+
+    root: Path
+    told: list[str] = field(default_factory=list)
+    progress: list[Progress] = field(default_factory=list)
+
+    @property
+    def home(self) -> Home:
+        return Home(self.root / "home")
+
+    @property
+    def shared(self) -> Path:
+        return self.home.shared
+
+    def place(self) -> Workplace:
+        return Workplace(
+            home=self.home,
+            cwd=self.root,
+            environment={},
+            registry=RegistryStore(
+                self.home.registry, self.home.registry_lock, tell=self.told.append, purpose=""
+            ),
+            engine=_none,
+            settings=_none,
+            tell=self.told.append,
+        )
+
+    def run(self, source: Path | None = None, **wanted: Any) -> Filling:
+        return init_shared(
+            self.place(), Wanted(source=source, **wanted), observe=self.progress.append
+        )
+
+    def refused(self, source: Path | None = None, **wanted: Any) -> SandboxError:
+        """The failure of a run that has to fail."""
+        try:
+            done = self.run(source, **wanted)
+        except SandboxError as error:
+            return error
+        raise AssertionError(f"it was done: {done}")
+
+    def leftovers(self) -> Iterator[Path]:
+        """Anything of this program in the shared folder that is no data."""
+        yield from self.shared.rglob(".*")
