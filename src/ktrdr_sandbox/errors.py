@@ -29,6 +29,7 @@ ErrorCode = Literal[
     "slots-exhausted",
     "slot-taken",
     "not-stopped",
+    "problems-found",
     "port-conflict",
     "worktree-conflict",
     "worktree-failed",

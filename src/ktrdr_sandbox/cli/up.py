@@ -52,14 +52,14 @@ def up(
             found = composition.compose(place, instance, place.engine(instance.engine))
             output.result(text.isolation(found), data.isolation(found))
             return
-        if nothing_shared(place.home):
-            output.tell(
-                "The shared folder is empty: 'ktrdr-sandbox init-shared --minimal' fills it."
-            )
         target = None if bundle is None else place.cwd / bundle
         chosen = startup.UpOptions(wait=not no_wait, build=build, timeout=timeout, bundle=target)
         with gate_outcome(output), watching(output, verbose=verbose) as view:
             done = startup.up(place, instance, chosen, progress=view.line, observe=view.gate)
+        if nothing_shared(place.home):
+            output.tell(
+                "The shared folder is empty: 'ktrdr-sandbox init-shared --minimal' fills it."
+            )
         for notice in done.notices:
             output.tell(f"note: {notice.service or 'stack'}: {notice.text}")
         output.result(text.startup(done), data.startup(done))
