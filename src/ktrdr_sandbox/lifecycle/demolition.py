@@ -103,8 +103,8 @@ def demolish(
 
 
 def is_irrevocable(plan: Demolition, pending: Pending) -> bool:
-    """Whether the directory, or its marker, was touched before the kill."""
-    if "directory renamed" in pending.begun and not plan.path.is_dir():
+    """Whether the directory, or its marker, was touched before the kill, or is gone anyway."""
+    if not plan.path.is_dir():
         return True
     return not _REVOCABLE.issuperset(pending.begun)
 
