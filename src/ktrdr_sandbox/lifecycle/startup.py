@@ -135,8 +135,7 @@ def _up(
         finally:
             output = migration.end() if migration is not None else ()
     if gate is not None:
-        known = redactor_for(instance, composition.call.environment, composition.model)
-        gate = hide_in_gate(gate, known)
+        gate = _hidden(composition, gate)
     return Startup(
         instance=instance,
         stack=composition.isolation.stack,
@@ -165,7 +164,9 @@ def wait(
     request = _gate_request(composition, timeout=timeout, only=only)
     started = asyncio.Event()
     started.set()
-    gate = asyncio.run(run_gate(engine, request, observe=observe, started=started))
+    gate = _hidden(
+        composition, asyncio.run(run_gate(engine, request, observe=observe, started=started))
+    )
     startup = Startup(
         instance=instance,
         stack=composition.isolation.stack,
@@ -176,6 +177,12 @@ def wait(
     if not gate.passed:
         raise GateFailedError(startup)
     return startup
+
+
+def _hidden(composition: Composition, gate: GateResult) -> GateResult:
+    """The result without the secrets that are known of this instance."""
+    environment = composition.call.environment
+    return hide_in_gate(gate, redactor_for(composition.instance, environment, composition.model))
 
 
 def _gate_request(
