@@ -161,7 +161,7 @@ def _up(
                         _start(engine, composition, migration, options, progress, observe)
                     )
     if gate is not None:
-        gate = _without_secrets(gate, composition)
+        gate = _hidden(composition, gate)
         if not gate.passed:
             engine.end_commands()
     return Startup(
@@ -194,7 +194,7 @@ def wait(
         request = _gate_request(composition, timeout=timeout, only=only)
         lock = place.home.instance_lock(instance.id)
         gate = asyncio.run(_prove(engine, request, observe, starting=lambda: is_held(lock)))
-        gate = _without_secrets(gate, composition)
+        gate = _hidden(composition, gate)
     startup = Startup(
         instance=instance,
         stack=composition.isolation.stack,
@@ -206,11 +206,6 @@ def wait(
         engine.end_commands()
         raise GateFailedError(startup)
     return startup
-
-
-def _without_secrets(gate: GateResult, composition: Composition) -> GateResult:
-    known = redactor_for(composition.instance, composition.call.environment, composition.model)
-    return hide_in_gate(gate, known)
 
 
 @contextmanager
