@@ -60,23 +60,30 @@ class Starter:
         Several failures at once come as the first of them.
         """
         self._started = {service.name: asyncio.Event() for service in self.stack.active}
-        await self._find_containers()
+        running = await self._find_containers()
+        waiting = [service for service in self.stack.active if service.name not in running]
+        for name in running:
+            self._started[name].set()
         try:
             async with asyncio.TaskGroup() as group:
-                for service in self.stack.active:
+                for service in waiting:
                     group.create_task(self._when_ready(service))
-                group.create_task(self._start_batches(group, len(self._started)))
+                group.create_task(self._start_batches(group, len(waiting)))
         except BaseExceptionGroup as failures:
             raise _first(failures) from None
         finally:
             for polling in self._conditions.values():
                 polling.cancel()
 
-    async def _find_containers(self) -> None:
+    async def _find_containers(self) -> set[str]:
+        """Note the ids; gives the active services of which every container runs already."""
         containers = await in_background(lambda: self.engine.containers(uuid=self.uuid))
+        states: dict[str, set[str]] = {}
         for container in containers:
             if not container.oneoff:
                 self._ids.setdefault(container.service, []).append(container.id)
+                states.setdefault(container.service, set()).add(container.state)
+        return {name for name in self._started if states.get(name) == {"running"}}
 
     async def _when_ready(self, service: StackService) -> None:
         """Wait for all conditions of one service, then hand it to the next batch."""

@@ -47,7 +47,7 @@ GO_ON: Final = "'up' goes on with it, 'down' stops it."
 LAST_BATCH: Final = 3.0
 """Seconds for a start under way to end, or to fail as well, when the gate has failed."""
 
-STARTING_POLL: Final = 0.2
+STARTING_POLL: Final = 0.05
 """Seconds between two looks at whether another process still starts the stack."""
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ class Start:
         every = {one.name: bodies.get(one.name, {"command": FOREVER}) for one in services}
         call = scene.stack(instance, every, start=False)
         self.engine.calls.clear()
-        self.starter = Starter(
+        self._starter = functools.partial(
+            Starter,
             engine=scene.engine,
             call=call,
             stack=Stack(services=services, ports=()),
@@ -69,7 +71,8 @@ class Start:
         return [detail.service for detail in sorted(started, key=lambda d: d.started_at)]
 
     async def run(self) -> None:
-        await self.starter.run()
+        """Each time a new start of the same stack."""
+        await self._starter().run()
 
     async def probed(self, *, times: int) -> None:
         """Wait until so many health commands have run."""
@@ -98,6 +101,22 @@ def test_without_dependencies_one_call_starts_all(scene: Scene) -> None:
     assert sorted(start.order) == ["a", "b", "c"]
     assert start.engine.calls.count("compose_start") == 1
     assert len(start.lines) == 3
+
+
+def test_what_runs_already_is_not_started_again(scene: Scene) -> None:
+    start = prepared(scene, service("a"), service("b", {"a": HEALTHY}), a=PASSES)
+    asyncio.run(start.run())
+    start.engine.calls.clear()
+    asyncio.run(start.run())
+    assert start.engine.calls == ["containers"]
+
+
+def test_a_replica_that_is_down_is_started(scene: Scene) -> None:
+    start = prepared(scene, service("a"), a={"scale": 2})
+    asyncio.run(start.run())
+    start.engine.change("ktrdr--feat-x-a-2", state="exited")
+    asyncio.run(start.run())
+    assert start.engine.named("ktrdr--feat-x-a-2").detail.state == "running"
 
 
 def test_services_that_no_profile_enables_stay(scene: Scene) -> None:
