@@ -177,7 +177,7 @@ class _Run:
         for kind in kinds:
             source = os.path.realpath(root / kind)
             # A link that is there gives way to the new one: where it leads does not matter then.
-            target = os.path.join(os.path.realpath(self._shared), kind)  # noqa: PTH118
+            target = f"{os.path.realpath(self._shared)}/{kind}"
             if not link:
                 target = os.path.realpath(target)
             if is_below(source, target) or is_below(target, source):

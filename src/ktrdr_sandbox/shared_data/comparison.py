@@ -60,11 +60,11 @@ class FolderPlan:
 
 @dataclass(slots=True)
 class Plan:
-    """What a run will do. `adopted` are records to add for what is there already."""
+    """What a run will do. `found` are records to add for what is there already."""
 
     folders: list[FolderPlan] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
-    adopted: list[tuple[str, str]] = field(default_factory=list)
+    found: list[tuple[str, str]] = field(default_factory=list)
     unchanged: int = 0
 
     @property
@@ -95,6 +95,7 @@ class Comparison:
     def __init__(self, shared: str, manifest: Manifest, origin: str, *, overwrite: bool) -> None:
         self._shared = shared
         self._records = manifest.records
+        self._claims = manifest.claims
         self._manifest = manifest
         self._origin = origin
         self._overwrite = overwrite
@@ -175,7 +176,7 @@ class Comparison:
         self.plan.unchanged += 1
         wanted = record_of(entry, self._origin)
         if record is None or (record != wanted and not record.startswith(f"{entry.stamp}:")):
-            self.plan.adopted.append((path, wanted))
+            self.plan.found.append((path, wanted))
 
     def _no_file(self, plan: FolderPlan, path: str, entry: FileEntry, info: os.stat_result) -> None:
         if self._overwrite and stat.S_ISLNK(info.st_mode):
@@ -192,14 +193,18 @@ class Comparison:
         info: os.stat_result,
         record: str | None,
     ) -> None:
-        ours = record is not None and _is_as_recorded(info, record)
-        if ours and record is not None and _is_same_source(info, entry, record):
+        claim = self._claims.get(path)
+        if claim is not None and _is_as_recorded(info, claim):
+            self.plan.found.append((path, claim))  # placed by a run that was killed
+            record = claim
+        ours = record if record is not None and _is_as_recorded(info, record) else None
+        if ours is not None and _is_same_source(info, entry, ours):
             self.plan.unchanged += 1  # a file system with coarse times: nothing has changed
             return
-        if self._overwrite or _is_torn(info, entry, record):
+        if self._overwrite or _is_torn(info, entry, record, claim):
             plan.tasks.append(Task(entry, "replace", info))
             return
-        kept = self._reason(path, record if ours else None)
+        kept = self._reason(path, ours)
         if kept is None:
             plan.tasks.append(Task(entry, "replace", info))
         elif info.st_size == entry.size:
@@ -240,7 +245,7 @@ class Comparison:
         if now == link.target:
             self.plan.unchanged += 1
             if record is None:
-                self.plan.adopted.append((path, link_record(link, self._origin)))
+                self.plan.found.append((path, link_record(link, self._origin)))
         elif self._overwrite or record == f">{now}:{self._origin}":
             plan.links.append((link, True))
         else:
@@ -265,11 +270,11 @@ def _is_same_source(info: os.stat_result, entry: FileEntry, record: str) -> bool
     return record.startswith(f"{entry.stamp}:") and info.st_size == entry.size
 
 
-def _is_torn(info: os.stat_result, entry: FileEntry, record: str | None) -> bool:
+def _is_torn(info: os.stat_result, entry: FileEntry, *records: str | None) -> bool:
     """A power cut leaves a file short, with the time it was given; a person's edit has its own."""
     given = [(entry.size, entry.mtime_ns)]
-    if record is not None:
-        was, _, rest = record.partition(":")
+    for record in records:
+        was, _, rest = (record or "").partition(":")
         when = rest.partition(":")[0]
         if was.isdecimal() and when.isdecimal():
             given.append((int(was), int(when)))

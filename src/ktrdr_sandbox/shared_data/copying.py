@@ -64,6 +64,7 @@ class Outcome:
         self.replaced += other.replaced
         self.size += other.size
         self.unchanged += other.unchanged
+        self.records += other.records
         self.kept += other.kept
         self.left_out += other.left_out
 

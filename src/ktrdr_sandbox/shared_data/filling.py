@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from ktrdr_sandbox.durable import cannot_write
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.shared_data.comparison import Comparison, Plan, link_record
+from ktrdr_sandbox.shared_data.comparison import Comparison, Plan, link_record, record_of
 from ktrdr_sandbox.shared_data.copying import Outcome, opened_folder
 from ktrdr_sandbox.shared_data.entries import Folder
 from ktrdr_sandbox.shared_data.layout import kind_of
@@ -84,20 +84,37 @@ class Filler:
         whole, and is known to the next run.
         """
         if not plan.folders:
-            self._write_down(plan)
+            if plan.found:
+                self._manifest.origins[self._number] = self._origin
+                self._manifest.settle(plan.found, claimed=())
             return Fill(plan=plan, outcome=None)
         with ExitStack() as stack:
             stagings = self._stagings(stack, kinds)
             self._check_room(plan, stagings)
-            with self._telling():
-                self._manifest.set_origin(self._number, self._origin)
+            carrier = make(lambda path: stagings[kind_of(path)], self._number)
+            with self._telling(), self._written_down(plan):
                 folders = self._make_folders(plan)
-                carrier = make(lambda path: stagings[kind_of(path)], self._number)
-                carrier.run(plan, collect=self._collect, observe=self._progress_of(plan))
+                carrier.run(plan, collect=self._outcome.add, observe=self._progress_of(plan))
                 links = self._make_links(plan, stagings)
                 self._set_folder_times(plan)
-        self._write_down(plan)
         return Fill(plan=plan, outcome=self._outcome, links=links, folders=folders)
+
+    @contextmanager
+    def _written_down(self, plan: Plan) -> Iterator[None]:
+        """What the block places is claimed before it and settled after it, however it ends."""
+        claims = {
+            f"{one.folder.path}/{task.entry.name}": record_of(task.entry, self._number)
+            for one in plan.folders
+            for task in one.tasks
+            if task.action != "compare"
+        }
+        self._manifest.claim(
+            claims.items(), found=plan.found, number=self._number, origin=self._origin
+        )
+        try:
+            yield
+        finally:
+            self._manifest.settle(self._outcome.records, claimed=claims)
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
@@ -170,10 +187,6 @@ class Filler:
 
     # -- meanwhile -------------------------------------------------------------------------------
 
-    def _collect(self, outcome: Outcome) -> None:
-        self._manifest.append(outcome.records)
-        self._outcome.add(outcome)
-
     def _progress_of(self, plan: Plan) -> Callable[[int, int], None]:
         size, files = plan.size, plan.files
 
@@ -185,7 +198,7 @@ class Filler:
     # -- after -----------------------------------------------------------------------------------
 
     def _make_links(self, plan: Plan, stagings: dict[str, Staging]) -> int:
-        made = []
+        made = 0
         for one in plan.folders:
             for link, over in one.links:
                 path = f"{one.folder.path}/{link.name}"
@@ -197,9 +210,9 @@ class Filler:
                         stagings[kind_of(path)].link_over(link.target, link.name, folder)
                     else:
                         os.symlink(link.target, link.name, dir_fd=folder)
-                    made.append((path, link_record(link, self._number)))
-        self._manifest.append(made)
-        return len(made)
+                    self._outcome.records.append((path, link_record(link, self._number)))
+                    made += 1
+        return made
 
     def _set_folder_times(self, plan: Plan) -> None:
         """Of the folders that were made, innermost first; making something in one changes it."""
@@ -209,15 +222,11 @@ class Filler:
                 with contextlib.suppress(OSError):
                     os.utime(f"{self._shared}/{one.folder.path}", ns=times)
 
-    def _write_down(self, plan: Plan) -> None:
-        if plan.adopted:
-            self._manifest.set_origin(self._number, self._origin)
-            self._manifest.append(plan.adopted)
-        self._manifest.compact_if_worn()
-
     def note_origin(self, origin: Origin) -> None:
         """Write down what is known of the origin now that all of it is there."""
-        self._manifest.set_origin(self._number, origin)
+        if self._manifest.origins.get(self._number) != origin:
+            self._manifest.origins[self._number] = origin
+            self._manifest.compact()
 
 
 def _cannot_fill(shared: Path, error: OSError) -> SandboxError:

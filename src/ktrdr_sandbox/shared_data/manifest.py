@@ -1,10 +1,11 @@
 """What this program put into the shared folder, and from where: tells our changes from the user's.
 
 One file of NUL-separated fields, name and value in turn, because names hold anything but NUL and
-because 20,000 of them are split faster than any structured format is parsed. It grows by appending
-while a copy runs, later fields win, and is written anew when it holds more old fields than live
-ones. Without it nothing is lost: a file with the size and time of its source counts as copied, and
-any other that differs is kept, as if the user had changed it.
+because 20,000 of them are split faster than any structured format is parsed. A run first appends
+claims, what the files that it is about to place will be, and at its end writes the whole file anew
+with what it placed. After a kill a file that is as claimed is known to be ours, whatever becomes of
+the source meanwhile. Without the manifest nothing is lost: a file with the size and time of its
+source counts as copied, and any other that differs is kept, as if the user had changed it.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from ktrdr_sandbox.durable import cannot_write, make_folder
 _HEADER: Final = ("", "ktrdr-sandbox shared-manifest 1")
 _ORIGIN: Final = "="
 """First sign of an origin's name; paths begin with the name of a shared folder."""
-_SLACK: Final = 1000
-"""Old fields that are no reason to write the file anew."""
+_CLAIM: Final = "+"
+"""First sign of a claim's name, before the path."""
 
 SEED_KIND: Final = "seed"
 
@@ -44,13 +45,16 @@ class Origin:
 
 
 class Manifest:
-    """Records by path: `<size>:<mtime_ns>:<origin>` for files, `>target:<origin>` for links."""
+    """Records by path: `<size>:<mtime_ns>:<origin>` for files, `>target:<origin>` for links.
+
+    `claims` are records of what a run was about to place that did not come to its end.
+    """
 
     def __init__(self, path: Path, *, tell: Callable[[str], None]) -> None:
         self.path = path
         self.records: dict[str, str] = {}
+        self.claims: dict[str, str] = {}
         self.origins: dict[str, Origin] = {}
-        self._fields = 0
         self._torn = False
         self._load(tell)
 
@@ -71,9 +75,10 @@ class Manifest:
             self._torn = True
             tell(f"{self.path} is damaged and is made anew; files that differ are kept.")
             return
-        self._fields = whole // 2
         for name in [name for name in found if name.startswith(_ORIGIN)]:
             self._add_origin(name, found.pop(name))
+        for name in [name for name in found if name.startswith(_CLAIM)]:
+            self.claims[name[len(_CLAIM) :]] = found.pop(name)
         self.records = found
 
     def _add_origin(self, name: str, value: str) -> None:
@@ -91,42 +96,44 @@ class Manifest:
         used = {*self.origins, *(record.rpartition(":")[2] for record in self.records.values())}
         return str(max((int(number) for number in used if number.isdecimal()), default=0) + 1)
 
-    def append(self, records: Iterable[tuple[str, str]]) -> None:
-        """Add what was copied. Raises `cannot-write`."""
-        added = dict(records)
-        if not added:
-            return
-        self.records.update(added)
-        if self._torn:
-            self.compact()
-            return
-        self._write_fields(added.items())
+    def claim(
+        self,
+        coming: Iterable[tuple[str, str]],
+        *,
+        found: Iterable[tuple[str, str]],
+        number: str,
+        origin: Origin,
+    ) -> None:
+        """Write down what is about to be placed, and what turned out to be ours already.
 
-    def set_origin(self, number: str, origin: Origin) -> None:
-        """Note where records of that number come from. Raises `cannot-write`."""
-        if self.origins.get(number) == origin:
-            return
+        Raises `cannot-write`.
+        """
+        claims, records = dict(coming), dict(found)
         self.origins[number] = origin
+        self.records.update(records)
+        self.claims.update(claims)
         if self._torn:
             self.compact()
             return
-        self._write_fields([(_ORIGIN + number, _origin_text(origin))])
-
-    def _write_fields(self, fields: Iterable[tuple[str, str]]) -> None:
-        listed = list(fields)
+        fields = [(_ORIGIN + number, _origin_text(origin)), *records.items()]
+        fields += [(_CLAIM + path, record) for path, record in claims.items()]
         try:
             with self.path.open("ab") as stream:
-                stream.write(_encoded(listed))
+                stream.write(_encoded(fields))
         except OSError as error:
             self._torn = True
             raise cannot_write(self.path, error) from error
-        self._fields += len(listed)
 
-    def compact_if_worn(self) -> None:
-        """Write the file anew when most of its fields are old. Raises `cannot-write`."""
-        live = 1 + len(self.origins) + len(self.records)
-        if self._fields > 2 * live + _SLACK:
-            self.compact()
+    def settle(self, placed: Iterable[tuple[str, str]], *, claimed: Iterable[str]) -> None:
+        """Write down what was placed, of what was claimed or was found to be there.
+
+        Raises `cannot-write`.
+        """
+        records = dict(placed)
+        self.records.update(records)
+        for path in (*records, *claimed):
+            self.claims.pop(path, None)
+        self.compact()
 
     def compact(self) -> None:
         """Write the whole file, by replacing it. Raises `cannot-write`.
@@ -138,6 +145,7 @@ class Manifest:
             _HEADER,
             *((_ORIGIN + number, _origin_text(one)) for number, one in self.origins.items()),
             *self.records.items(),
+            *((_CLAIM + path, record) for path, record in self.claims.items()),
         ]
         make_folder(self.path.parent)
         temporary = None
@@ -152,7 +160,6 @@ class Manifest:
                 with contextlib.suppress(OSError):
                     temporary.unlink(missing_ok=True)
             raise cannot_write(self.path, error) from error
-        self._fields = len(fields)
         self._torn = False
 
 

@@ -12,7 +12,7 @@ from ktrdr_sandbox.lifecycle.sharing import Wanted, init_shared
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.paths import Home
 from ktrdr_sandbox.registry.store import RegistryStore
-from ktrdr_sandbox.shared_data.results import Filling, Progress
+from ktrdr_sandbox.shared_data.results import Filling, Observer, Progress
 
 
 def _none(*_: Any) -> Any:
@@ -26,6 +26,10 @@ class Sharing:
     root: Path
     told: list[str] = field(default_factory=list)
     progress: list[Progress] = field(default_factory=list)
+    observe: Observer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.observe = self.progress.append
 
     @property
     def home(self) -> Home:
@@ -49,9 +53,7 @@ class Sharing:
         )
 
     def run(self, source: Path | None = None, **wanted: Any) -> Filling:
-        return init_shared(
-            self.place(), Wanted(source=source, **wanted), observe=self.progress.append
-        )
+        return init_shared(self.place(), Wanted(source=source, **wanted), observe=self.observe)
 
     def refused(self, source: Path | None = None, **wanted: Any) -> SandboxError:
         """The failure of a run that has to fail."""

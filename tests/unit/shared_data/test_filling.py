@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -281,6 +281,48 @@ def test_a_file_system_with_coarse_times(sharing: Sharing, source: Path, grain: 
     assert (done.unchanged, done.new, done.replaced, done.kept) == (4, 0, 0, ())
     write(source / AAPL, "changed\n", time_ns=LATER)
     assert sharing.run(source).replaced == 1
+
+
+def killed_before_its_end(sharing: Sharing, run: Callable[[], object]) -> None:
+    """What a run leaves that is killed when all is in place but not yet written down."""
+    manifest = sharing.home.shared_manifest
+
+    def copied(progress: Progress) -> None:
+        if progress.stage == "copying":
+            held.append(manifest.read_bytes())
+
+    held: list[bytes] = []
+    sharing.observe = copied
+    run()
+    sharing.observe = sharing.progress.append
+    manifest.write_bytes(held[-1])
+
+
+def test_after_a_kill_a_change_in_the_source_is_still_told_from_one_here(
+    sharing: Sharing, source: Path
+) -> None:
+    """Killed twice, with another version of the source each time."""
+    for version in range(3):
+        write(source / AAPL, f"{version}\n" * version, time_ns=LATER + version)
+        killed_before_its_end(sharing, lambda: sharing.run(source))
+    edited(sharing)
+    write(source / "data/EURUSD_1h.csv", "changed\n", time_ns=LATER)
+    done = sharing.run(source)
+    assert (done.replaced, done.kept) == (1, (Kept(AAPL, "changed"),))
+
+
+def test_after_a_kill_what_was_not_placed_yet_is_still_ours(sharing: Sharing, source: Path) -> None:
+    sharing.run(source)
+    before = {path: path.read_bytes() for path in (sharing.shared / AAPL,)}
+    times = (sharing.shared / AAPL).stat().st_mtime_ns
+    for version in (1, 2):
+        write(source / AAPL, "x" * version, time_ns=LATER + version)
+        killed_before_its_end(sharing, lambda: sharing.run(source))
+        for path, content in before.items():
+            write(path, content, time_ns=times)
+    write(source / AAPL, "last\n", time_ns=LATER + 9)
+    done = sharing.run(source)
+    assert (done.replaced, done.kept) == (1, ())
 
 
 def test_a_folder_in_the_way_of_a_file(sharing: Sharing, source: Path) -> None:
