@@ -208,6 +208,11 @@ def wait(
     return startup
 
 
+def _hidden(composition: Composition, gate: GateResult) -> GateResult:
+    known = redactor_for(composition.instance, composition.call.environment, composition.model)
+    return hide_in_gate(gate, known)
+
+
 @contextmanager
 def _migrating(migration: SchemaMigration | None) -> Iterator[list[str]]:
     """End the migration's container after the block, whatever happens; gives what it printed."""
