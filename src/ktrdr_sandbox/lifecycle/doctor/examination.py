@@ -13,6 +13,8 @@ from ktrdr_sandbox.lifecycle.doctor.findings import Finding
 from ktrdr_sandbox.lifecycle.doctor.surroundings import Surroundings, look_around
 from ktrdr_sandbox.lifecycle.questions import asked
 from ktrdr_sandbox.lifecycle.workplace import Workplace
+from ktrdr_sandbox.shared_data.inventory import take
+from ktrdr_sandbox.shared_data.results import Inventory
 
 Check = Callable[[Surroundings], Iterator[Finding]]
 
@@ -36,9 +38,10 @@ CHECKS: Final[tuple[Check, ...]] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examination:
-    """`findings` in the order of the report."""
+    """`findings` in the order of the report; `shared` is what the shared folder holds."""
 
     findings: tuple[Finding, ...]
+    shared: Inventory
 
     @property
     def healthy(self) -> bool:
@@ -47,12 +50,13 @@ class Examination:
 
 def examine(place: Workplace, *, instance_id: str = "", fix: bool = False) -> Examination:
     """Look at everything, or at what concerns one instance. `fix` applies the safe repairs."""
+    holdings = asked(functools.partial(take, place.home.shared))
     around = look_around(place)
     answers = [asked(functools.partial(_run, check, around)) for check in CHECKS]
     found = [finding for answer in answers for finding in answer.result()]
     if instance_id:
         found = [one for one in found if not one.instance or one.instance == instance_id]
-    return Examination(findings=tuple(_repaired(found) if fix else found))
+    return Examination(findings=tuple(_repaired(found) if fix else found), shared=holdings.result())
 
 
 def _run(check: Check, around: Surroundings) -> list[Finding]:
