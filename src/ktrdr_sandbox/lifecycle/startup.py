@@ -33,9 +33,6 @@ from ktrdr_sandbox.models import Instance, Stack
 
 Observer = Callable[[GateProgress], None]
 
-GO_ON: Final = "'up' goes on with it, 'down' stops it."
-"""What to do about a start that was interrupted."""
-
 LAST_BATCH: Final = 3.0
 """Seconds for a start under way to end, or to fail as well, when the gate has failed."""
 
@@ -91,7 +88,7 @@ def up(
     lock = place.home.instance_lock(instance.id)
     with hold(lock, purpose=f"up {instance.name}", patience=600.0, tell=place.tell):
         engine = place.engine(instance.engine)
-        with interruptible(engine, instance, hint=GO_ON):
+        with interruptible(engine, instance):
             composition = _prepared(place, instance, engine)
             build = _to_build(composition, everything=options.build)
             with explained(engine, composition):
@@ -128,7 +125,7 @@ def wait(
     """
     began = time.monotonic()
     engine = place.engine(instance.engine)
-    with interruptible(engine, instance, hint=""):
+    with interruptible(engine, instance):
         composition = compose(place, instance, engine)
         request = _gate_request(composition, timeout=timeout, only=only)
         lock = place.home.instance_lock(instance.id)
