@@ -39,7 +39,7 @@ def up(
     json_mode: options.Json = False,
 ) -> None:
     """Start the stack and prove it ready (Startability Gate)."""
-    interrupted = "The stack is left as it is: 'up' goes on with it, 'down' stops it."
+    interrupted = "'up' goes on with it, 'down' stops it."
     with command("up", json_mode=json_mode, when_interrupted=interrupted) as output:
         from ktrdr_sandbox.console import data, text
         from ktrdr_sandbox.console.live import watching

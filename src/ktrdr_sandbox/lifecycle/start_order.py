@@ -51,7 +51,7 @@ class Starter:
     _ids: dict[str, list[str]] = field(default_factory=dict)
     _batch: set[str] = field(default_factory=set)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
-    _under_way: list[asyncio.Future[None]] = field(default_factory=list)
+    _calls: list[asyncio.Future[None]] = field(default_factory=list)
     _finishing: bool = False
 
     async def run(self) -> None:
@@ -121,10 +121,15 @@ class Starter:
                 lambda: self.engine.compose_start(self.call, names, progress=self.progress)
             )
         )
-        self._under_way.append(call)
+        self._calls.append(call)
         await asyncio.shield(call)
         for name in names:
             self._started[name].set()
+
+    @property
+    def under_way(self) -> bool:
+        """Whether any call of Compose goes on."""
+        return any(not call.done() for call in self._calls)
 
     async def finish(self, *, within: float) -> None:
         """Start nothing more and let the calls under way end. Raises Compose's failure of one.
@@ -132,8 +137,8 @@ class Starter:
         `within` so many seconds; what takes longer is left to end by itself.
         """
         self._finishing = True
-        if self._under_way:
-            ended, _ = await asyncio.wait(self._under_way, timeout=within)
+        if self._calls:
+            ended, _ = await asyncio.wait(self._calls, timeout=within)
             for call in ended:
                 call.result()
 

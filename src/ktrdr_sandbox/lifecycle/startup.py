@@ -41,8 +41,6 @@ Observer = Callable[[GateProgress], None]
 
 SCHEMA: Final[frozenset[CheckName]] = frozenset({"database", "migrations"})
 """What `up` proves when nobody waits for the gate."""
-GO_ON: Final = "'up' goes on with it, 'down' stops it."
-"""What to do about a start that was interrupted."""
 
 LAST_BATCH: Final = 3.0
 """Seconds for a start under way to end, or to fail as well, when the gate has failed."""
@@ -145,7 +143,7 @@ def _up(
         journal.operation(place.home, instance.id, "up", {}) as log,
     ):
         engine = place.engine(instance.engine)
-        with interruptible(engine, instance, hint=GO_ON):
+        with interruptible(engine, instance):
             with log.step("files and image tags"):
                 composition = _prepared(place, instance, engine)
             build = _to_build(composition, everything=options.build)
@@ -189,7 +187,7 @@ def wait(
     """
     began = time.monotonic()
     engine = place.engine(instance.engine)
-    with interruptible(engine, instance, hint=""):
+    with interruptible(engine, instance):
         composition = compose(place, instance, engine)
         request = _gate_request(composition, timeout=timeout, only=only)
         lock = place.home.instance_lock(instance.id)
