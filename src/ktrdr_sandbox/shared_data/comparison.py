@@ -7,6 +7,7 @@ told to overwrite.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterable
@@ -124,7 +125,9 @@ class Comparison:
         except FileNotFoundError:
             self._missing.add(folder.path)
             self._compare(folder, -1)
-        except NotADirectoryError:  # a link as well, for it is not followed
+        except OSError as error:
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP):  # a link is not followed
+                raise
             self._blocked.add(folder.path)
             self._keep(folder.path, "in-the-way", "no folder")
         else:

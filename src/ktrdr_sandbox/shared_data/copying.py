@@ -29,7 +29,7 @@ _FILE_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of files. `records` are for the manifest."""
+    """What became of files. `records` are for the manifest; `error` is what ended the work."""
 
     new: int = 0
     replaced: int = 0
@@ -38,6 +38,7 @@ class Outcome:
     records: list[tuple[str, str]] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
+    error: OSError | None = None
 
     def count(self, task: Task, path: str, entry: FileEntry, origin: str) -> None:
         """Note a file that was placed."""
@@ -105,11 +106,27 @@ class Copying:
         self, plan: Plan, *, collect: Callable[[Outcome], None], observe: Callable[[int, int], None]
     ) -> None:
         """Place every file. Raises OSError of the shared folder."""
-        crew = Crew(self._work, collect=collect, observe=observe, threads=self._threads)
+        failed: list[OSError] = []
+
+        def take(outcome: Outcome) -> None:
+            """What was placed before an error counts; of several errors the first is told."""
+            collect(outcome)
+            if outcome.error is not None and not failed:
+                failed.append(outcome.error)
+                raise outcome.error
+
+        crew = Crew(self._work, collect=take, observe=observe, threads=self._threads)
         crew.run(jobs_of(plan))
 
     def _work(self, job: Job, tally: Tally) -> Outcome:
         outcome = Outcome()
+        try:
+            self._job(job, tally, outcome)
+        except OSError as error:
+            outcome.error = error
+        return outcome
+
+    def _job(self, job: Job, tally: Tally, outcome: Outcome) -> None:
         path = job.plan.folder.path
         with (
             _opened(job.plan.folder.location) as source,
@@ -126,7 +143,6 @@ class Copying:
                 except StoppedError:
                     break
                 tally.finish_file()
-        return outcome
 
     def _task(
         self, path: str, task: Task, source: int, target: int, outcome: Outcome, tally: Tally

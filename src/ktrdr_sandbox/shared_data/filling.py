@@ -144,7 +144,7 @@ class Filler:
         for fd, size in needed.items():
             info = os.fstatvfs(fd)
             free = info.f_bavail * info.f_frsize
-            if size + MARGIN > free and not self._takes_no_room(plan, stagings):
+            if size and size + MARGIN > free and not self._takes_no_room(plan, stagings):
                 raise no_room(self._shared, needed=size + MARGIN, free=free)
             if info.f_files and plan.files > info.f_favail:
                 raise _too_many_files(self._shared, plan.files, info.f_favail)
