@@ -66,7 +66,7 @@ def test_a_terminal_shows_each_check_with_its_time_and_what_it_waits_for(
     argv = [*place.program, "up", stack.name]
     with terminal(argv, cwd=place.repository, environment=place.environment) as screen:
         assert screen.end()[0] == 0, screen.text
-    assert re.search(r"start +\d\.\d s  Container \S+ Creat", screen.text), screen.text
+    assert re.search(r"start +\d+\.\d s  Container \S+ Creat", screen.text), screen.text
     for check in CHECKS:
         assert re.search(rf"\S  {check} +\d+\.\d s  \S", screen.text), screen.text
     assert re.search(r"containers +\d+\.\d s  \d of 3 run, waiting for ", screen.text)

@@ -147,6 +147,21 @@ def test_a_container_that_still_serves_when_its_successor_cannot_be_made(
     assert stack.get("/api/v1/health")["status"] == "ok"
 
 
+def test_an_old_container_that_serves_beside_a_new_one_that_never_came_up(
+    place: Sandbox, stack: Stack
+) -> None:
+    """As a change of the stack leaves them that was cut off between the two."""
+    old = stack.container("backend")
+    kept = old["Config"]["Labels"] | {"com.docker.compose.config-hash": "another"}
+    labels = [f"--label={name}={value}" for name, value in kept.items()]
+    docker("create", f"--name=new_{old['Name'].strip('/')}", *labels, old["Config"]["Image"])
+    assert stack.get("/api/v1/health")["status"] == "ok"
+    found = failed(wait(place, stack))
+    assert found["containers"]["facts"] == ["backend was created and never started"]
+    place.up(stack).expect(0)
+    assert len(stack.containers()) == 3
+
+
 def test_workers_that_an_earlier_stack_registered_do_not_count(
     place: Sandbox, stack: Stack
 ) -> None:

@@ -398,7 +398,7 @@ class FakeEngine(Engine):
                 self._start(container)
             progress(f" Container {detail.name}  Started")
 
-    def end_commands(self) -> None:
+    def end_commands(self, *, at_once: bool = False) -> None:
         """Noted even while `failing`: it asks the engine nothing."""
         self.calls.append("end_commands")
 

@@ -251,7 +251,7 @@ class GateEngine(Engine):
     def compose_run(self, *args: Any, **kwargs: Any) -> str:
         raise NotImplementedError
 
-    def end_commands(self) -> None:
+    def end_commands(self, *, at_once: bool = False) -> None:
         """Nothing runs beside this process."""
 
     def compose_logs(self, *args: Any, **kwargs: Any) -> int:

@@ -297,8 +297,8 @@ class DockerEngine(Engine):
         argv = [*compose_argv(self.address, call, profiles=EVERY_PROFILE), *arguments, *services]
         return process.hand_over(argv, environment=call.environment)
 
-    def end_commands(self) -> None:
-        process.end_all()
+    def end_commands(self, *, at_once: bool = False) -> None:
+        process.end_all(at_once=at_once)
 
     # -- how -----------------------------------------------------------------------------------
 

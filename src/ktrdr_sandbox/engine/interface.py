@@ -286,8 +286,8 @@ class Engine(ABC):
         """Send logs straight to this program's stdout; returns the command's exit status."""
 
     @abstractmethod
-    def end_commands(self) -> None:
+    def end_commands(self, *, at_once: bool = False) -> None:
         """End what other threads still have under way, so that nothing acts on this after us.
 
-        Blocks for half a second at most.
+        Blocks for half a second at most; `at_once`, for questions, kills and does not block.
         """

@@ -104,8 +104,10 @@ def hand_over(argv: Sequence[str], *, environment: Mapping[str, str]) -> int:
         raise
 
 
-def end_all() -> None:
+def end_all(*, at_once: bool = False) -> None:
     """End every command that runs, each with what it has started, in half a second at most.
+
+    `at_once` kills without asking first, which questions can bear.
 
     For an interrupt: one thread gets it, and the commands of all others would go on. What those
     threads would start after this fails with `interrupted`.
@@ -116,7 +118,8 @@ def end_all() -> None:
         _stopped.update(others)
     family = [one for child in running for one in _descendants(child)]
     try:
-        for number, patience in zip((signal.SIGINT, signal.SIGTERM), _PATIENCE, strict=True):
+        polite = () if at_once else zip((signal.SIGINT, signal.SIGTERM), _PATIENCE, strict=True)
+        for number, patience in polite:
             _signal(running, number)
             if _have_ended(running, within=patience):
                 return

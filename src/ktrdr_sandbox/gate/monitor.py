@@ -16,7 +16,6 @@ from ktrdr_sandbox.gate.standing import (
     Circumstances,
     Run,
     Standing,
-    expected,
     is_job,
     judge,
     label,
@@ -186,7 +185,7 @@ class Monitor:
 
     def _read(self) -> tuple[ContainerDetail, ...]:
         """Blocking. Lists only when a container is missing or gone; else one `inspect`."""
-        wanted = sum(1 for _ in expected(self._request.stack))
+        wanted = sum(service.replicas for service in self._request.stack.active)
         details = self._engine.inspect(self._ids)
         if len(self._ids) < wanted or len(details) < len(self._ids):
             found = self._engine.containers(uuid=self._request.instance.uuid)
@@ -201,12 +200,13 @@ class Monitor:
         for detail in sorted(details, key=lambda one: (one.replica, one.name)):
             by_service.setdefault(detail.service, []).append(detail)
         standings = []
-        for service, place in expected(self._request.stack):
-            present = by_service.get(service.name, [])
-            if place < len(present):
-                standings.append(self._standing(service, present[place], now))
-            else:
-                standings.append(self._missing(service, place))
+        for service in self._request.stack.active:
+            # All that are there, not only as many as there should be: an interrupted change can
+            # leave the old container, which still answers, beside the new one, which is broken.
+            present = by_service.get(service.name, []) if service.replicas else []
+            standings += [self._standing(service, detail, now) for detail in present]
+            missing = range(len(present), service.replicas)
+            standings += [self._missing(service, place) for place in missing]
         return tuple(standings)
 
     def _missing(self, service: StackService, place: int) -> Standing:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
@@ -178,13 +177,6 @@ def one_shots(stack: Stack) -> frozenset[str]:
 def is_job(service: StackService) -> bool:
     """Whether ending well is no failure: nothing restarts it, it plays no part, has no health."""
     return not service.roles and not service.has_healthcheck and service.restart in ("no", "")
-
-
-def expected(stack: Stack) -> Iterator[tuple[StackService, int]]:
-    """Every container the stack should have: its service and its place among the replicas."""
-    for service in stack.active:
-        for place in range(service.replicas):
-            yield service, place
 
 
 def label(service: StackService, replica: int) -> str:

@@ -13,7 +13,7 @@ from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle.questions import asked
 from ktrdr_sandbox.models import Instance
 
-IN_ALL: Final = 1.5
+IN_ALL: Final = 1.1
 """Seconds from the interrupt to the last word: the prompt is to be back within two."""
 
 _QUIET: Final = 0.15
@@ -40,7 +40,7 @@ def interruptible(engine: Engine, instance: Instance) -> Iterator[None]:
         try:
             settled.result(timeout=max(0.0, until - time.monotonic()))
         except (TooLate, SandboxError):
-            engine.end_commands()
+            engine.end_commands(at_once=True)
         raise _interrupted(looks) from None
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ktrdr_sandbox.engine.interface import ContainerDetail, ExecResult
+from ktrdr_sandbox.gate.result import CheckResult
 from tests.support.gate_engine import service
 from tests.support.gate_stack import PATIENT, GateStack, check, until
 from tests.support.http_server import Reply
@@ -170,6 +172,21 @@ def test_each_replica_counts() -> None:
         del world.engine.details[world.engine.identity("cache", replica=3)]
         found = check(world.gate(timeout=0.8), "containers")
     assert found.facts == ("cache #3 has no container",)
+
+
+def test_a_container_too_many_counts_as_well() -> None:
+    """The old one answers, and the new one beside it never came up."""
+    with GateStack() as world:
+        new = world.engine.add(world.stack, "backend", state="created")
+        world.engine.details[new] = replace(world.engine.details[new], name="3f2a_backend")
+
+        async def after_start() -> CheckResult:
+            started = asyncio.Event()
+            started.set()
+            return check(await world.run(started=started, timeout=PATIENT), "containers")
+
+        found = asyncio.run(after_start())
+    assert (found.final, found.facts) == (True, ("backend was created and never started",))
 
 
 def test_services_of_inactive_profiles_are_not_expected() -> None:
