@@ -23,6 +23,12 @@ CHECKS = ("containers", "database", "backend", "workers")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     with sandbox(tmp_path_factory.mktemp("view") / "place") as made:
         made.make_repository(light=True)
+        # Neither a schema to migrate nor an empty shared folder is told of here.
+        made.state.mkdir(parents=True)
+        (made.state / "config.toml").write_text('migrate = "never"\n', encoding="utf-8")
+        data = made.state.parent / "shared" / "data"
+        data.mkdir(parents=True)
+        (data / "AAPL_1d.csv").touch()
         yield made
 
 
