@@ -63,7 +63,7 @@ def bench(session: nox.Session) -> None:
     """Timings against the raw tools: reports, never fails by time."""
     session.install("-e", ".[test]")
     for script in sorted(Path("tests/bench").glob("*.py")):
-        session.run("python", str(script), *session.posargs)
+        session.run("python", "-m", f"tests.bench.{script.stem}", *session.posargs)
 
 
 @nox.session

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import tempfile
 from pathlib import Path
 
 from ktrdr_sandbox.errors import SandboxError
@@ -60,6 +62,37 @@ def replace_file(path: Path, content: str, *, mode: int, errors: str = "strict")
         if isinstance(error, OSError):
             raise cannot_write(path, error) from error
         raise
+
+
+def create_file(path: Path, content: bytes, *, mode: int) -> None:
+    """Put a new file in place at once, in a folder that is there. Raises FileExistsError rather
+    than replace what has come into its place meanwhile, and OSError; then nothing stays.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+        _move_to_nothing(temporary, path)
+        sync_folder(path.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _move_to_nothing(temporary: Path, path: Path) -> None:
+    """A second name for the file, which fails where the name is taken; `rename` would not."""
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without second names
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+        temporary.replace(path)
 
 
 def sync_folder(folder: Path) -> None:

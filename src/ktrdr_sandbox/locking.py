@@ -40,6 +40,21 @@ def hold(
         lock.release()
 
 
+def is_held(path: Path) -> bool:
+    """Whether anybody holds the lock at `path` at this moment. Does not wait."""
+    import filelock
+
+    if not path.exists():
+        return False
+    lock = filelock.FileLock(path, mode=0o600)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        return True
+    lock.release()
+    return False
+
+
 def _acquire(lock: Any, path: Path, *, patience: float, tell: Callable[[str], None]) -> None:
     import filelock
 

@@ -103,6 +103,45 @@ def test_a_moved_worktree_comes_up_at_its_new_place(light: Sandbox, mark: str) -
     assert stack.leftovers() == []
 
 
+def test_gc_ends_what_is_orphaned_and_nothing_else(light: Sandbox, mark: str) -> None:
+    stack, other = light.create(f"{mark}-gone"), light.create(f"{mark}-other")
+    for one in (stack, other):
+        light.run("up", one.name, "--no-wait").expect(0)
+    stranger = f"{stack.id}_theirs"
+    docker("volume", "create", stranger)
+    try:
+        shutil.rmtree(stack.path)
+        found = light.run("doctor", "--json").expect(1).data["findings"]
+        told = [one for one in found if one["level"] == "problem"]
+        assert [one["instance"] for one in told] == [stack.id]
+        (item,) = light.run("gc", "--json").expect(0).data["items"]
+        listed = {part for part in item["parts"] if not part.startswith("image")}
+        assert listed == set(stack.leftovers())
+        assert len(listed) == 5
+        light.run("gc", "--yes").expect(0)
+        assert stack.leftovers() == []
+        assert images(f"{stack.id}/*") == []
+        assert set(light.listed()) == {other.name}
+        assert len(other.containers()) == 3
+        assert docker("volume", "ls", "--quiet", "--filter", f"name={stranger}") == stranger
+    finally:
+        docker("volume", "rm", stranger)
+
+
+def test_an_orphan_of_a_lost_home_is_found_by_its_labels(light: Sandbox, mark: str) -> None:
+    """The entry and all that this home knew of it are gone; the labels still say whose it was."""
+    stack = light.create(f"{mark}-lost")
+    light.run("up", stack.name, "--no-wait").expect(0)
+    git("worktree", "remove", "--force", str(stack.path), cwd=light.repository)
+    (light.state / "instances.json").write_text('{"version": 1, "instances": {}}')
+    shutil.rmtree(light.state / "instances")
+    (item,) = light.run("gc", "--json").expect(0).data["items"]
+    assert (item["kind"], item["name"]) == ("orphan", stack.id)
+    light.run("gc", "--yes").expect(0)
+    assert stack.leftovers() == []
+    assert images(f"{stack.id}/*") == []
+
+
 def test_files_of_another_user_are_given_back_before_they_are_deleted(
     light: Sandbox, mark: str
 ) -> None:

@@ -6,6 +6,7 @@ Afterwards there is no half instance, no double slot, no lost file and no residu
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,20 @@ UP = ("up", NAME, "--no-wait")
 DOWN = ("down", NAME, "--now")
 DESTROY = ("destroy", NAME, "--yes")
 CREATE = ("create", NAME)
+
+
+def orphaned(world: FaultWorld) -> None:
+    running(world)
+    shutil.rmtree(world.path_of(NAME))
+
+
+def unmarked(world: FaultWorld) -> None:
+    running(world)
+    (world.path_of(NAME) / ".env.sandbox").unlink()
+
+
+GC = ("gc", "--yes")
+FIX = ("doctor", "--fix")
 MOVE = ("move", NAME, "--slot", "9")
 SCENARIOS = {
     "create": Scenario(nothing, CREATE, (CREATE, STATUS, DESTROY, UP)),
@@ -79,6 +94,8 @@ SCENARIOS = {
     "up-again": Scenario(running, UP, (UP, STATUS, DESTROY)),
     "move": Scenario(created, MOVE, (MOVE, UP, DESTROY)),
     "down": Scenario(running, (*DOWN, "--volumes"), (DOWN, STATUS, UP, DESTROY)),
+    "gc": Scenario(orphaned, GC, (GC, DESTROY)),
+    "doctor": Scenario(unmarked, FIX, (FIX, UP, DESTROY)),
     "destroy": Scenario(running, DESTROY, (DESTROY, STATUS, UP, CREATE)),
     "destroy-with-work": Scenario(
         running_with_work,

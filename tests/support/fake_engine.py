@@ -497,6 +497,7 @@ def _resolved(model: dict[str, Any], call: ComposeCall, *, resolve_paths: bool) 
         "services": services,
         "networks": _with_names(networks, call.project),
         "volumes": _with_names(volumes, call.project),
+        **({"secrets": model["secrets"]} if "secrets" in model else {}),
     }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ktrdr_sandbox.durable import make_folder, replace_file
+from ktrdr_sandbox.durable import create_file, make_folder, replace_file
 from ktrdr_sandbox.errors import SandboxError
 from tests.support.processes import python_process
 
@@ -99,3 +99,29 @@ def test_a_killed_writer_leaves_whole_content(tmp_path: Path) -> None:
             writer.kill()
         text = path.read_text()
         assert text == letter * 100_000
+
+
+def test_a_new_file_appears_whole_and_private(tmp_path: Path) -> None:
+    create_file(tmp_path / "new", b"content", mode=0o600)
+    assert (tmp_path / "new").read_bytes() == b"content"
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "new").stat().st_nlink == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_new_file_replaces_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, has_links: bool
+) -> None:
+    if not has_links:
+        monkeypatch.setattr(Path, "hardlink_to", _refused)
+    create_file(tmp_path / "new", b"first", mode=0o600)
+    with pytest.raises(FileExistsError):
+        create_file(tmp_path / "new", b"second", mode=0o600)
+    assert (tmp_path / "new").read_bytes() == b"first"
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def _refused(self: Path, target: Path) -> None:
+    """As a file system without second names does it."""
+    raise PermissionError(1, "Operation not permitted")

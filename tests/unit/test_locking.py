@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.locking import hold
+from ktrdr_sandbox.locking import hold, is_held
 
 HOLDER = """
 import sys, pathlib
@@ -48,6 +48,18 @@ def test_waiting_is_told_with_who_holds_it_and_ends_with_the_limit(tmp_path: Pat
     assert caught.value.code == "lock-timeout"
     assert told == [f"Waiting for another ktrdr-sandbox (pid {child.pid}, create feat-x)"]
     assert f"pid {child.pid}, create feat-x" in caught.value.message
+
+
+def test_whether_it_is_held_can_be_asked(tmp_path: Path) -> None:
+    lock = tmp_path / "a.lock"
+    assert not is_held(lock)
+    assert not lock.exists()
+    child = start_holder(lock)
+    try:
+        assert is_held(lock)
+    finally:
+        end(child)
+    assert not is_held(lock)
 
 
 def test_a_holder_that_is_killed_frees_it(tmp_path: Path) -> None:

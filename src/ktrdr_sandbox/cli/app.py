@@ -12,7 +12,9 @@ from ktrdr_sandbox.cli import exit_codes
 from ktrdr_sandbox.cli.create import create
 from ktrdr_sandbox.cli.demo import demo
 from ktrdr_sandbox.cli.destroy import destroy
+from ktrdr_sandbox.cli.doctor import doctor
 from ktrdr_sandbox.cli.down import down
+from ktrdr_sandbox.cli.gc import gc
 from ktrdr_sandbox.cli.init import init
 from ktrdr_sandbox.cli.init_shared import init_shared
 from ktrdr_sandbox.cli.isolate import isolate
@@ -46,6 +48,8 @@ app.command()(logs)
 app.command()(move)
 app.command()(wait)
 app.command()(isolate)
+app.command()(doctor)
+app.command()(gc)
 app.command("init-shared")(init_shared)
 app.command()(demo)
 

@@ -36,6 +36,8 @@ def command(name: str, *, json_mode: bool, when_interrupted: str = "") -> Iterat
     try:
         yield output
     except SandboxError as error:
+        if error.code == "interrupted" and when_interrupted:
+            error.hints = (*error.hints, when_interrupted)
         output.failure(error)
         raise typer.Exit(exit_codes.exit_code(name, error.code)) from None
     except KeyboardInterrupt:

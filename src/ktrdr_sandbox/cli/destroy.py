@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -11,6 +13,7 @@ from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
 from ktrdr_sandbox.cli.wiring import instance_to_end, workplace
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.models import Instance
 
 
 def destroy(
@@ -21,6 +24,12 @@ def destroy(
     force: Annotated[
         bool,
         typer.Option("--force", help="Even with unsaved work: move the directory to the trash."),
+    ] = False,
+    without_docker: Annotated[
+        bool,
+        typer.Option(
+            "--without-docker", help="Do not ask Docker: for an engine that is gone for good."
+        ),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only list exactly what would go.")
@@ -42,14 +51,35 @@ def destroy(
         if instance is None:
             output.result("Nothing is left of it.", {"instance": None})
             return
-        plan = teardown.plan_destruction(place, instance, keep_worktree=keep_worktree)
+        with _pointing_out(instance):
+            plan = teardown.plan_destruction(
+                place, instance, keep_worktree=keep_worktree, without_docker=without_docker
+            )
         if dry_run:
             output.result(text.destruction_plan(plan), data.destruction_plan(plan))
             return
         if not yes and not (plan.unsaved and not force):  # a refusal needs no question
             _confirm(text.question(plan, instance), json_mode=json_mode)
-        done = teardown.destroy(place, instance, keep_worktree=keep_worktree, force=force)
+        done = teardown.destroy(
+            place,
+            instance,
+            keep_worktree=keep_worktree,
+            force=force,
+            without_docker=without_docker,
+        )
         output.result(text.destruction(done), data.destruction(done))
+
+
+@contextmanager
+def _pointing_out(instance: Instance) -> Iterator[None]:
+    """Tell the way out for an instance whose engine will never answer again."""
+    try:
+        yield
+    except SandboxError as error:
+        if error.code in ("docker-not-answering", "docker-missing"):
+            way_out = f"ktrdr-sandbox destroy {instance.name} --without-docker"
+            error.hints = (*error.hints, f"If that engine is gone for good: {way_out}")
+        raise
 
 
 def _confirm(question: str, *, json_mode: bool) -> None:

@@ -48,6 +48,7 @@ _EVERYWHERE: Final[Mapping[ErrorCode, int]] = {
     "git-missing": UNAVAILABLE,
     "internal": INTERNAL,
     "cannot-write": CANNOT_WRITE,
+    "file-exists": CANNOT_WRITE,
     "lock-timeout": LOCKED,
     "would-lose-work": WOULD_LOSE_WORK,
     "bad-settings": BAD_SETTINGS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,13 +23,23 @@ def up(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be laid over the Compose file.")
     ] = False,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            "--bundle",
+            metavar="FILE",
+            help="Write a new .tar.gz with what a report of the outcome needs: the gate's report, "
+            "logs, Compose model, versions. Secrets are hidden.",
+            show_default=False,
+        ),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Show everything Compose prints.")
     ] = False,
     json_mode: options.Json = False,
 ) -> None:
     """Start the stack and prove it ready (Startability Gate)."""
-    interrupted = "The stack is left as it is: 'up' goes on with it, 'down' stops it."
+    interrupted = "'up' goes on with it, 'down' stops it."
     with command("up", json_mode=json_mode, when_interrupted=interrupted) as output:
         from ktrdr_sandbox.console import data, text
         from ktrdr_sandbox.console.live import watching
@@ -41,13 +52,14 @@ def up(
             found = composition.compose(place, instance, place.engine(instance.engine))
             output.result(text.isolation(found), data.isolation(found))
             return
+        target = None if bundle is None else place.cwd / bundle
+        chosen = startup.UpOptions(wait=not no_wait, build=build, timeout=timeout, bundle=target)
+        with gate_outcome(output), watching(output, verbose=verbose) as view:
+            done = startup.up(place, instance, chosen, progress=view.line, observe=view.gate)
         if nothing_shared(place.home):
             output.tell(
                 "The shared folder is empty: 'ktrdr-sandbox init-shared --minimal' fills it."
             )
-        chosen = startup.UpOptions(wait=not no_wait, build=build, timeout=timeout)
-        with gate_outcome(output), watching(output, verbose=verbose) as view:
-            done = startup.up(place, instance, chosen, progress=view.line, observe=view.gate)
         for notice in done.notices:
             output.tell(f"note: {notice.service or 'stack'}: {notice.text}")
         output.result(text.startup(done), data.startup(done))

@@ -50,31 +50,46 @@ class _Lines:
 
 
 @dataclass
-class _LiveView:
-    """Redrawn in place. Lines of Compose scroll by above it."""
+class LiveView:
+    """Redrawn in place: one line until the gate begins, then one for each check.
+
+    Lines of Compose that are worth keeping scroll by above it.
+    """
 
     console: Console
-    verbose: bool
+    verbose: bool = False
     _latest: dict[str, tuple[GateProgress, float]] = field(default_factory=dict)
+    _step: str = "reading the Compose file"
 
     def __post_init__(self) -> None:
         self._spinner = Spinner("dots")
+        self._began = time.monotonic()
 
     def line(self, text: str) -> None:
+        shown = redact(text.strip())
+        self._step = " ".join(shown.split()) or self._step
         if ComposeLines.shows(text, everything=self.verbose):
-            self.console.print(Text(f"  {redact(text.rstrip())}", style="dim"))
+            self.console.print(Text(f"  {shown}", style="dim"))
 
     def gate(self, progress: GateProgress) -> None:
         self._latest[progress.name] = (progress, time.monotonic())
 
     def __rich__(self) -> Table:
-        grid = Table.grid(padding=(0, 2))
+        # Fixed widths for all but the last, which alone gives way on a narrow terminal.
+        grid = Table.grid(padding=(0, 2), expand=True)
+        grid.add_column(width=1)
+        grid.add_column(width=max(map(len, CHECK_NAMES)))
+        grid.add_column(width=len("100.0 s"), justify="right")
+        grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
         for name in CHECK_NAMES:
             if name in self._latest:
                 grid.add_row(*self._row(*self._latest[name]))
+        if not self._latest:
+            elapsed = time.monotonic() - self._began
+            grid.add_row(self._spinner, "start", _seconds(elapsed), Text(self._step, style="dim"))
         return grid
 
-    def _row(self, progress: GateProgress, since: float) -> tuple[Text | Spinner, Text, Text, Text]:
+    def _row(self, progress: GateProgress, since: float) -> tuple[Text | Spinner, str, str, Text]:
         settled = progress.passed or progress.failed
         elapsed = progress.elapsed + (0.0 if settled else time.monotonic() - since)
         mark: Text | Spinner = self._spinner
@@ -82,17 +97,26 @@ class _LiveView:
             mark = Text("✓", style="green")
         elif progress.failed:
             mark = Text("✗", style="red")
-        state = Text(redact(progress.state), style="dim", overflow="ellipsis", no_wrap=True)
-        return mark, Text(progress.name), Text(f"{elapsed:5.1f} s"), state
+        state = Text(redact(progress.state), style="dim")
+        return mark, progress.name, _seconds(elapsed), state
+
+
+def _seconds(elapsed: float) -> str:
+    return f"{elapsed:.1f} s"
+
+
+def can_redraw(console: Console) -> bool:
+    """Whether the terminal can go back over its lines, and has the signs that are drawn."""
+    return console.is_terminal and not console.is_dumb_terminal and "utf" in console.encoding
 
 
 @contextmanager
 def watching(output: Output, *, verbose: bool = False) -> Iterator[Watching]:
     """A live view where stderr is a terminal, whole lines elsewhere, nothing with `--json`."""
-    if output.json_mode or not sys.stderr.isatty():
+    console = Console(stderr=True, highlight=False)
+    if output.json_mode or not sys.stderr.isatty() or not can_redraw(console):
         yield _Lines(output, verbose)
         return
-    console = Console(stderr=True, highlight=False)
-    view = _LiveView(console, verbose)
+    view = LiveView(console, verbose)
     with Live(view, console=console, refresh_per_second=8, transient=True):
         yield view

@@ -27,6 +27,9 @@ from ktrdr_sandbox.models import StackService
 ENGINE_PATIENCE: Final = 3
 """Periods for which the engine may fail every question before the gate gives up on it."""
 
+WATCHFUL: Final = 0.3
+"""Seconds between two looks while a container is still to start."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
@@ -73,7 +76,7 @@ class _Memory:
 
 
 class Monitor:
-    """Asks the engine about all containers in one call a second, and when a check needs to know.
+    """Asks the engine about all containers in one call, each second or when a check needs to know.
 
     Only containers with the instance's uuid count. `nudge` is raised whenever a standing changes.
     """
@@ -103,19 +106,31 @@ class Monitor:
     async def watch(self) -> None:
         """Runs until cancelled. Raises SandboxError when the engine stays silent."""
         while True:
+            began = self._now()
             await self.refresh()
-            await self._rest()
+            await self._rest(self._pause(took=self._now() - began))
 
-    async def _rest(self) -> None:
+    async def _rest(self, pause: float) -> None:
         if self._started is None or self._started.is_set():
-            await asyncio.sleep(self._request.poll_max)
+            await asyncio.sleep(pause)
             return
         # The last start is news that is worth looking at once.
         try:
-            async with asyncio.timeout(self._request.poll_max):
+            async with asyncio.timeout(pause):
                 await self._started.wait()
         except TimeoutError:
             return
+
+    def _pause(self, *, took: float) -> float:
+        """Shorter while a container is still to come, whose start may be the last thing missing.
+
+        An engine that is busy starting answers late, and is then asked less.
+        """
+        longest = self._request.poll_max
+        snapshot = self.latest
+        if snapshot is None or all(one.condition != "waiting" for one in snapshot.standings):
+            return longest
+        return min(longest, max(WATCHFUL, 3 * took))
 
     async def refresh(self) -> Snapshot | None:
         """A snapshot asked for after this call; None while the engine has not answered once."""
@@ -200,6 +215,8 @@ class Monitor:
             label=label(service, place + 1),
             condition="failed" if self._starts_over() else "waiting",
             reason="has no container",
+            cause="nothing has started it",
+            next_command="ktrdr-sandbox up",
         )
 
     def _standing(self, service: StackService, detail: ContainerDetail, now: float) -> Standing:

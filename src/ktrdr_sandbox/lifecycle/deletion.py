@@ -11,6 +11,7 @@ import errno
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -37,16 +38,18 @@ def detach(directory: Path, doomed: Path) -> None:
     sync_folder(directory.parent)
 
 
-def delete(doomed: Path, *, engine: Engine, images: Sequence[str], uuid: str) -> None:
+def delete(doomed: Path, *, engine: Engine | None, images: Sequence[str], uuid: str) -> None:
     """Delete a detached directory; nothing when it is gone. Raises `teardown-incomplete`.
 
-    `images`: references to try for the container that is needed where files belong to root.
+    `images`: references to try for the container that is needed where files belong to root;
+    without an engine there is none.
     """
     if not os.path.lexists(doomed):
         return
     if _try_to_delete(doomed) is None:
         return
-    make_removable(doomed, engine=engine, images=images, uuid=uuid)
+    if engine is not None:
+        make_removable(doomed, engine=engine, images=images, uuid=uuid)
     trouble = _try_to_delete(doomed)
     if trouble is not None:
         raise SandboxError(
@@ -135,3 +138,32 @@ def _copy(doomed: Path, partial: Path) -> None:
         shutil.copytree(doomed, partial, symlinks=True)
     except OSError as error:  # `shutil.Error` is one, with all failures as its only argument
         raise cannot_write(partial, error) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trashed:
+    """A directory in the trash. `age_days` by its name, or its time where the name tells none."""
+
+    path: Path
+    age_days: float
+
+
+def trashed(home: Home) -> list[Trashed]:
+    """What is in the trash, half-made copies among it, the oldest first."""
+    try:
+        paths = list(home.trash.iterdir())
+    except OSError:
+        return []
+    now = datetime.now(UTC)
+    found = [
+        Trashed(path=path, age_days=(now - _since(path)).total_seconds() / 86400) for path in paths
+    ]
+    return sorted(found, key=lambda one: -one.age_days)
+
+
+def _since(path: Path) -> datetime:
+    stamp = path.name.removesuffix(_PARTIAL).rpartition("-")[2]
+    try:
+        return datetime.strptime(stamp, "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return datetime.fromtimestamp(path.lstat().st_mtime, UTC)

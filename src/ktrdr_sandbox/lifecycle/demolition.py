@@ -32,7 +32,8 @@ _REVOCABLE: Final = frozenset({"entry removing", "containers", "directory rename
 class Demolition:
     """A destruction under way, as the journal keeps it.
 
-    `deletes` tells that the directory goes; `doomed` is what it is called from the moment it is no
+    `engine` is None when Docker is not to be asked, for an engine that is gone for good. `deletes`
+    tells that the directory goes; `doomed` is what it is called from the moment it is no
     longer the worktree, `trash` where it is kept, None when there is nothing to keep. `images` are
     tags to take away, `tools` images that may serve to give root's files to the user.
     """
@@ -42,7 +43,7 @@ class Demolition:
     path: Path
     main: Path | None
     common_dir: Path | None
-    engine: EngineAddress
+    engine: EngineAddress | None
     made_by_us: bool
     deletes: bool
     doomed: Path
@@ -63,7 +64,8 @@ class Demolition:
         values = dict(facts)
         values |= {key: None if facts[key] is None else Path(facts[key]) for key in paths}
         values |= {key: tuple(facts[key]) for key in ("images", "tools")}
-        return cls(**{**values, "engine": EngineAddress(**facts["engine"])})
+        engine = facts["engine"]
+        return cls(**{**values, "engine": None if engine is None else EngineAddress(**engine)})
 
 
 def doomed_place(instance: Instance) -> Path:
@@ -87,12 +89,11 @@ def demolish(
     place: Workplace, instance: Instance, plan: Demolition, log: Journal, check: Callable[[], None]
 ) -> None:
     """All steps. `check` raises when unsaved work has appeared since the plan was made."""
-    engine = place.engine(plan.engine)
     log.owing = True
     with log.step("entry removing"):
         place.registry.add(instance.with_state("removing"))
     with log.step("containers"):
-        remove_resources(engine, instance.id, engine.resources(plan.uuid), plan.uuid, grace=0)
+        _remove_from_engine(place, plan)
     if plan.deletes:
         check()
         with log.step("directory renamed"):
@@ -102,8 +103,8 @@ def demolish(
 
 
 def is_irrevocable(plan: Demolition, pending: Pending) -> bool:
-    """Whether the directory, or its marker, was touched before the kill."""
-    if "directory renamed" in pending.begun and not plan.path.is_dir():
+    """Whether the directory, or its marker, was touched before the kill, or is gone anyway."""
+    if not plan.path.is_dir():
         return True
     return not _REVOCABLE.issuperset(pending.begun)
 
@@ -118,15 +119,14 @@ def call_off(place: Workplace, plan: Demolition) -> None:
 def finish(place: Workplace, plan: Demolition) -> None:
     """Go through what comes after the point of no return, once more where need be."""
     wait_for_git_on(str(plan.path))
-    engine = place.engine(plan.engine)
-    remove_resources(engine, plan.instance_id, engine.resources(plan.uuid), plan.uuid, grace=0)
+    _remove_from_engine(place, plan)
     _the_rest(place, plan, lambda _: nullcontext())
 
 
 def _the_rest(
     place: Workplace, plan: Demolition, step: Callable[[str], AbstractContextManager[None]]
 ) -> None:
-    engine = place.engine(plan.engine)
+    engine = None if plan.engine is None else place.engine(plan.engine)
     with step("directory deleted"):
         if plan.trash is not None:
             move_to_trash(plan.doomed, plan.trash)
@@ -137,13 +137,21 @@ def _the_rest(
     with step("worktree forgotten"):
         _forget(place, plan)
     with step("image tags"):
-        for image in plan.images:
-            engine.untag(image)
+        if engine is not None:
+            for image in plan.images:
+                engine.untag(image)
     with step("entry dropped"):
         shutil.rmtree(place.home.state_of(plan.instance_id), ignore_errors=True)
         found = place.registry.read().instances.get(plan.instance_id)
         if found is not None and found.uuid == plan.uuid:
             place.registry.drop(found)
+
+
+def _remove_from_engine(place: Workplace, plan: Demolition) -> None:
+    """At once: what is going to be deleted has nothing to save."""
+    if plan.engine is not None:
+        engine = place.engine(plan.engine)
+        remove_resources(engine, plan.instance_id, engine.resources(plan.uuid), plan.uuid, grace=0)
 
 
 def _forget(place: Workplace, plan: Demolition) -> None:

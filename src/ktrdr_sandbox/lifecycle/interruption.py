@@ -24,7 +24,7 @@ _States = dict[str, str]
 
 
 @contextmanager
-def interruptible(engine: Engine, instance: Instance, *, hint: str) -> Iterator[None]:
+def interruptible(engine: Engine, instance: Instance) -> Iterator[None]:
     """Turn KeyboardInterrupt into `interrupted`, which says how many containers run.
 
     The commands under way are ended first: nothing may go on creating containers behind the
@@ -41,7 +41,7 @@ def interruptible(engine: Engine, instance: Instance, *, hint: str) -> Iterator[
             settled.result(timeout=max(0.0, until - time.monotonic()))
         except (TooLate, SandboxError):
             engine.end_commands()
-        raise _interrupted(looks, hint=hint) from None
+        raise _interrupted(looks) from None
 
 
 class _Looks:
@@ -67,7 +67,7 @@ class _Looks:
             time.sleep(0.0 if self.settled else _QUIET)
 
 
-def _interrupted(looks: _Looks, *, hint: str) -> SandboxError:
+def _interrupted(looks: _Looks) -> SandboxError:
     states, more = looks.latest, "" if looks.settled else " so far"
     details: dict[str, Any] = {"containers": None, "running": None}
     if states is None:
@@ -79,4 +79,4 @@ def _interrupted(looks: _Looks, *, hint: str) -> SandboxError:
         running = sum(1 for state in states.values() if state == "running")
         message = f"Interrupted: {running} of its {len(states)} containers run{more}."
         details = {"containers": len(states), "running": running}
-    return SandboxError("interrupted", message, hints=(hint,) if hint else (), details=details)
+    return SandboxError("interrupted", message, details=details)

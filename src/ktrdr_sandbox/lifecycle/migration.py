@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,6 +39,10 @@ FILE: Final = "migration.json"
 
 OUTPUT_LINES: Final = 2000
 
+# Not `uvicorn --reload-exclude alembic`.
+_RUNS_ALEMBIC: Final = re.compile(
+    r"(?<![\w./-])(?<!exclude[ =])(?<!include[ =])(?<!-dir[ =])[\w./-]*alembic"
+)
 _QUESTION_TIME: Final = 10.0
 _START_TIME: Final = 30.0
 """Seconds that a start under way gets to end before its container is looked for and removed."""
@@ -109,7 +114,8 @@ class SchemaMigration:
     def end(self) -> tuple[str, ...]:
         """Remove the container, running or not, and return what it printed.
 
-        A start under way in another thread is waited for: it would leave a container behind.
+        A start under way in another thread is waited for: it would leave a container behind. When
+        the engine fails, the next start removes it: what led here matters more than that.
         """
         held = self._starting.acquire(timeout=_START_TIME)
         self._over = True
@@ -117,6 +123,12 @@ class SchemaMigration:
             self._starting.release()
         if not self._begun:
             return ()
+        try:
+            return self._remove()
+        except SandboxError:
+            return ()
+
+    def _remove(self) -> tuple[str, ...]:
         found = _one_offs(self.engine.containers(uuid=self.uuid), self.uuid, self.name)
         output = [line for one in found for line in self.engine.logs(one.id, tail=OUTPUT_LINES)]
         _remove(self.engine, found, [self.database] if self.database is not None else [])
@@ -222,7 +234,7 @@ def _migrates_itself(facts: _Facts) -> bool:
         json.dumps([facts.services[service.name].get(key) for key in ("post_start", "pre_start")])
         for service in facts.stack.active
     ]
-    return any("alembic" in text for text in (*commands, *hooks))
+    return any(_RUNS_ALEMBIC.search(text) for text in (*commands, *hooks))
 
 
 def _obstacle(facts: _Facts) -> str | None:

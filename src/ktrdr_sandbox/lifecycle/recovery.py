@@ -19,7 +19,7 @@ from ktrdr_sandbox.lifecycle import construction, demolition, journal
 from ktrdr_sandbox.lifecycle.env_files import write_slot
 from ktrdr_sandbox.lifecycle.journal import Operation, Pending
 from ktrdr_sandbox.lifecycle.workplace import Workplace
-from ktrdr_sandbox.locking import hold
+from ktrdr_sandbox.locking import hold, is_held
 from ktrdr_sandbox.models import ID_PREFIX, Instance
 
 
@@ -40,6 +40,11 @@ def settle(place: Workplace, instance_id: str) -> bool:
             raise
         return False
     return True
+
+
+def is_busy(place: Workplace, instance_id: str) -> bool:
+    """Whether a command is at work on the instance right now."""
+    return is_held(place.home.instance_lock(instance_id))
 
 
 def settle_all(place: Workplace) -> None:

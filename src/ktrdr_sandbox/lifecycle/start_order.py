@@ -51,7 +51,7 @@ class Starter:
     _ids: dict[str, list[str]] = field(default_factory=dict)
     _batch: set[str] = field(default_factory=set)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
-    _under_way: asyncio.Future[None] | None = None
+    _calls: list[asyncio.Future[None]] = field(default_factory=list)
     _finishing: bool = False
 
     async def run(self) -> None:
@@ -60,66 +60,85 @@ class Starter:
         Several failures at once come as the first of them.
         """
         self._started = {service.name: asyncio.Event() for service in self.stack.active}
-        await self._find_containers()
+        running = await self._find_containers()
+        waiting = [service for service in self.stack.active if service.name not in running]
+        for name in running:
+            self._started[name].set()
         try:
             async with asyncio.TaskGroup() as group:
-                for service in self.stack.active:
+                for service in waiting:
                     group.create_task(self._when_ready(service))
-                group.create_task(self._start_batches(len(self._started)))
+                group.create_task(self._start_batches(group, len(waiting)))
         except BaseExceptionGroup as failures:
             raise _first(failures) from None
         finally:
             for polling in self._conditions.values():
                 polling.cancel()
 
-    async def _find_containers(self) -> None:
+    async def _find_containers(self) -> set[str]:
+        """Note the ids; gives the active services of which every container runs already."""
         containers = await in_background(lambda: self.engine.containers(uuid=self.uuid))
+        states: dict[str, set[str]] = {}
         for container in containers:
             if not container.oneoff:
                 self._ids.setdefault(container.service, []).append(container.id)
+                states.setdefault(container.service, set()).add(container.state)
+        return {name for name in self._started if states.get(name) == {"running"}}
 
     async def _when_ready(self, service: StackService) -> None:
         """Wait for all conditions of one service, then hand it to the next batch."""
-        for dependency, condition in service.depends_on.items():
-            if dependency not in self._started:
-                continue
-            try:
-                await self._condition(dependency, condition)
-            except CannotStartError as failure:
-                if dependency not in service.optional_dependencies:
-                    raise CannotStartError(service.name, dependency, failure.reason) from None
+        needed = [item for item in service.depends_on.items() if item[0] in self._started]
+        async with asyncio.TaskGroup() as group:
+            for dependency, condition in needed:
+                group.create_task(self._needed(service, dependency, condition))
         self._batch.add(service.name)
         self._wake.set()
 
-    async def _start_batches(self, count: int) -> None:
-        """Start what is ready together: one Compose call for as many services as there are."""
+    async def _needed(self, service: StackService, dependency: str, condition: str) -> None:
+        try:
+            await self._condition(dependency, condition)
+        except CannotStartError as failure:
+            if dependency not in service.optional_dependencies:
+                raise CannotStartError(service.name, dependency, failure.reason) from None
+
+    async def _start_batches(self, group: asyncio.TaskGroup, count: int) -> None:
+        """Start what is ready together: one Compose call for as many services as there are.
+
+        No call waits for the one before it: what is in that has nothing to do with this.
+        """
         while count:
             await self._wake.wait()
             self._wake.clear()
             await asyncio.sleep(0)  # let all that became ready in this moment come along
             names, self._batch = sorted(self._batch), set()
-            if not names or self._finishing:
-                continue
-            await self._start(names)
-            for name in names:
-                self._started[name].set()
-            count -= len(names)
+            if names and not self._finishing:
+                group.create_task(self._start(names))
+                count -= len(names)
 
     async def _start(self, names: list[str]) -> None:
-        call = in_background(
-            lambda: self.engine.compose_start(self.call, names, progress=self.progress)
+        call = asyncio.ensure_future(
+            in_background(
+                lambda: self.engine.compose_start(self.call, names, progress=self.progress)
+            )
         )
-        self._under_way = asyncio.ensure_future(call)
-        await asyncio.shield(self._under_way)
+        self._calls.append(call)
+        await asyncio.shield(call)
+        for name in names:
+            self._started[name].set()
+
+    @property
+    def under_way(self) -> bool:
+        """Whether any call of Compose goes on."""
+        return any(not call.done() for call in self._calls)
 
     async def finish(self, *, within: float) -> None:
-        """Start nothing more and let the call under way end. Raises Compose's failure of it.
+        """Start nothing more and let the calls under way end. Raises Compose's failure of one.
 
         `within` so many seconds; what takes longer is left to end by itself.
         """
         self._finishing = True
-        if self._under_way is not None:
-            ended, _ = await asyncio.wait({self._under_way}, timeout=within)
+        if self._calls:
+            ended, _ = await asyncio.wait(self._calls, timeout=within)
             for call in ended:
                 call.result()
 

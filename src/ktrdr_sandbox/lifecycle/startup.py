@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from ktrdr_sandbox.engine.docker import require_compose
@@ -18,6 +19,7 @@ from ktrdr_sandbox.gate.request import GateRequest
 from ktrdr_sandbox.gate.result import CheckName, GateProgress, GateResult
 from ktrdr_sandbox.isolation.result import Notice
 from ktrdr_sandbox.lifecycle import journal, record
+from ktrdr_sandbox.lifecycle.bundle import offer_bundle, refuse_target, write_bundle
 from ktrdr_sandbox.lifecycle.composition import Composition, compose, refuse, write_down
 from ktrdr_sandbox.lifecycle.interruption import interruptible
 from ktrdr_sandbox.lifecycle.migration import SchemaMigration, end_left_over, plan_migration
@@ -29,19 +31,22 @@ from ktrdr_sandbox.lifecycle.obstacles import (
 )
 from ktrdr_sandbox.lifecycle.questions import asked
 from ktrdr_sandbox.lifecycle.recovery import held
+from ktrdr_sandbox.lifecycle.secrets import hide_in_gate, redactor_for
 from ktrdr_sandbox.lifecycle.start_order import CannotStartError, Starter
 from ktrdr_sandbox.lifecycle.workplace import Workplace
+from ktrdr_sandbox.locking import is_held
 from ktrdr_sandbox.models import Instance, Stack
 
 Observer = Callable[[GateProgress], None]
 
 SCHEMA: Final[frozenset[CheckName]] = frozenset({"database", "migrations"})
 """What `up` proves when nobody waits for the gate."""
-GO_ON: Final = "'up' goes on with it, 'down' stops it."
-"""What to do about a start that was interrupted."""
 
 LAST_BATCH: Final = 3.0
 """Seconds for a start under way to end, or to fail as well, when the gate has failed."""
+
+STARTING_POLL: Final = 0.05
+"""Seconds between two looks at whether another process still starts the stack."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +66,13 @@ class Startup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpOptions:
-    """`timeout` in seconds for the gate, None for the setting's."""
+    """`timeout` in seconds for the gate, None for the setting's. `bundle` is a file to write what
+    a report of the outcome needs to, whatever the outcome is."""
 
     wait: bool = True
     build: bool = False
     timeout: float | None = None
+    bundle: Path | None = None
 
 
 class GateFailedError(SandboxError):
@@ -90,15 +97,53 @@ def up(
     """Bring the stack up; safe to repeat on a running one.
 
     Raises `port-conflict`, `isolation-refused`, `compose-failed`, `image-missing`, GateFailedError,
-    and what `compose` raises.
+    what `compose` raises, and for the bundle `file-exists` and `cannot-write`.
     """
+    if options.bundle is None:
+        startup = _up(place, instance, options, progress, observe)
+    else:
+        startup = _up_with_bundle(place, instance, options, options.bundle, progress, observe)
+    if startup.gate is not None and not startup.gate.passed:
+        raise GateFailedError(startup)
+    return startup
+
+
+def _up_with_bundle(
+    place: Workplace,
+    instance: Instance,
+    options: UpOptions,
+    path: Path,
+    progress: LineSink,
+    observe: Observer,
+) -> Startup:
+    refuse_target(path)
+    try:
+        startup = _up(place, instance, options, progress, observe)
+    except SandboxError as error:
+        offer_bundle(place, instance, path, error=error)
+        raise
+    logs = {"migration": startup.migration_output} if startup.migration_output else {}
+    failed = startup.gate is not None and not startup.gate.passed
+    write = offer_bundle if failed else write_bundle
+    write(place, instance, path, gate=startup.gate, logs=logs)
+    return startup
+
+
+def _up(
+    place: Workplace,
+    instance: Instance,
+    options: UpOptions,
+    progress: LineSink,
+    observe: Observer,
+) -> Startup:
+    """The start and its proof; a gate that failed is in the result."""
     began = time.monotonic()
     with (
         held(place, instance, purpose="up") as instance,
         journal.operation(place.home, instance.id, "up", {}) as log,
     ):
         engine = place.engine(instance.engine)
-        with interruptible(engine, instance, hint=GO_ON):
+        with interruptible(engine, instance):
             with log.step("files and image tags"):
                 composition = _prepared(place, instance, engine)
             build = _to_build(composition, everything=options.build)
@@ -113,7 +158,11 @@ def up(
                     gate = asyncio.run(
                         _start(engine, composition, migration, options, progress, observe)
                     )
-    startup = Startup(
+    if gate is not None:
+        gate = _hidden(composition, gate)
+        if not gate.passed:
+            engine.end_commands()
+    return Startup(
         instance=instance,
         stack=composition.isolation.stack,
         gate=gate if options.wait or (gate is not None and not gate.passed) else None,
@@ -121,10 +170,6 @@ def up(
         seconds=time.monotonic() - began,
         migration_output=tuple(output),
     )
-    if gate is not None and not gate.passed:
-        engine.end_commands()
-        raise GateFailedError(startup)
-    return startup
 
 
 def wait(
@@ -137,16 +182,17 @@ def wait(
 ) -> Startup:
     """The gate alone, on a stack that something else started. Changes nothing but lost workers.
 
+    May begin before an `up` in another process has made the first container.
     Raises GateFailedError, and what `compose` raises.
     """
     began = time.monotonic()
     engine = place.engine(instance.engine)
-    with interruptible(engine, instance, hint=""):
+    with interruptible(engine, instance):
         composition = compose(place, instance, engine)
         request = _gate_request(composition, timeout=timeout, only=only)
-        started = asyncio.Event()
-        started.set()
-        gate = asyncio.run(run_gate(engine, request, observe=observe, started=started))
+        lock = place.home.instance_lock(instance.id)
+        gate = asyncio.run(_prove(engine, request, observe, starting=lambda: is_held(lock)))
+        gate = _hidden(composition, gate)
     startup = Startup(
         instance=instance,
         stack=composition.isolation.stack,
@@ -158,6 +204,11 @@ def wait(
         engine.end_commands()
         raise GateFailedError(startup)
     return startup
+
+
+def _hidden(composition: Composition, gate: GateResult) -> GateResult:
+    known = redactor_for(composition.instance, composition.call.environment, composition.model)
+    return hide_in_gate(gate, known)
 
 
 @contextmanager
@@ -292,6 +343,25 @@ async def _start(
     except CannotStartError as failure:
         raise SandboxError("compose-failed", f"{failure}.") from failure
     return None
+
+
+async def _prove(
+    engine: Engine, request: GateRequest, observe: Observer, *, starting: Callable[[], bool]
+) -> GateResult:
+    """The gate, which takes a container that is missing or down for a failure only when nobody is
+    `starting` the stack."""
+    started = asyncio.Event()
+
+    async def watch() -> None:
+        while starting():  # noqa: ASYNC110  a lock between processes has no event
+            await asyncio.sleep(STARTING_POLL)
+        started.set()
+
+    watching = asyncio.create_task(watch())
+    try:
+        return await run_gate(engine, request, observe=observe, started=started)
+    finally:
+        watching.cancel()
 
 
 async def _start_and_prove(

@@ -82,16 +82,20 @@ def down(place: Workplace, instance: Instance, *, volumes: bool, now: bool = Fal
 
 
 def plan_destruction(
-    place: Workplace, instance: Instance, *, keep_worktree: bool
+    place: Workplace, instance: Instance, *, keep_worktree: bool, without_docker: bool = False
 ) -> DestructionPlan:
-    """What destroy would remove, and what work stands in its way."""
-    engine = place.engine(instance.engine)
+    """What destroy would remove, and what work stands in its way.
+
+    `without_docker` is for an engine that is gone for good: it is not asked.
+    """
     directory, reason = _directory(instance, keep_worktree=keep_worktree)
     stays = directory is None or not directory.is_dir()
     return DestructionPlan(
         instance=instance,
-        resources=engine.resources(instance.uuid),
-        images=record.load(place.home, instance).images,
+        resources=Resources()
+        if without_docker
+        else place.engine(instance.engine).resources(instance.uuid),
+        images=() if without_docker else record.load(place.home, instance).images,
         directory=directory,
         kept_because=reason,
         unsaved=UnsavedWork() if stays or directory is None else unsaved_work(directory),
@@ -141,7 +145,12 @@ def _is_ours(instance: Instance) -> bool:
 
 
 def destroy(
-    place: Workplace, instance: Instance, *, keep_worktree: bool, force: bool
+    place: Workplace,
+    instance: Instance,
+    *,
+    keep_worktree: bool,
+    force: bool,
+    without_docker: bool = False,
 ) -> Destruction:
     """Remove all of an instance but its branch.
 
@@ -149,14 +158,18 @@ def destroy(
     of deleting it; `teardown-incomplete`. The registry entry goes last, when all else is gone.
     """
     with held(place, instance, purpose="destroy") as instance:
-        plan = plan_destruction(place, instance, keep_worktree=keep_worktree)
+        plan = plan_destruction(
+            place, instance, keep_worktree=keep_worktree, without_docker=without_docker
+        )
         if plan.unsaved and not force:
             raise _would_lose_work(plan)
-        trash = _demolish(place, plan, force=force)
+        trash = _demolish(place, plan, force=force, without_docker=without_docker)
     return Destruction(plan=plan, trash=trash)
 
 
-def _demolish(place: Workplace, plan: DestructionPlan, *, force: bool) -> Path | None:
+def _demolish(
+    place: Workplace, plan: DestructionPlan, *, force: bool, without_docker: bool
+) -> Path | None:
     instance = plan.instance
     trash = trash_place(place.home, instance.id) if plan.unsaved else None
     demolition = Demolition(
@@ -165,7 +178,7 @@ def _demolish(place: Workplace, plan: DestructionPlan, *, force: bool) -> Path |
         path=instance.path,
         main=instance.parent_repo or (instance.path if instance.path.is_dir() else None),
         common_dir=common_dir_of(instance.parent_repo or instance.path),
-        engine=instance.engine,
+        engine=None if without_docker else instance.engine,
         made_by_us=instance.created_by == "create",
         deletes=plan.directory is not None,
         doomed=doomed_place(instance),

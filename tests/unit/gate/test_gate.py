@@ -254,7 +254,7 @@ def test_progress_tells_each_change_once() -> None:
     backend = [one for one in world.seen if one.name == "backend"]
     assert [(one.state, one.passed, one.failed) for one in backend] == [
         (f"waiting for HTTP 200 at {world.url('/health')}", False, False),
-        (f"waiting for HTTP 200 at {world.url('/api/v1/health')}", False, False),
+        (f"waiting for HTTP 200 at {world.url('/api/v1/health')} (now 503)", False, False),
         (f"GET {world.url('/api/v1/health')} returned 503", False, True),
     ][-len(backend) :]
     database = [one for one in world.seen if one.name == "database"]

@@ -22,7 +22,7 @@ def scene(tmp_path: Path) -> Scene:
 
 
 def interrupted(engine: FakeEngine, instance: Instance) -> SandboxError:
-    with pytest.raises(SandboxError) as caught, interruptible(engine, instance, hint="go on"):
+    with pytest.raises(SandboxError) as caught, interruptible(engine, instance):
         raise KeyboardInterrupt
     assert caught.value.code == "interrupted"
     assert "end_commands" in engine.calls
@@ -31,7 +31,7 @@ def interrupted(engine: FakeEngine, instance: Instance) -> SandboxError:
 
 def test_before_anything_was_created(scene: Scene) -> None:
     told = interrupted(scene.engine, scene.instance())
-    assert (told.message, told.hints) == ("Interrupted: it has no container.", ("go on",))
+    assert told.message == "Interrupted: it has no container."
     assert told.details == {"containers": 0, "running": 0}
 
 
@@ -108,8 +108,8 @@ def test_an_engine_that_takes_its_time_with_a_start(scene: Scene) -> None:
 
 def test_without_an_interrupt_nothing_is_ended(scene: Scene) -> None:
     instance = scene.instance()
-    with interruptible(scene.engine, instance, hint=""):
+    with interruptible(scene.engine, instance):
         pass
-    with pytest.raises(ValueError, match="other"), interruptible(scene.engine, instance, hint=""):
+    with pytest.raises(ValueError, match="other"), interruptible(scene.engine, instance):
         raise ValueError("other")
     assert "end_commands" not in scene.engine.calls

@@ -139,6 +139,14 @@ def test_a_job_that_no_profile_enables_migrates_nothing(scene: Scene, instance: 
     assert migration(scene, instance, services).service == "backend"
 
 
+@pytest.mark.parametrize("option", ["--reload-exclude=alembic", "--reload-exclude alembic/*"])
+def test_a_program_that_only_looks_away_from_the_folder_migrates_nothing(
+    scene: Scene, instance: Instance, option: str
+) -> None:
+    backend = {**BACKEND, "command": ["sh", "-c", f"uvicorn ktrdr.api.main:app {option}; sleep 1"]}
+    assert migration(scene, instance, {"db": DATABASE, "backend": backend}).head == "a1"
+
+
 @pytest.mark.parametrize("way", list(ITSELF))
 def test_always_means_always(
     scene: Scene, instance: Instance, way: str, monkeypatch: pytest.MonkeyPatch
@@ -242,6 +250,17 @@ def test_the_end_of_one_that_never_began_asks_nothing(scene: Scene, instance: In
     scene.engine.calls.clear()
     assert found.end() == ()
     assert scene.engine.calls == []
+
+
+def test_an_engine_that_fails_at_the_end_hides_nothing_of_what_led_there(
+    scene: Scene, instance: Instance
+) -> None:
+    found = migration(scene, instance)
+    found.start()
+    scene.engine.failing = SandboxError("docker-not-answering", "gone")
+    assert found.end() == ()
+    scene.engine.failing = None
+    assert len(one_offs(scene, instance)) == 1
 
 
 def test_a_start_under_way_is_waited_for_and_a_later_one_refused(

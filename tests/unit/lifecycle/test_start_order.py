@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import functools
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ktrdr_sandbox.engine.interface import ComposeCall, LineSink
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle.start_order import CannotStartError, Starter, health_command
 from ktrdr_sandbox.models import Instance, Stack, StackService
+from tests.support.fake_engine import FakeEngine
 from tests.unit.lifecycle.scenes import FOREVER, Scene
 
 HEALTHY = "service_healthy"
@@ -40,6 +44,27 @@ def service(
     )
 
 
+class SlowEngine(FakeEngine):
+    """Sees the containers of another. Starting a service that is `held_back` takes until
+    `go_on`, and then fails with `refusal` if there is one."""
+
+    def __init__(self, engine: FakeEngine) -> None:
+        super().__init__()
+        self.held = engine.held
+        self.held_back: set[str] = set()
+        self.go_on = threading.Event()
+        self.refusal: SandboxError | None = None
+
+    def compose_start(
+        self, call: ComposeCall, services: Sequence[str], *, progress: LineSink
+    ) -> None:
+        if self.held_back & set(services):
+            self.go_on.wait()
+            if self.refusal is not None:
+                raise self.refusal
+        super().compose_start(call, services, progress=progress)
+
+
 class Start:
     """A created stack and its starter; `order` lists the services as they were started."""
 
@@ -51,11 +76,13 @@ class Start:
         bodies: Mapping[str, Any],
     ) -> None:
         self.engine = scene.engine
+        self.slow = SlowEngine(scene.engine)
         self.lines: list[str] = []
         every = {one.name: bodies.get(one.name, {"command": FOREVER}) for one in services}
         call = scene.stack(instance, every, start=False)
         self.engine.calls.clear()
-        self.starter = Starter(
+        self.starter = functools.partial(
+            Starter,
             engine=scene.engine,
             call=call,
             stack=Stack(services=services, ports=()),
@@ -69,7 +96,8 @@ class Start:
         return [detail.service for detail in sorted(started, key=lambda d: d.started_at)]
 
     async def run(self) -> None:
-        await self.starter.run()
+        """Each time a new start of the same stack."""
+        await self.starter().run()
 
     async def probed(self, *, times: int) -> None:
         """Wait until so many health commands have run."""
@@ -98,6 +126,22 @@ def test_without_dependencies_one_call_starts_all(scene: Scene) -> None:
     assert sorted(start.order) == ["a", "b", "c"]
     assert start.engine.calls.count("compose_start") == 1
     assert len(start.lines) == 3
+
+
+def test_what_runs_already_is_not_started_again(scene: Scene) -> None:
+    start = prepared(scene, service("a"), service("b", {"a": HEALTHY}), a=PASSES)
+    asyncio.run(start.run())
+    start.engine.calls.clear()
+    asyncio.run(start.run())
+    assert start.engine.calls == ["containers"]
+
+
+def test_a_replica_that_is_down_is_started(scene: Scene) -> None:
+    start = prepared(scene, service("a"), a={"scale": 2})
+    asyncio.run(start.run())
+    start.engine.change("ktrdr--feat-x-a-2", state="exited")
+    asyncio.run(start.run())
+    assert start.engine.named("ktrdr--feat-x-a-2").detail.state == "running"
 
 
 def test_services_that_no_profile_enables_stay(scene: Scene) -> None:
@@ -218,6 +262,61 @@ def test_a_failure_of_compose_ends_the_start(scene: Scene) -> None:
     with pytest.raises(SandboxError) as caught:
         asyncio.run(start.run())
     assert caught.value.code == "port-conflict"
+
+
+def test_no_call_waits_for_one_that_it_has_nothing_to_do_with(scene: Scene) -> None:
+    start = prepared(scene, service("slow"), service("a"), service("b", {"a": HEALTHY}), a=PASSES)
+    # Its call has begun by then: what is started in the same moment goes in one.
+    start.slow.held_back = {"slow"}
+    start.engine.change("ktrdr--feat-x-a-1", state="running")
+
+    async def watch() -> None:
+        running = asyncio.create_task(start.starter(engine=start.slow).run())
+        while start.order != ["a", "b"]:  # noqa: ASYNC110  threads make the calls
+            await asyncio.sleep(0.01)
+        assert not running.done()
+        start.slow.go_on.set()
+        await running
+
+    asyncio.run(watch())
+    assert sorted(start.order) == ["a", "b", "slow"]
+
+
+async def given_up(start: Start, *, within: float) -> None:
+    """Begin, and give up while the first call is under way; it goes on a moment later."""
+    starter = start.starter(engine=start.slow)
+    running = asyncio.create_task(starter.run())
+    while not starter.under_way:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    asyncio.get_running_loop().call_later(0.05, start.slow.go_on.set)
+    try:
+        await starter.finish(within=within)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+def test_giving_up_lets_the_call_under_way_end_and_begins_no_other(scene: Scene) -> None:
+    start = prepared(scene, service("a"), service("b", {"a": STARTED}))
+    start.slow.held_back = {"a"}
+    asyncio.run(given_up(start, within=60))
+    assert start.order == ["a"]
+
+
+def test_giving_up_tells_how_the_call_under_way_failed(scene: Scene) -> None:
+    start = prepared(scene, service("a"))
+    start.slow.held_back = {"a"}
+    start.slow.refusal = SandboxError("port-conflict", "Port 8001 is already in use.")
+    with pytest.raises(SandboxError) as caught:
+        asyncio.run(given_up(start, within=60))
+    assert caught.value.code == "port-conflict"
+
+
+def test_giving_up_does_not_wait_for_ever(scene: Scene) -> None:
+    start = prepared(scene, service("a"))
+    start.slow.held_back = {"a"}
+    asyncio.run(given_up(start, within=0.0))
+    start.slow.go_on.set()
 
 
 def test_a_cancelled_start_leaves_no_polling(scene: Scene) -> None:

@@ -351,3 +351,12 @@ def test_nothing_without_our_label_is_ever_removed(scene: Scene, instance: Insta
     ended(scene, instance)
     assert set(scene.engine.volumes()) == {"ktrdr--feat-x_plain", "theirs"}
     assert "ktrdr--feat-x_plain" in scene.engine.networks()
+
+
+def test_an_engine_that_is_gone_for_good_is_not_asked(scene: Scene, instance: Instance) -> None:
+    scene.engine.failing = SandboxError("docker-not-answering", "no answer")
+    done = destroy(scene.place, instance, keep_worktree=False, force=False, without_docker=True)
+    assert not done.plan.resources
+    assert not instance.path.exists()
+    assert scene.registered() == {}
+    assert scene.repository.worktrees() == [scene.repository.root]

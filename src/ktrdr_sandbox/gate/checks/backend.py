@@ -86,7 +86,7 @@ class BackendCheck:
         facts = [answer.fact for answer in answers if unknown or answer.status != 404]
         return Verdict(
             outcome="waiting",
-            doing=f"waiting for HTTP 200 at {shown_url(port, self._paths[0])}",
+            doing=self._doing(port, answers[-1]),
             facts=(*facts, *self._unstarted()),
             services=(self.service,),
             cause=(
@@ -98,6 +98,12 @@ class BackendCheck:
             suspicion=None if unknown else self._suspicion(port, answers[-1]),
             next_command="ktrdr-sandbox config show" if unknown else None,
         )
+
+    def _doing(self, port: PublishedPort, answer: Answer) -> str:
+        if self._unstarted():
+            return f"waiting for {self.service} to start"
+        now = f" (now {answer.status})" if answer.status not in (None, 404) else ""
+        return f"waiting for HTTP 200 at {shown_url(port, self._paths[0])}{now}"
 
     def _suspicion(self, port: PublishedPort, answer: Answer) -> str | None:
         """What an answer that is not 200 means of a backend that runs."""

@@ -36,7 +36,7 @@ class ContainersCheck:
             return lost(failed)
         waiting = tuple(one for one in snapshot.standings if one.condition == "waiting")
         if waiting:
-            return _waiting(waiting)
+            return _waiting(waiting, of=len(snapshot.standings))
         return await self._healthy_or_waiting(snapshot)
 
     async def _healthy_or_waiting(self, snapshot: Snapshot) -> Verdict:
@@ -101,13 +101,11 @@ class ContainersCheck:
         )
 
 
-def _waiting(standings: tuple[Standing, ...]) -> Verdict:
-    first = standings[0]
-    more = f" and {len(standings) - 1} more" if len(standings) > 1 else ""
+def _waiting(standings: tuple[Standing, ...], *, of: int) -> Verdict:
     nothing = all(standing.detail is None for standing in standings)
     return Verdict(
         outcome="waiting",
-        doing=f"waiting for {first.label}{more}",
+        doing=f"{of - len(standings)} of {of} run, waiting for {standings[0].label}",
         facts=tuple(standing.fact for standing in standings),
         services=tuple(dict.fromkeys(standing.service for standing in standings)),
         next_command="ktrdr-sandbox up" if nothing else None,

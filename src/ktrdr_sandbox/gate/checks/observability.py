@@ -72,13 +72,19 @@ class ObservabilityCheck:
         silent = [one for one in findings if one.standing is None]
         if not silent:
             return Verdict(outcome="passed", proof=runs(standings))
-        first = silent[0].tool
         return Verdict(
             outcome="waiting",
-            doing=f"waiting for HTTP 200 at {shown_url(first.port, first.path)}",
+            doing=self._doing(silent[0].tool),
             facts=tuple(one.fact for one in silent),
             services=tuple(one.tool.service for one in silent),
         )
+
+    def _doing(self, tool: Tool) -> str:
+        snapshot = self._around.monitor.latest
+        standings = snapshot.of(tool.service) if snapshot else ()
+        if any(one.condition == "waiting" for one in standings):
+            return f"waiting for {tool.service} to start"
+        return f"waiting for HTTP 200 at {shown_url(tool.port, tool.path)}"
 
     async def _ask(self, tool: Tool) -> _Finding:
         answer = await self._around.http.get(tool.port, tool.path)

@@ -1,0 +1,1 @@
+"""What is wrong on this machine, each with what to do about it."""

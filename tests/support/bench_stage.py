@@ -1,0 +1,121 @@
+"""One repository of the sample, for timings: its stack under plain Compose, and as an instance."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ktrdr_sandbox.lifecycle.sample import make_repository
+from tests.support.stacks import Outcome, run, sample_images, token
+
+TAG: Final = "ktrdr-backend:dev"
+"""The sample's image tag: made here, unless it was there before."""
+
+PATIENCE: Final = 600.0
+
+_WRITABLE: Final = (
+    "data",
+    "logs",
+    "models",
+    "output",
+    "research_agents",
+    "training_analytics",
+)
+"""Folders that the engine would create as root, on which the backend crash-loops."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`project` names both the plain Compose project and, after the prefix, the instance."""
+
+    repository: Path
+    project: str
+    environment: Mapping[str, str]
+
+    @property
+    def instance(self) -> Path:
+        return self.repository.parent / f"ktrdr--{self.project}"
+
+    @property
+    def instance_id(self) -> str:
+        return f"ktrdr--{self.project}"
+
+    def compose(self, *arguments: str) -> Outcome:
+        """Plain Compose in the repository. The script ends when it fails."""
+        argv = ["docker", "compose", "-p", self.project, *arguments]
+        return _done(run(argv, cwd=self.repository, environment=os.environ, timeout=PATIENCE))
+
+    def tool(self, *arguments: str) -> Outcome:
+        """This program, in the instance's directory or the repository."""
+        where = self.instance if self.instance.is_dir() else self.repository
+        argv = [*self.program, *arguments]
+        return _done(run(argv, cwd=where, environment=self.environment, timeout=PATIENCE))
+
+    @property
+    def program(self) -> list[str]:
+        return [sys.executable, "-m", "ktrdr_sandbox"]
+
+    def compose_down(self) -> None:
+        self.compose("down", "-v", "--timeout", "0")
+
+    def tool_down(self) -> None:
+        self.tool("down", "--volumes", "--now")
+
+
+def _done(outcome: Outcome) -> Outcome:
+    if outcome.code:
+        sys.exit(str(outcome))
+    return outcome
+
+
+@contextmanager
+def stage() -> Iterator[Stage]:
+    """The sample repository with its image built and an instance created; away with the block."""
+    scratch = Path(tempfile.mkdtemp(prefix="ktrdr-bench-"))
+    repository = scratch / "ktrdr"
+    repository.mkdir()
+    make_repository(repository, images=sample_images(), branches=())
+    for name in _WRITABLE:
+        (repository / name).mkdir(exist_ok=True)
+        (repository / name).chmod(0o777)
+    environment = {**os.environ, "KTRDR_HOME": str(scratch / "home")}
+    made = Stage(repository=repository, project=f"bench-{token()}", environment=environment)
+    had_image = subprocess.run(["docker", "image", "inspect", TAG], capture_output=True).returncode
+    try:
+        made.compose("build", "-q")
+        made.tool("create", made.project)
+        yield made
+    finally:
+        made.compose_down()
+        if made.instance.is_dir():
+            made.tool("destroy", "--yes", "--force", made.project)
+        if had_image:
+            subprocess.run(["docker", "image", "rm", TAG], capture_output=True, check=False)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def timed(action: Callable[[], object]) -> float:
+    """Seconds that it takes."""
+    began = time.monotonic()
+    action()
+    return time.monotonic() - began
+
+
+def heading(what: str) -> str:
+    machine = f"{os.cpu_count()} cores, {platform.system()} {platform.release()}"
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    return f"{what}; {machine}, load {load}"
+
+
+def listed(values: Sequence[float], *, digits: int = 1) -> str:
+    return "(" + ", ".join(f"{value:.{digits}f}" for value in values) + ")"

@@ -1,0 +1,166 @@
+"""doctor: what it finds, what it repairs, and that it works where hardly anything does."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ktrdr_sandbox.env_file import reader, writer
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.lifecycle import journal
+from ktrdr_sandbox.lifecycle.doctor.examination import Examination, examine
+from ktrdr_sandbox.lifecycle.doctor.findings import Finding
+from ktrdr_sandbox.lifecycle.home_id import home_id
+from ktrdr_sandbox.models import LABEL_HOME, LABEL_ID, LABEL_UUID
+from ktrdr_sandbox.settings import CHECKOUT_FILE
+from tests.support.processes import foreign_listener, held_slot
+from tests.unit.lifecycle.scenes import Scene
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+def examined(scene: Scene, *, fix: bool = False) -> Examination:
+    return examine(scene.place, fix=fix)
+
+
+def problems(scene: Scene) -> list[Finding]:
+    return [one for one in examined(scene).findings if one.level == "problem"]
+
+
+def the_problem(scene: Scene, check: str) -> Finding:
+    (found,) = [one for one in problems(scene) if one.check == check]
+    return found
+
+
+def test_all_is_well(scene: Scene) -> None:
+    scene.instance()
+    found = examined(scene)
+    assert found.healthy
+    assert {"docker", "compose", "git", "disk", "settings", "home", "registry", "instance"} <= {
+        one.check for one in found.findings if one.level == "ok"
+    }
+
+
+def test_a_silent_engine_does_not_hide_the_rest(scene: Scene) -> None:
+    instance = scene.instance()
+    instance.env_file.unlink()
+    scene.engine.failing = SandboxError(
+        "docker-not-answering", "No answer.", hints=("Start Docker.",)
+    )
+    found = problems(scene)
+    assert {one.check for one in found} == {"docker", "instance"}
+    assert {one.fix for one in found} >= {"Start Docker."}
+
+
+def test_a_registry_of_a_newer_program(scene: Scene) -> None:
+    scene.home.sandbox.mkdir(parents=True)
+    scene.home.registry.write_text('{"version": 99}')
+    assert "newer" in the_problem(scene, "registry").text
+
+
+def test_settings_that_cannot_be_used(scene: Scene) -> None:
+    instance = scene.instance()
+    (instance.path / CHECKOUT_FILE).write_text('bind_address = "nonsense"\n')
+    assert "bind_address" in the_problem(scene, "settings").text
+
+
+def test_a_missing_marker_is_repaired(scene: Scene) -> None:
+    instance = scene.instance()
+    before = reader.read(instance.env_file)
+    instance.env_file.unlink()
+    assert the_problem(scene, "instance").instance == instance.id
+    found = examined(scene, fix=True)
+    assert found.healthy
+    assert [one.check for one in found.findings if one.repaired] == ["instance"]
+    assert reader.read(instance.env_file) == before
+
+
+def test_a_marker_with_another_slot_is_repaired(scene: Scene) -> None:
+    instance = scene.instance()
+    writer.update(instance.env_file, {"SLOT_NUMBER": "77"})
+    assert "tells slot 77" in the_problem(scene, "instance").text
+    assert examined(scene, fix=True).healthy
+    assert reader.read(instance.env_file)["SLOT_NUMBER"] == str(instance.slot)
+
+
+def test_a_marker_of_somebody_else_is_left(scene: Scene) -> None:
+    instance = scene.instance()
+    writer.update(instance.env_file, {"SANDBOX_UUID": "theirs"})
+    assert not examined(scene, fix=True).healthy
+    assert reader.read(instance.env_file)["SANDBOX_UUID"] == "theirs"
+
+
+def test_secrets_that_others_can_read_are_repaired(scene: Scene) -> None:
+    instance = scene.instance()
+    instance.env_file.chmod(0o644)
+    assert str(instance.env_file) in the_problem(scene, "permissions").text
+    assert examined(scene, fix=True).healthy
+    assert instance.env_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_worktree_that_git_does_not_know_any_more_is_repaired(scene: Scene) -> None:
+    instance = scene.instance()
+    now = scene.folder / "elsewhere"
+    instance.path.rename(now)
+    scene.place.registry.add(replace(instance, path=now))
+    assert "git does not list" in the_problem(scene, "instance").text
+    assert examined(scene, fix=True).healthy
+    assert now in scene.repository.worktrees()
+
+
+def test_a_directory_that_is_gone_is_left_to_gc(scene: Scene) -> None:
+    instance = scene.instance()
+    shutil.rmtree(instance.path)
+    assert "ktrdr-sandbox gc" in the_problem(scene, "instance").fix
+    assert not examined(scene, fix=True).healthy
+    assert instance.id in scene.registered()
+
+
+def test_a_killed_command_is_ended(scene: Scene) -> None:
+    instance = scene.instance()
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        journal.operation(scene.home, instance.id, "down", {}) as log,
+    ):
+        log.owing = True
+        with log.step("containers"):
+            raise KeyboardInterrupt
+    assert "was killed at containers" in the_problem(scene, "journal").text
+    assert examined(scene, fix=True).healthy
+    assert not journal.exists(scene.home, instance.id)
+
+
+def test_orphans_and_other_homes(scene: Scene) -> None:
+    labels = {LABEL_ID: "ktrdr--gone", LABEL_UUID: "u", LABEL_HOME: home_id(scene.home)}
+    scene.engine.add_volume("ktrdr--gone_rows", labels)
+    scene.engine.add_volume("theirs", {**labels, LABEL_ID: "ktrdr--theirs", LABEL_HOME: "another"})
+    assert "volume ktrdr--gone_rows" in the_problem(scene, "orphan").text
+    (note,) = [one for one in examined(scene).findings if one.check == "other-home"]
+    assert "ktrdr--theirs" in note.text
+    examined(scene, fix=True)
+    assert len(scene.engine.volumes()) == 2
+
+
+def test_a_slot_that_others_block(scene: Scene) -> None:
+    with held_slot() as slot:
+        instance = scene.create("feat-x", slot=slot).instance
+        with foreign_listener(8000 + slot) as (port, _):
+            found = the_problem(scene, "ports")
+            assert str(port) in found.text
+            scene.stack(instance)
+            assert not [one for one in problems(scene) if one.check == "ports"]
+
+
+def test_only_what_concerns_one_instance(scene: Scene) -> None:
+    one, other = scene.instance("a"), scene.instance("b")
+    for instance in (one, other):
+        instance.env_file.unlink()
+    found = examine(scene.place, instance_id=one.id)
+    assert {finding.instance for finding in found.findings} == {"", one.id}
