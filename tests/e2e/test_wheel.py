@@ -87,6 +87,16 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
+def test_the_seed_pack_comes_along(installation: Installation, tmp_path: Path) -> None:
+    environment = base_environment() | {"HOME": str(tmp_path), "KTRDR_HOME": str(tmp_path / "home")}
+    argv = [str(installation.program), "init-shared", "--minimal", "--json"]
+    data = run(argv, cwd=tmp_path, environment=environment).expect(0).data
+    assert data["copied"]["new"] == 7
+    packed = contents(CHECKOUT / "src" / "ktrdr_sandbox" / "shared_data" / "seed")
+    held = contents(tmp_path / "home" / "shared")
+    assert held == {path: content for path, content in packed.items() if path in held}
+
+
 def test_create_up_and_destroy_from_the_wheel(
     installation: Installation, tmp_path: Path, mark: str
 ) -> None:
