@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.lab import data as data_folder
 from tests.lab import state as states
 from tests.lab import traces
-from tests.lab.commands import answers, attempt, run, tail
+from tests.lab.commands import TAIL_LINES, answers, attempt, run, tail
 from tests.lab.errors import HostError, LabError
 from tests.lab.files import lock, make_folder, state_folder
 from tests.lab.host import ENGINE_PACKAGES, install, missing, which
@@ -24,6 +25,14 @@ STOP_LIMIT = 60.0  # its containers have their own grace before it ends
 DEFAULT_SOCKET = Path("/var/run/docker.sock")
 DEFAULT_PIDFILE = Path("/var/run/docker.pid")
 DEFAULT_DATA = Path("/var/lib/docker")
+
+
+_STARTED: list["subprocess.Popen[bytes]"] = []
+"""Kept, since engines outlive this process on purpose and Python warns of a child let go."""
+
+
+class EndedError(LabError):
+    """The engine ended by itself while it started."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +148,18 @@ class Engine:
         states.save(self._file, before.with_hold(hold))
 
     def _start_and_wait(self, before: states.State, hold: states.Hold) -> None:
+        repairs = data_folder.repairs(self.data)
+        while True:
+            try:
+                return self._try_to_start(before, hold)
+            except EndedError as failure:
+                name, repair = next(repairs, ("", None))
+                if repair is None:
+                    raise
+                say(f"{failure}: {name}, and once more")
+                repair()
+
+    def _try_to_start(self, before: states.State, hold: states.Hold) -> None:
         process = self._start()
         # before waiting: a run that is killed meanwhile leaves an engine that the next one knows
         states.save(self._file, before.with_hold(hold).with_engine(process))
@@ -183,6 +204,7 @@ class Engine:
             raise HostError("dockerd is not installed")
         if self.bridge:
             self._add_bridge(self.bridge)
+        data_folder.make(self.data)
         env = {**self.env, "PATH": f"{self.env.get('PATH', '')}:/usr/sbin:/usr/bin:/sbin:/bin"}
         with self._log.open("wb") as log:
             started = subprocess.Popen(
@@ -194,9 +216,10 @@ class Engine:
                 env=env,
                 start_new_session=True,
             )
+        _STARTED.append(started)
         process = find(started.pid)
         if process is None:
-            raise LabError("dockerd ended at once", *tail(self._log.read_text(errors="replace")))
+            raise EndedError("dockerd ended at once", *self._said())
         return process
 
     def _wait(self, process: Process) -> None:
@@ -205,10 +228,16 @@ class Engine:
             if self.answers():
                 return
             if not process.runs():
-                break
+                raise EndedError("dockerd ended while it started", *self._said())
             time.sleep(0.2)
-        said = self._log.read_text(errors="replace") if self._log.exists() else ""
-        raise LabError(f"dockerd does not answer; all it said: {self._log}", *tail(said))
+        raise LabError(f"dockerd does not answer after {START_LIMIT:.0f} s", *self._said())
+
+    def _said(self) -> list[str]:
+        """For people: why it panicked stands above all the places it came by."""
+        text = self._log.read_text(errors="replace") if self._log.exists() else ""
+        panic = text.rfind("\npanic: ")
+        told = text[panic + 1 :].splitlines()[:TAIL_LINES] if panic >= 0 else []
+        return [*(f"| {line}" for line in told), *([] if told else tail(text)), f"all: {self._log}"]
 
     def _stop(self, process: Process) -> None:
         with step("Docker engine stopped"):
