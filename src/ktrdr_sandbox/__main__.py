@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import sys
 
 INTERRUPTED = 130
@@ -10,6 +12,7 @@ INTERRUPTED = 130
 
 
 def main() -> None:
+    _open_standard_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A file name that is no text, or a sign the locale lacks, must not end a command.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -19,9 +22,27 @@ def main() -> None:
 
         status = run(sys.argv[1:])
     except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
+        _tell_interrupted()
         status = INTERRUPTED
     sys.exit(status)
+
+
+def _open_standard_streams() -> None:
+    """Where one was closed, the next file opened would take its place, and get what is printed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _tell_interrupted() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from ktrdr_sandbox.console.output import Output
+    from ktrdr_sandbox.errors import SandboxError
+
+    output = Output(command="", json_mode="--json" in sys.argv[1:])
+    output.failure(SandboxError("interrupted", "Interrupted."))
 
 
 if __name__ == "__main__":

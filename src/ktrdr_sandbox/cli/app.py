@@ -7,8 +7,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from ktrdr_sandbox import __version__
-from ktrdr_sandbox.cli import exit_codes
+from ktrdr_sandbox.cli import exit_codes, flags
 from ktrdr_sandbox.cli.create import create
 from ktrdr_sandbox.cli.demo import demo
 from ktrdr_sandbox.cli.destroy import destroy
@@ -23,8 +22,8 @@ from ktrdr_sandbox.cli.logs import logs
 from ktrdr_sandbox.cli.move import move
 from ktrdr_sandbox.cli.status import status
 from ktrdr_sandbox.cli.up import up
+from ktrdr_sandbox.cli.version import show_version
 from ktrdr_sandbox.cli.wait import wait
-from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.errors import SandboxError
 
 app = typer.Typer(
@@ -54,26 +53,25 @@ app.command("init-shared")(init_shared)
 app.command()(demo)
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"ktrdr-sandbox {__version__}")
-        raise typer.Exit
-
-
 @app.callback(invoke_without_command=True)
 def root(
     context: typer.Context,
-    version: Annotated[  # noqa: ARG001  handled by its callback
+    version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+            "--version", help="Show the version and exit; with --verbose, those of all tools."
         ),
     ] = False,
 ) -> None:
     """One complete, isolated KTRDR stack per git branch."""
+    if version:
+        show_version()
+        raise typer.Exit
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        flags.show_help(context)
 
+
+flags.share(app)
 
 # Typer bundles click under a private name; this is its public way to the base of usage errors.
 _CLICK_ERROR = cast("type[Exception]", typer.BadParameter.__mro__[2])
@@ -81,23 +79,26 @@ _CLICK_ERROR = cast("type[Exception]", typer.BadParameter.__mro__[2])
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit status: 64, not Typer's 2, for wrong usage."""
+    flags.begin(arguments)
     try:
         status = app(list(arguments), prog_name="ktrdr-sandbox", standalone_mode=False)
     except typer.Exit as leaving:
         return leaving.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        typer.echo("Interrupted.", err=True)
+        flags.early_output("").failure(SandboxError("interrupted", "Interrupted."))
         return exit_codes.INTERRUPTED
     except _CLICK_ERROR as error:
-        _wrong_usage(error, arguments)
+        _wrong_usage(error)
         return exit_codes.USAGE
+    except SandboxError as error:  # help or version that could not be shown
+        flags.early_output("").failure(error)
+        return exit_codes.exit_code("", error.code)
     return status if isinstance(status, int) else exit_codes.SUCCESS
 
 
-def _wrong_usage(error: Any, arguments: Sequence[str]) -> None:
+def _wrong_usage(error: Any) -> None:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "ktrdr-sandbox"
-    name = path.partition(" ")[2]
-    output = Output(command=name, json_mode="--json" in arguments)
     message = str(error.format_message()).rstrip(".") + "."
-    output.failure(SandboxError("usage", message, hints=(f"Run '{path} --help'.",)))
+    failure = SandboxError("usage", message, hints=(f"Run '{path} --help'.",))
+    flags.early_output(path.partition(" ")[2]).failure(failure)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import platform
 import signal
-import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -17,10 +14,11 @@ from types import FrameType
 import typer
 
 from ktrdr_sandbox import __version__
-from ktrdr_sandbox.cli import exit_codes
+from ktrdr_sandbox.cli import exit_codes, flags
 from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.durable import replace_file
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.observation import listening
 from ktrdr_sandbox.paths import log_folder
 from ktrdr_sandbox.redaction import redact
 
@@ -31,10 +29,11 @@ def command(name: str, *, json_mode: bool, when_interrupted: str = "") -> Iterat
 
     `when_interrupted` is the sentence that tells in which state an interrupt leaves things.
     """
-    output = Output(command=name, json_mode=json_mode)
+    output = flags.output(name, json_mode=json_mode)
     previous = _interrupt_on_termination()
     try:
-        yield output
+        with _listening(output):
+            yield output
     except SandboxError as error:
         if error.code == "interrupted" and when_interrupted:
             error.hints = (*error.hints, when_interrupted)
@@ -46,11 +45,6 @@ def command(name: str, *, json_mode: bool, when_interrupted: str = "") -> Iterat
         hints = (when_interrupted,) if when_interrupted else ()
         output.failure(SandboxError("interrupted", "Interrupted.", hints=hints))
         raise typer.Exit(exit_codes.INTERRUPTED) from None
-    except BrokenPipeError:
-        # The reader has what it wants (`list | head`). Nothing may be flushed at exit either.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(exit_codes.SUCCESS) from None
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:  # noqa: BLE001  the boundary: anything else is our defect
@@ -59,6 +53,10 @@ def command(name: str, *, json_mode: bool, when_interrupted: str = "") -> Iterat
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _listening(output: Output) -> AbstractContextManager[None]:
+    return listening(output.ran) if output.verbose else nullcontext()
 
 
 def _interrupt_on_termination() -> dict[signal.Signals, signal._HANDLER]:

@@ -47,7 +47,7 @@ def demo(
                 place,
                 folder,
                 step=output.progress,
-                progress=ComposeLines(output),
+                progress=ComposeLines(output, everything=output.verbose),
                 observer=lambda _: GateLines(output),
             )
         output.result(text.demonstration(shown), data.demonstration(shown))

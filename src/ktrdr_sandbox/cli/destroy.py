@@ -12,6 +12,7 @@ import typer
 from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
 from ktrdr_sandbox.cli.wiring import instance_to_end, workplace
+from ktrdr_sandbox.console.output import on_terminal
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import Instance
 
@@ -83,7 +84,7 @@ def _pointing_out(instance: Instance) -> Iterator[None]:
 
 
 def _confirm(question: str, *, json_mode: bool) -> None:
-    if json_mode or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if json_mode or not (on_terminal(sys.stdin) and on_terminal(sys.stderr)):
         raise SandboxError(
             "confirmation-needed",
             "destroy asks before it removes, and there is no terminal to ask on.",

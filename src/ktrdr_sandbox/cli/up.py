@@ -33,9 +33,6 @@ def up(
             show_default=False,
         ),
     ] = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help="Show everything Compose prints.")
-    ] = False,
     json_mode: options.Json = False,
 ) -> None:
     """Start the stack and prove it ready (Startability Gate)."""
@@ -54,7 +51,7 @@ def up(
             return
         target = None if bundle is None else place.cwd / bundle
         chosen = startup.UpOptions(wait=not no_wait, build=build, timeout=timeout, bundle=target)
-        with gate_outcome(output), watching(output, verbose=verbose) as view:
+        with gate_outcome(output), watching(output) as view:
             done = startup.up(place, instance, chosen, progress=view.line, observe=view.gate)
         if nothing_shared(place.home):
             output.tell(

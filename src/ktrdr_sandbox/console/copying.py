@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from ktrdr_sandbox.console.output import Output
+from ktrdr_sandbox.console.output import Output, on_terminal
 from ktrdr_sandbox.console.sharing import counted, size_text
 
 if TYPE_CHECKING:  # the records only
@@ -85,8 +85,8 @@ class Lines:
 
 @contextmanager
 def watching(output: Output) -> Iterator[Observer]:
-    """A bar where stderr is a terminal, lines elsewhere, nothing with `--json`."""
-    if output.json_mode or not sys.stderr.isatty():
+    """A bar where stderr is a terminal, lines elsewhere, nothing with `--json` or `--quiet`."""
+    if output.json_mode or output.quiet or not on_terminal(sys.stderr):
         yield Lines(output)
         return
     with _bar() as bar:

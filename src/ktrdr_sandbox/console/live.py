@@ -15,7 +15,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from ktrdr_sandbox.console.output import Output
+from ktrdr_sandbox.console.output import Output, on_terminal
 from ktrdr_sandbox.console.progress import ComposeLines, GateLines
 from ktrdr_sandbox.gate.result import CHECK_NAMES, GateProgress
 from ktrdr_sandbox.redaction import redact
@@ -34,13 +34,12 @@ class _Lines:
     """Whole lines, for pipes and files."""
 
     output: Output
-    verbose: bool
     _gate: GateLines = field(init=False)
     _compose: ComposeLines = field(init=False)
 
     def __post_init__(self) -> None:
         self._gate = GateLines(self.output)
-        self._compose = ComposeLines(self.output, everything=self.verbose)
+        self._compose = ComposeLines(self.output, everything=self.output.verbose)
 
     def line(self, text: str) -> None:
         self._compose(text)
@@ -111,12 +110,13 @@ def can_redraw(console: Console) -> bool:
 
 
 @contextmanager
-def watching(output: Output, *, verbose: bool = False) -> Iterator[Watching]:
-    """A live view where stderr is a terminal, whole lines elsewhere, nothing with `--json`."""
+def watching(output: Output) -> Iterator[Watching]:
+    """A live view where stderr is a terminal, whole lines elsewhere, nothing with `--json` or
+    `--quiet`."""
     console = Console(stderr=True, highlight=False)
-    if output.json_mode or not sys.stderr.isatty() or not can_redraw(console):
-        yield _Lines(output, verbose)
+    if output.json_mode or output.quiet or not (on_terminal(sys.stderr) and can_redraw(console)):
+        yield _Lines(output)
         return
-    view = LiveView(console, verbose)
+    view = LiveView(console, output.verbose)
     with Live(view, console=console, refresh_per_second=8, transient=True):
         yield view

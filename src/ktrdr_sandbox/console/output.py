@@ -5,13 +5,17 @@ With `json_mode` there is exactly one document on stdout and nothing on stderr.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.observation import Run
 from ktrdr_sandbox.redaction import redact, redact_all
 
 SCHEMA: Final = "ktrdr-sandbox/1"
@@ -19,38 +23,51 @@ SCHEMA: Final = "ktrdr-sandbox/1"
 
 @dataclass
 class Output:
-    """One command's output. `command` is its name for the envelope."""
+    """One command's output. `command` is its name for the envelope.
+
+    `quiet` leaves results and errors only; `verbose` shows the commands of other programs too.
+    """
 
     command: str
     json_mode: bool = False
+    quiet: bool = False
+    verbose: bool = False
     messages: list[str] = field(default_factory=list)
 
     def tell(self, sentence: str) -> None:
         """A message for the user: at once on stderr, or later in the envelope."""
         shown = redact(sentence)
         self.messages.append(shown)
-        if not self.json_mode:
-            print(shown, file=sys.stderr, flush=True)
+        if not (self.json_mode or self.quiet):
+            complain(shown)
 
     def progress(self, line: str) -> None:
         """A line that only matters while it runs; never part of the envelope."""
-        if not self.json_mode:
-            print(redact(line), file=sys.stderr, flush=True)
+        if not (self.json_mode or self.quiet):
+            complain(redact(line))
+
+    def ran(self, run: Run) -> None:
+        """A command of another program that has ended; for `--verbose`."""
+        self.tell(run.line)
 
     def result(self, text: str, data: dict[str, Any]) -> None:
-        """The command's result, as text or as the envelope."""
+        """The command's result, as text or as the envelope. Raises `cannot-write`."""
         if self.json_mode:
             self._envelope(data=data, error=None)
         elif text:
-            print(redact(text), flush=True)
+            _print(redact(text))
 
     def failure(self, error: SandboxError, *, data: dict[str, Any] | None = None) -> None:
         """An expected failure: what happened, then the hints."""
         if self.json_mode:
-            self._envelope(data=data or {}, error=_error(error))
-            return
+            try:
+                self._envelope(data=data or {}, error=_error(error))
+            except SandboxError:
+                pass  # stdout takes nothing, and that is told where something can be
+            else:
+                return
         for line in failure_lines(error.message, error.hints):
-            print(redact(line), file=sys.stderr, flush=True)
+            complain(redact(line))
 
     def _envelope(self, *, data: dict[str, Any], error: dict[str, Any] | None) -> None:
         document = {
@@ -62,7 +79,53 @@ class Output:
             "error": redact_all(error),
         }
         # Pure ASCII: valid whatever the locale, and for file names that are no text at all.
-        print(json.dumps(document), flush=True)
+        _print(json.dumps(document))
+
+
+def on_terminal(stream: TextIO | None) -> bool:
+    """Whether a person is there. A stream that was closed before the program began is None."""
+    return stream is not None and stream.isatty()
+
+
+def complain(line: str) -> None:
+    """A whole line on stderr. One that nobody takes ends nothing: the work goes on."""
+    _write(sys.stderr, line)
+
+
+def _print(text: str) -> None:
+    """Lines on stdout, at once. A reader that has enough of them (`list | head`) is no failure.
+
+    Raises `cannot-write`.
+    """
+    trouble = _write(sys.stdout, text)
+    if trouble and not isinstance(trouble, BrokenPipeError):
+        why = trouble.strerror or trouble
+        raise SandboxError(
+            "cannot-write",
+            f"The result cannot be written to standard output: {why}.",
+            details={"path": "stdout", "errno": trouble.errno},
+        )
+
+
+def _write(stream: TextIO | None, text: str) -> OSError | None:
+    """Write lines in one piece, for several threads do; what was in the way is returned."""
+    if stream is None:  # it was closed before the program began
+        return OSError(errno.EBADF, os.strerror(errno.EBADF))
+    try:
+        stream.write(f"{text}\n")
+        stream.flush()
+    except OSError as error:
+        _discard(stream)
+        return error
+    return None
+
+
+def _discard(stream: TextIO) -> None:
+    """What is still in the stream would bring a complaint when the program ends."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def failure_lines(message: str, hints: Sequence[str]) -> list[str]:

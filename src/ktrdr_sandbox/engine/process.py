@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ktrdr_sandbox.engine.interface import LineSink
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.observation import observed
 
 if TYPE_CHECKING:
     import psutil
@@ -57,12 +58,16 @@ def run(
     argv: Sequence[str], *, environment: Mapping[str, str], timeout: float | None = None
 ) -> Outcome:
     """Run to the end and capture both streams. `timeout` in seconds. Raises `docker-missing`."""
-    with _started(argv, environment, stderr=subprocess.PIPE) as child:
+    with (
+        observed(argv) as seen,
+        _started(argv, environment, stderr=subprocess.PIPE) as child,
+    ):
         try:
             stdout, stderr = child.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             stdout, stderr = _end(child)
             return Outcome(argv=tuple(argv), exit_code=None, stdout=stdout, stderr=stderr)
+        seen.exit_code = child.returncode
     return Outcome(argv=tuple(argv), exit_code=child.returncode, stdout=stdout, stderr=stderr)
 
 
@@ -75,7 +80,10 @@ def stream(
 ) -> Outcome:
     """Run to the end, giving each line of both streams to `sink`; the last `keep` are kept."""
     kept: deque[str] = deque(maxlen=keep)
-    with _started(argv, environment, stderr=subprocess.STDOUT) as child:
+    with (
+        observed(argv) as seen,
+        _started(argv, environment, stderr=subprocess.STDOUT) as child,
+    ):
         try:
             for line in child.stdout or ():
                 text = line.rstrip("\r\n")
@@ -85,6 +93,7 @@ def stream(
         except BaseException:
             _end(child)
             raise
+        seen.exit_code = child.returncode
     return Outcome(argv=tuple(argv), exit_code=child.returncode, stdout="", stderr="\n".join(kept))
 
 
@@ -93,15 +102,17 @@ def hand_over(argv: Sequence[str], *, environment: Mapping[str, str]) -> int:
 
     An interrupt from the terminal reaches the child as well; it is given time to end by itself.
     """
-    try:
-        child = subprocess.Popen(list(argv), env=dict(environment))
-    except FileNotFoundError as error:
-        raise docker_missing() from error
-    try:
-        return child.wait()
-    except BaseException:
-        _end(child, patience=_OWN_PATIENCE)
-        raise
+    with observed(argv) as seen:
+        try:
+            child = subprocess.Popen(list(argv), env=dict(environment))
+        except FileNotFoundError as error:
+            raise docker_missing() from error
+        try:
+            seen.exit_code = child.wait()
+        except BaseException:
+            _end(child, patience=_OWN_PATIENCE)
+            raise
+    return seen.exit_code
 
 
 def end_all(*, at_once: bool = False) -> None:

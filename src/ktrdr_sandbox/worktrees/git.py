@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ktrdr_sandbox.errors import CommandError, SandboxError
+from ktrdr_sandbox.observation import observed
 
 _PATIENCE: Final = 5.0
 """Seconds between interrupting git and killing it."""
@@ -47,8 +48,21 @@ def try_git(arguments: Sequence[str], *, cwd: Path, index: Path | None = None) -
     environment = _environment()
     if index is not None:
         environment["GIT_INDEX_FILE"] = str(index)
+    with observed(argv, cwd=cwd) as seen, _started(argv, cwd, environment) as child:
+        try:
+            stdout, stderr = child.communicate()
+        except BaseException:
+            _end(child)
+            raise
+        seen.exit_code = child.returncode
+    return GitOutcome(argv=argv, exit_code=child.returncode, stdout=stdout, stderr=stderr)
+
+
+def _started(
+    argv: Sequence[str], cwd: Path, environment: Mapping[str, str]
+) -> subprocess.Popen[str]:
     try:
-        child = subprocess.Popen(
+        return subprocess.Popen(
             argv,
             cwd=cwd,
             env=environment,
@@ -69,13 +83,6 @@ def try_git(arguments: Sequence[str], *, cwd: Path, index: Path | None = None) -
             "git was not found on PATH.",
             hints=("Install git, for example: apt-get install git",),
         ) from error
-    with child:
-        try:
-            stdout, stderr = child.communicate()
-        except BaseException:
-            _end(child)
-            raise
-    return GitOutcome(argv=argv, exit_code=child.returncode, stdout=stdout, stderr=stderr)
 
 
 def _end(child: subprocess.Popen[str]) -> None:
