@@ -14,6 +14,8 @@ from ktrdr_sandbox.cli.demo import demo
 from ktrdr_sandbox.cli.destroy import destroy
 from ktrdr_sandbox.cli.doctor import doctor
 from ktrdr_sandbox.cli.down import down
+from ktrdr_sandbox.cli.env import env
+from ktrdr_sandbox.cli.exec import execute
 from ktrdr_sandbox.cli.gc import gc
 from ktrdr_sandbox.cli.init import init
 from ktrdr_sandbox.cli.init_shared import init_shared
@@ -21,8 +23,11 @@ from ktrdr_sandbox.cli.isolate import isolate
 from ktrdr_sandbox.cli.list import list_instances
 from ktrdr_sandbox.cli.logs import logs
 from ktrdr_sandbox.cli.move import move
+from ktrdr_sandbox.cli.open import open_tool
+from ktrdr_sandbox.cli.run import run_command
 from ktrdr_sandbox.cli.status import status
 from ktrdr_sandbox.cli.up import up
+from ktrdr_sandbox.cli.url import url
 from ktrdr_sandbox.cli.wait import wait
 from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.errors import SandboxError
@@ -48,6 +53,12 @@ app.command()(logs)
 app.command()(move)
 app.command()(wait)
 app.command()(isolate)
+app.command()(env)
+app.command()(url)
+# All that follows the first word of the command is the command's own.
+app.command("run", context_settings={"allow_interspersed_args": False})(run_command)
+app.command("exec", context_settings={"allow_interspersed_args": False})(execute)
+app.command("open")(open_tool)
 app.command()(doctor)
 app.command()(gc)
 app.command("init-shared")(init_shared)
@@ -79,25 +90,28 @@ def root(
 _CLICK_ERROR = cast("type[Exception]", typer.BadParameter.__mro__[2])
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit status: 64, not Typer's 2, for wrong usage."""
+def run(arguments: Sequence[str], *, program: str = "ktrdr-sandbox") -> int:
+    """Run one command line and return its exit status: 64, not Typer's 2, for wrong usage.
+
+    `program` is how it was called: `ktrdr sandbox` is the same.
+    """
     try:
-        status = app(list(arguments), prog_name="ktrdr-sandbox", standalone_mode=False)
+        status = app(list(arguments), prog_name=program, standalone_mode=False)
     except typer.Exit as leaving:
         return leaving.exit_code
     except (typer.Abort, KeyboardInterrupt):
         typer.echo("Interrupted.", err=True)
         return exit_codes.INTERRUPTED
     except _CLICK_ERROR as error:
-        _wrong_usage(error, arguments)
+        _wrong_usage(error, arguments, program)
         return exit_codes.USAGE
     return status if isinstance(status, int) else exit_codes.SUCCESS
 
 
-def _wrong_usage(error: Any, arguments: Sequence[str]) -> None:
+def _wrong_usage(error: Any, arguments: Sequence[str], program: str) -> None:
     context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "ktrdr-sandbox"
-    name = path.partition(" ")[2]
+    path = context.command_path if context is not None else program
+    name = path.removeprefix(program).strip()
     output = Output(command=name, json_mode="--json" in arguments)
     message = str(error.format_message()).rstrip(".") + "."
     output.failure(SandboxError("usage", message, hints=(f"Run '{path} --help'.",)))

@@ -61,6 +61,15 @@ def command(name: str, *, json_mode: bool, when_interrupted: str = "") -> Iterat
             signal.signal(number, handler)
 
 
+def ended_by(name: str, error: BaseException) -> int:
+    """Tell what ended a program that is not run by Typer; its exit status."""
+    try:
+        with command(name, json_mode=False):
+            raise error
+    except typer.Exit as leaving:
+        return leaving.exit_code
+
+
 def _interrupt_on_termination() -> dict[signal.Signals, signal._HANDLER]:
     """Let SIGTERM and SIGHUP undo half-done work as an interrupt does."""
 
