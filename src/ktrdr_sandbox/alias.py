@@ -76,6 +76,8 @@ def hand_over(arguments: Sequence[str]) -> NoReturn:
             become([*candidate.argv, *request.rest], environment=environment)
         except OSError as error:
             tried.append(f"{candidate.origin} cannot be started: {error.strerror}.")
+            if candidate.named:
+                break
     raise real_ktrdr.missing(tried)
 
 

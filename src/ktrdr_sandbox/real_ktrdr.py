@@ -26,10 +26,14 @@ _SCRIPT_LENGTH: Final = 4096
 
 
 class Candidate(NamedTuple):
-    """One way to start it: the beginning of its argument list, and where that comes from."""
+    """One way to start it: the beginning of its argument list, and where that comes from.
+
+    With `named`, somebody chose it, and no other will do.
+    """
 
     argv: tuple[str, ...]
     origin: str
+    named: bool = False
 
 
 def candidates(cwd: Path, *, environment: Mapping[str, str], home: Home) -> Iterator[Candidate]:
@@ -98,7 +102,8 @@ def _by_setting(checkout: Path, environment: Mapping[str, str], home: Home) -> I
             f"The setting {SETTING} names this very program: {found[0]}.",
             hints=("Name the real ktrdr command, or remove the setting to have it looked for.",),
         )
-    yield Candidate((str(program), *command[1:]), f"the setting {SETTING}")
+    origin = f"{command[0]} of the setting {SETTING}"
+    yield Candidate((str(program), *command[1:]), origin, named=True)
 
 
 def _may_be_set(checkout: Path, environment: Mapping[str, str], home: Home) -> bool:
