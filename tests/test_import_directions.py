@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "ktrdr_sandbox"
 BASE = {"models", "errors", "paths", "durable", "locking", "naming", "redaction"}
-BASE |= {"observation"}
+BASE |= {"observation", "replacement"}
 ROOMS = {"slots", "registry", "env_file", "worktrees", "isolation", "engine", "gate", "shared_data"}
 ALLOWED = {
     "base": BASE,
@@ -18,11 +18,14 @@ ALLOWED = {
     "gate": {*BASE, "engine.interface"},
     "settings": {"errors", "paths"},
     "targeting": {*BASE, "env_file", "registry"},
-    "lifecycle": {*BASE, *ROOMS, "settings"},
+    "api_address": {*BASE, "env_file"},
+    "real_ktrdr": {*BASE, "settings"},
+    "alias": {*BASE, "api_address", "real_ktrdr", "__main__", "cli.boundary", "console.output"},
+    "lifecycle": {*BASE, *ROOMS, "settings", "api_address"},
     # records only, to render them
     "console": {*BASE, "lifecycle", "gate.result", "gate.report", "isolation.result"}
     | {"shared_data.results"},
-    "cli": {*BASE, "console", "lifecycle", "targeting", "settings", "registry.store"}
+    "cli": {*BASE, "console", "lifecycle", "targeting", "settings", "registry.store", "api_address"}
     | {"engine.interface", "engine.docker", "engine.address", "env_file.reader", "gate.result"},
 }
 

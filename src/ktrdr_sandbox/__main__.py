@@ -6,12 +6,15 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Sequence
+from typing import NoReturn
 
 INTERRUPTED = 130
 """As in `cli/exit_codes.py`, which may not have been read yet."""
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None, *, program: str = "ktrdr-sandbox") -> NoReturn:
+    """Run a command line, this process's by default. `program` is what messages call it."""
     _open_standard_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A file name that is no text, or a sign the locale lacks, must not end a command.
@@ -20,7 +23,7 @@ def main() -> None:
         # Here and not above: a tenth of a second in which Ctrl-C must not bring a traceback.
         from ktrdr_sandbox.cli.app import run
 
-        status = run(sys.argv[1:])
+        status = run(sys.argv[1:] if arguments is None else arguments, program=program)
     except KeyboardInterrupt:
         _tell_interrupted()
         status = INTERRUPTED

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from ktrdr_sandbox.paths import ENV_FILE_NAME as ENV_FILE_NAME
+
 LABEL_ID: Final = "ktrdr.sandbox.instance"
 """Label with the instance id, for people and for `docker ps --filter`."""
 
@@ -19,7 +21,6 @@ LABEL_HOME: Final = "ktrdr.sandbox.home"
 belongs to no instance of that home is an orphan; what carries another is somebody else's."""
 
 ID_PREFIX: Final = "ktrdr--"
-ENV_FILE_NAME: Final = ".env.sandbox"
 
 FIRST_SLOT: Final = 1
 LAST_SLOT: Final = 10

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, NamedTuple
+
+from ktrdr_sandbox.errors import SandboxError
+
+ENV_FILE_NAME: Final = ".env.sandbox"
 
 
-@dataclass(frozen=True, slots=True)
-class Home:
+class Home(NamedTuple):  # dataclasses alone take as long to import as a bare Python to start
     """The root folder: `~/.ktrdr` unless KTRDR_HOME says otherwise (product contract, 1)."""
 
     root: Path
@@ -66,12 +68,34 @@ class Home:
 
     def repository_lock(self, common_dir: Path) -> Path:
         """Lock for changes to one repository's worktrees; kept out of the repository itself."""
+        import hashlib  # loads OpenSSL
+
         digest = hashlib.sha256(os.fsencode(common_dir)).hexdigest()[:16]
         return self.sandbox / "locks" / f"repository-{digest}.lock"
 
 
 def _default_root() -> Path:
     return Path.home() / ".ktrdr"
+
+
+def working_directory() -> Path:
+    """Where the user is. Raises `not-in-instance` when that has been deleted."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise SandboxError(
+            "not-in-instance",
+            "The current directory no longer exists.",
+            hints=("Change to another directory.",),
+        ) from None
+
+
+def checkout_root(start: Path) -> Path | None:
+    """The root of the git working tree around a directory, without asking git."""
+    for folder in (start, *start.parents):
+        if (folder / ".git").exists():
+            return folder
+    return None
 
 
 def log_folder() -> Path:

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     network_pool: str | None = Field(
         None, description="CIDR from which each slot gets its own small subnets"
     )
+    ktrdr_command: tuple[str, ...] | None = Field(
+        None, min_length=1, description="Command that 'ktrdr' hands over to, instead of a search"
+    )
     trash_days: float = Field(
         7.0, ge=0, description="Days for which gc keeps what destroy --force moved to the trash"
     )

@@ -24,9 +24,21 @@ COMMANDS = {
     "logs": ("logs", "-i", "feat-x"),
     "wait": ("wait", "feat-x"),
     "isolate": ("isolate", "feat-x"),
+    "env": ("env", "feat-x"),
+    "run": ("run", "-i", "feat-x", "--", "true"),
+    "exec": ("exec", "-i", "feat-x", "db", "true"),
+    "open": ("open", "-i", "feat-x"),
     "init-shared": ("init-shared", "--minimal"),
     "demo": ("demo",),
 }
+
+
+NEEDS_DOCKER = ["up", "down", "destroy", "status", "logs", "wait", "isolate", "exec"]
+
+
+def as_json(command: str) -> tuple[str, ...]:
+    """Before what a command is given: for some, all behind it is another's."""
+    return (command, "--json", *COMMANDS[command][1:])
 
 
 VERSIONS = """\
@@ -51,29 +63,29 @@ def test_wrong_usage(world: World, command: str) -> None:
 def test_a_home_in_the_way_of_which_a_file_lies(world: World, command: str) -> None:
     blocker = world.folder / "file"
     blocker.touch()
-    outcome = world.run(*COMMANDS[command], "--json", env={"KTRDR_HOME": str(blocker / "home")})
+    outcome = world.run(*as_json(command), env={"KTRDR_HOME": str(blocker / "home")})
     assert outcome.exit_code == 73, outcome
     assert outcome.document["command"] == command
     assert outcome.error["code"] == "cannot-write"
 
 
-@pytest.mark.parametrize("command", ["up", "down", "destroy", "status", "logs", "wait", "isolate"])
+@pytest.mark.parametrize("command", NEEDS_DOCKER)
 def test_docker_that_does_not_answer(world: World, command: str) -> None:
     world.run("create", "feat-x")
-    outcome = world.run(*COMMANDS[command], "--json")
+    outcome = world.run(*as_json(command))
     assert outcome.exit_code == 69, outcome
     assert outcome.error["code"] == "docker-not-answering"
     assert "unix:///nowhere" in outcome.error["message"]
     assert world.path_of("feat-x").is_dir()
 
 
-@pytest.mark.parametrize("command", ["up", "down", "destroy", "status", "logs", "wait", "isolate"])
+@pytest.mark.parametrize("command", NEEDS_DOCKER)
 def test_no_docker_at_all(world: World, command: str) -> None:
     world.run("create", "feat-x")
     only_git = world.folder / "bin"
     only_git.mkdir()
     (only_git / "git").symlink_to(shutil.which("git") or "git")
-    outcome = world.run(*COMMANDS[command], "--json", env={"PATH": str(only_git)})
+    outcome = world.run(*as_json(command), env={"PATH": str(only_git)})
     assert outcome.exit_code == 69, outcome
     assert outcome.error["code"] == "docker-missing"
     assert world.path_of("feat-x").is_dir()
@@ -92,7 +104,7 @@ def test_bad_settings(world: World, command: str) -> None:
         world.run("create", "feat-x")
     variables = {"KTRDR_SANDBOX_GATE_TIMEOUT": "soon"}
     variables |= docker_script(world, VERSIONS)
-    arguments = [*COMMANDS[command], "--json"]
+    arguments = [*as_json(command)]
     if command == "demo":
         arguments += ["--directory", str(world.folder / "demo")]
     outcome = world.run(*arguments, env=variables)
@@ -114,7 +126,7 @@ def test_a_registry_of_a_newer_program(world: World) -> None:
     world.registry_file.parent.mkdir(parents=True)
     world.registry_file.write_text('{"version": 2}')
     for command in ("list", "create", "init"):
-        outcome = world.run(*COMMANDS[command], "--json")
+        outcome = world.run(*as_json(command))
         assert outcome.exit_code == 1, outcome
         assert outcome.error["code"] == "registry-newer"
     assert world.registry_file.read_text() == '{"version": 2}'

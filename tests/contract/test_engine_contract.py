@@ -294,6 +294,25 @@ def test_no_command_runs_in_a_container_that_does_not(stack: ContractStack) -> N
     assert "not running" in done.output
 
 
+def test_a_command_inside_a_container_has_our_streams(
+    stack: ContractStack, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stack.started({"app": stack.service()})
+    own = stack.container("app").id
+    capfd.readouterr()
+    status = stack.engine.execute_here(own, script("echo from inside; exit 4"), terminal=False)
+    assert (status, capfd.readouterr().out) == (4, "from inside\n")
+    assert stack.engine.execute_here(own, script("exit 0"), terminal=False) == 0
+
+
+def test_no_command_with_our_streams_in_a_container_that_does_not_run(
+    stack: ContractStack,
+) -> None:
+    stack.created({"app": stack.service()})
+    own = stack.container("app").id
+    assert stack.engine.execute_here(own, ["true"], terminal=False) != 0
+
+
 # -- one more container of a service --------------------------------------------------------------
 
 

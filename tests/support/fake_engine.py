@@ -213,6 +213,12 @@ class FakeEngine(Engine):
             return ExecResult(exit_code=None, output="")
         return ExecResult(exit_code=status, output="".join(f"{line}\n" for line in lines))
 
+    @locked
+    def execute_here(self, container_id: str, argv: Sequence[str], *, terminal: bool) -> int:
+        done = self.execute(container_id, argv, timeout=float("inf"))
+        print(done.output, end="", flush=True)
+        return done.exit_code if done.exit_code is not None else 137
+
     # -- changes -----------------------------------------------------------------------------
 
     @locked

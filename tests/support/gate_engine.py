@@ -221,6 +221,9 @@ class GateEngine(Engine):
     def run_once(self, *args: Any, **kwargs: Any) -> int:
         raise NotImplementedError
 
+    def execute_here(self, *args: Any, **kwargs: Any) -> int:
+        raise NotImplementedError
+
     def tag(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError
 

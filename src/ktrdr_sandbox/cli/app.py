@@ -13,6 +13,8 @@ from ktrdr_sandbox.cli.demo import demo
 from ktrdr_sandbox.cli.destroy import destroy
 from ktrdr_sandbox.cli.doctor import doctor
 from ktrdr_sandbox.cli.down import down
+from ktrdr_sandbox.cli.env import env
+from ktrdr_sandbox.cli.exec import execute
 from ktrdr_sandbox.cli.gc import gc
 from ktrdr_sandbox.cli.init import init
 from ktrdr_sandbox.cli.init_shared import init_shared
@@ -20,8 +22,11 @@ from ktrdr_sandbox.cli.isolate import isolate
 from ktrdr_sandbox.cli.list import list_instances
 from ktrdr_sandbox.cli.logs import logs
 from ktrdr_sandbox.cli.move import move
+from ktrdr_sandbox.cli.open import open_tool
+from ktrdr_sandbox.cli.run import run_command
 from ktrdr_sandbox.cli.status import status
 from ktrdr_sandbox.cli.up import up
+from ktrdr_sandbox.cli.url import url
 from ktrdr_sandbox.cli.version import show_version
 from ktrdr_sandbox.cli.wait import wait
 from ktrdr_sandbox.errors import SandboxError
@@ -47,6 +52,12 @@ app.command()(logs)
 app.command()(move)
 app.command()(wait)
 app.command()(isolate)
+app.command()(env)
+app.command()(url)
+# All that follows the first word of the command is the command's own.
+app.command("run", context_settings={"allow_interspersed_args": False})(run_command)
+app.command("exec", context_settings={"allow_interspersed_args": False})(execute)
+app.command("open")(open_tool)
 app.command()(doctor)
 app.command()(gc)
 app.command("init-shared")(init_shared)
@@ -77,18 +88,21 @@ flags.share(app)
 _CLICK_ERROR = cast("type[Exception]", typer.BadParameter.__mro__[2])
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit status: 64, not Typer's 2, for wrong usage."""
+def run(arguments: Sequence[str], *, program: str = "ktrdr-sandbox") -> int:
+    """Run one command line and return its exit status: 64, not Typer's 2, for wrong usage.
+
+    `program` is how it was called: `ktrdr sandbox` is the same.
+    """
     flags.begin(arguments)
     try:
-        status = app(list(arguments), prog_name="ktrdr-sandbox", standalone_mode=False)
+        status = app(list(arguments), prog_name=program, standalone_mode=False)
     except typer.Exit as leaving:
         return leaving.exit_code
     except (typer.Abort, KeyboardInterrupt):
         flags.early_output("").failure(SandboxError("interrupted", "Interrupted."))
         return exit_codes.INTERRUPTED
     except _CLICK_ERROR as error:
-        _wrong_usage(error)
+        _wrong_usage(error, program)
         return exit_codes.USAGE
     except SandboxError as error:  # help or version that could not be shown
         flags.early_output("").failure(error)
@@ -96,9 +110,9 @@ def run(arguments: Sequence[str]) -> int:
     return status if isinstance(status, int) else exit_codes.SUCCESS
 
 
-def _wrong_usage(error: Any) -> None:
+def _wrong_usage(error: Any, program: str) -> None:
     context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "ktrdr-sandbox"
+    path = context.command_path if context is not None else program
     message = str(error.format_message()).rstrip(".") + "."
     failure = SandboxError("usage", message, hints=(f"Run '{path} --help'.",))
-    flags.early_output(path.partition(" ")[2]).failure(failure)
+    flags.early_output(path.removeprefix(program).strip()).failure(failure)

@@ -59,6 +59,15 @@ def _listening(output: Output) -> AbstractContextManager[None]:
     return listening(output.ran) if output.verbose else nullcontext()
 
 
+def ended_by(name: str, error: BaseException) -> int:
+    """Tell what ended a program that is not run by Typer; its exit status."""
+    try:
+        with command(name, json_mode=False):
+            raise error
+    except typer.Exit as leaving:
+        return leaving.exit_code
+
+
 def _interrupt_on_termination() -> dict[signal.Signals, signal._HANDLER]:
     """Let SIGTERM and SIGHUP undo half-done work as an interrupt does."""
 

@@ -21,18 +21,22 @@ CANNOT_WRITE: Final = 73
 LOCKED: Final = 75
 WOULD_LOSE_WORK: Final = 77
 BAD_SETTINGS: Final = 78
+NOT_EXECUTABLE: Final = 126
+NOT_FOUND: Final = 127
 INTERRUPTED: Final = 130
 
 MEANING: Final[Mapping[int, str]] = {
     SUCCESS: "success",
     USAGE: "wrong usage",
     NO_INSTANCE: "no such instance, or not in an instance directory",
-    UNAVAILABLE: "Docker, Compose or git is missing or does not answer",
+    UNAVAILABLE: "Docker, Compose, git, the ktrdr CLI or a service is missing or does not answer",
     INTERNAL: "a defect in this program; a report file is named",
     CANNOT_WRITE: "cannot write where it must",
     LOCKED: "another process held the lock too long",
     WOULD_LOSE_WORK: "refused because it would lose work",
     BAD_SETTINGS: "bad settings",
+    NOT_EXECUTABLE: "run: the command cannot be executed",
+    NOT_FOUND: "run: there is no such command",
     INTERRUPTED: "interrupted",
 }
 
@@ -46,12 +50,16 @@ _EVERYWHERE: Final[Mapping[ErrorCode, int]] = {
     "compose-missing": UNAVAILABLE,
     "compose-too-old": UNAVAILABLE,
     "git-missing": UNAVAILABLE,
+    "ktrdr-missing": UNAVAILABLE,
+    "service-not-running": UNAVAILABLE,
     "internal": INTERNAL,
     "cannot-write": CANNOT_WRITE,
     "file-exists": CANNOT_WRITE,
     "lock-timeout": LOCKED,
     "would-lose-work": WOULD_LOSE_WORK,
     "bad-settings": BAD_SETTINGS,
+    "command-not-executable": NOT_EXECUTABLE,
+    "command-not-found": NOT_FOUND,
     "interrupted": INTERRUPTED,
 }
 
@@ -81,6 +89,15 @@ _BY_COMMAND: Final[Mapping[str, Mapping[ErrorCode, int]]] = {
     # up: 1 compose up failed, 2 gate failed, 3 port conflict
     "up": {"gate-failed": 2, "port-conflict": 3},
     "wait": {"gate-failed": 2},
+    # 1 is the status of many a command that these two run, so it cannot be ours
+    "run": {"env-file-damaged": BAD_SETTINGS},
+    "exec": {
+        "env-file-damaged": BAD_SETTINGS,
+        "no-such-service": USAGE,
+        "engine-failed": UNAVAILABLE,
+    },
+    "ktrdr": {"env-file-damaged": BAD_SETTINGS},
+    "open": {"no-such-service": USAGE},
     "demo": {"gate-failed": 2, "port-conflict": 3},
     # init-shared: 1 some of it could not be copied, 2 the source is of no use, 3 download failed
     "init-shared": {

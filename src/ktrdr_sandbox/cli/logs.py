@@ -16,16 +16,7 @@ def logs(
         list[str] | None,
         typer.Argument(metavar="[SERVICE]...", help="Only these services.", show_default=False),
     ] = None,
-    instance: Annotated[
-        str | None,
-        typer.Option(
-            "--instance",
-            "-i",
-            metavar="NAME",
-            help="Instance. Left out: that of the current directory.",
-            show_default=False,
-        ),
-    ] = None,
+    instance: options.InstanceName = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
     tail: Annotated[
         int | None,

@@ -16,7 +16,23 @@ Name = Annotated[
         show_default=False,
     ),
 ]
+InstanceName = Annotated[
+    str | None,
+    typer.Option(
+        "--instance",
+        "-i",
+        metavar="NAME",
+        help="Instance. Left out: that of the current directory.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+JsonOfFailures = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="One JSON document for a failure before the command begins; none after."
+    ),
+]
 Slot = Annotated[
     int | None,
     typer.Option(

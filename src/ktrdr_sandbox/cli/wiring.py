@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.engine.interface import Engine
 from ktrdr_sandbox.env_file.reader import find
-from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle import journal
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import EngineAddress, Instance
 from ktrdr_sandbox.naming import instance_id
-from ktrdr_sandbox.paths import Home
+from ktrdr_sandbox.paths import Home, working_directory
 from ktrdr_sandbox.registry.store import Rebuilt, RegistryStore
 from ktrdr_sandbox.targeting import target
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 def workplace(output: Output, *, purpose: str = "") -> Workplace:
     """The real workplace. `purpose` is what others waiting for our locks are told."""
-    home, cwd = Home.from_environment(), _working_directory()
+    home, cwd = Home.from_environment(), working_directory()
     store = RegistryStore(
         home.registry,
         home.registry_lock,
@@ -74,17 +73,6 @@ def instance_to_end(place: Workplace, name: str | None) -> Instance | None:
     if ended and identity not in place.registry.read().instances:
         return None
     return instance_of(place, name)
-
-
-def _working_directory() -> Path:
-    try:
-        return Path.cwd()
-    except FileNotFoundError:
-        raise SandboxError(
-            "not-in-instance",
-            "The current directory no longer exists.",
-            hints=("Change to another directory.",),
-        ) from None
 
 
 def _rebuild(home: Home, cwd: Path, store: RegistryStore, damaged: str) -> Rebuilt:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind 
     from ktrdr_sandbox.lifecycle.composition import Composition
     from ktrdr_sandbox.lifecycle.creation import Creation
     from ktrdr_sandbox.lifecycle.demonstration import Cleanup, Demonstration
+    from ktrdr_sandbox.lifecycle.handing import Handout
     from ktrdr_sandbox.lifecycle.inspection import InstanceStatus, Listing
     from ktrdr_sandbox.lifecycle.moving import Move
     from ktrdr_sandbox.lifecycle.startup import Startup
@@ -155,4 +156,13 @@ def cleanup(result: Cleanup) -> dict[str, Any]:
     return {
         "destroyed": [one.id for one in result.destroyed],
         "directory": None if result.folder is None else str(result.folder),
+    }
+
+
+def handout(given: Handout) -> dict[str, Any]:
+    """With its secrets: for a disclosure only."""
+    return {
+        "instance": instance(given.instance),
+        "file": str(given.instance.env_file),
+        "environment": dict(given.values),
     }

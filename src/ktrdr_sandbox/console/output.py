@@ -57,6 +57,16 @@ class Output:
         elif text:
             _print(redact(text))
 
+    def disclosure(self, text: str, data: dict[str, Any]) -> None:
+        """The one kind of result that keeps its secrets: somebody asked for just these.
+
+        Messages beside it are redacted as ever. For `env` alone.
+        """
+        if self.json_mode:
+            self._envelope(data=data, error=None, disclosed=True)
+        else:
+            print(text.removesuffix("\n"), flush=True)
+
     def failure(self, error: SandboxError, *, data: dict[str, Any] | None = None) -> None:
         """An expected failure: what happened, then the hints."""
         if self.json_mode:
@@ -69,12 +79,14 @@ class Output:
         for line in failure_lines(error.message, error.hints):
             complain(redact(line))
 
-    def _envelope(self, *, data: dict[str, Any], error: dict[str, Any] | None) -> None:
+    def _envelope(
+        self, *, data: dict[str, Any], error: dict[str, Any] | None, disclosed: bool = False
+    ) -> None:
         document = {
             "schema": SCHEMA,
             "command": self.command,
             "ok": error is None,
-            "data": redact_all(data),
+            "data": data if disclosed else redact_all(data),
             "messages": self.messages,
             "error": redact_all(error),
         }

@@ -173,6 +173,12 @@ class DockerEngine(Engine):
         )
         return ExecResult(exit_code=outcome.exit_code, output=outcome.stdout + outcome.stderr)
 
+    def execute_here(self, container_id: str, argv: Sequence[str], *, terminal: bool) -> int:
+        streams = ["--interactive", *(["--tty"] if terminal else [])]
+        return process.hand_over(
+            [*self._docker, "exec", *streams, container_id, *argv], environment=self._environment
+        )
+
     # -- changes -----------------------------------------------------------------------------
 
     def run_once(

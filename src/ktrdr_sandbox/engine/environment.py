@@ -41,6 +41,18 @@ def child_environment(
     return environment
 
 
+def engine_variables(address: EngineAddress) -> dict[str, str]:
+    """The variables by which a `docker` that somebody else starts reaches that engine."""
+    if address.context:
+        return {"DOCKER_CONTEXT": address.context}
+    return {"DOCKER_HOST": address.host} if address.host else {}
+
+
+def foreign(inherited: Mapping[str, str]) -> tuple[str, ...]:
+    """Names of variables that may be another sandbox's and never reach a child as they are."""
+    return tuple(key for key in inherited if not _passes(key) and key not in _ENGINE_VARIABLES)
+
+
 def _passes(key: str) -> bool:
     if key.startswith("COMPOSE_") or key in _ENGINE_VARIABLES:
         return False

@@ -206,6 +206,13 @@ class Engine(ABC):
         """Run a command in a running container. `timeout` in seconds."""
 
     @abstractmethod
+    def execute_here(self, container_id: str, argv: Sequence[str], *, terminal: bool) -> int:
+        """Run a command in a running container with this program's streams; its exit status.
+
+        With `terminal`, which this program's stdin and stdout must then be, it gets one of its own.
+        """
+
+    @abstractmethod
     def run_once(
         self, image: str, argv: Sequence[str], *, binds: Mapping[Path, str], uuid: str
     ) -> int:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Final
 
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.models import ENV_FILE_NAME
+from ktrdr_sandbox.paths import ENV_FILE_NAME
+
+_PLAIN: Final = re.compile(r"(?:#.*|([A-Za-z_]\w*)=([A-Za-z0-9_./:@%+,=-]*)|)", re.ASCII)
+"""A line as this program writes it, which nobody reads in another way."""
 
 
 def read(path: Path) -> dict[str, str]:
@@ -23,9 +28,13 @@ def read(path: Path) -> dict[str, str]:
 
 
 def _parse(text: str) -> dict[str, str]:
+    lines = [_PLAIN.fullmatch(line) for line in text.split("\n")]
+    plain = [line for line in lines if line is not None]
+    if len(plain) == len(lines):
+        return {line[1]: line[2] for line in plain if line[1] is not None}
     from io import StringIO
 
-    from dotenv import dotenv_values  # not needed by commands that never read the file
+    from dotenv import dotenv_values  # slow to import, and needed for a user's own lines only
 
     values = dotenv_values(stream=StringIO(text), interpolate=False)
     return {key: value for key, value in values.items() if value is not None}
@@ -35,6 +44,8 @@ def find(start: Path) -> Path | None:
     """The nearest `.env.sandbox` at `start` or above it, or None."""
     for folder in (start, *start.parents):
         candidate = folder / ENV_FILE_NAME
-        if candidate.is_file():
+        # A link to nothing is found as well, for reading it to fail: another file, or none at all,
+        # would mean another stack.
+        if candidate.is_file() or candidate.is_symlink():
             return candidate
     return None

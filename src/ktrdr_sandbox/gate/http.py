@@ -38,15 +38,20 @@ class Answer:
         return f"GET {self.shown} {outcome}"
 
 
+def published_address(port: PublishedPort) -> str:
+    """The address of this machine at which a port can be reached."""
+    return _EVERYWHERE.get(port.host_ip, port.host_ip)
+
+
 def shown_url(port: PublishedPort, path: str) -> str:
     """The address as people type it."""
-    host = _EVERYWHERE.get(port.host_ip, port.host_ip)
+    host = published_address(port)
     return f"http://{'localhost' if host in _LOCAL else _bracketed(host)}:{port.published}{path}"
 
 
 def asked_url(port: PublishedPort, path: str) -> str:
     """The address that is connected to: exactly the one published on, never a name."""
-    host = _EVERYWHERE.get(port.host_ip, port.host_ip)
+    host = published_address(port)
     return f"http://{_bracketed(host)}:{port.published}{path}"
 
 

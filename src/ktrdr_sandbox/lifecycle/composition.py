@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 from ktrdr_sandbox.durable import cannot_write, replace_file
 from ktrdr_sandbox.engine.environment import child_environment
 from ktrdr_sandbox.engine.interface import ComposeCall, Engine
-from ktrdr_sandbox.env_file import reader, writer
+from ktrdr_sandbox.env_file import writer
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.isolation.isolate import isolate
 from ktrdr_sandbox.isolation.render import render
 from ktrdr_sandbox.isolation.request import IsolationRequest
 from ktrdr_sandbox.isolation.result import BindSource, Isolation
 from ktrdr_sandbox.lifecycle.checkout import compose_files
-from ktrdr_sandbox.lifecycle.env_files import write_env_file, write_slot
+from ktrdr_sandbox.lifecycle.env_files import current_values
 from ktrdr_sandbox.lifecycle.home_id import home_id
 from ktrdr_sandbox.lifecycle.host_routes import occupied_subnets
 from ktrdr_sandbox.lifecycle.image_inputs import BuildInput, build_inputs
@@ -60,19 +60,7 @@ def base_call(place: Workplace, instance: Instance, settings: Settings) -> Compo
     Raises `compose-file-missing`, `env-file-damaged`, `no-such-instance` when
     the directory is gone.
     """
-    if not instance.path.is_dir():
-        raise SandboxError(
-            "no-such-instance",
-            f"The directory of {instance.id} is gone: {instance.path}",
-            hints=(f"End what is left of it: ktrdr-sandbox destroy {instance.name}",),
-            details={"instance": instance.id, "path": str(instance.path)},
-        )
-    if not instance.env_file.is_file():
-        write_env_file(place, instance)
-        place.tell(f"{instance.env_file} was missing and has been written anew.")
-    elif reader.read(instance.env_file).get("SLOT_NUMBER") != str(instance.slot):
-        write_slot(instance)
-        place.tell(f"{instance.env_file} told another slot and now tells {instance.slot}.")
+    values = current_values(place, instance)
     dotenv = instance.path / ".env"
     return ComposeCall(
         project=instance.id,
@@ -82,21 +70,10 @@ def base_call(place: Workplace, instance: Instance, settings: Settings) -> Compo
         environment=child_environment(
             place.environment,
             address=instance.engine,
-            file_values=_file_values(instance),
+            file_values=values,
             paths=shared_variables(place.home),
         ),
     )
-
-
-def _file_values(instance: Instance) -> dict[str, str]:
-    """The file's values, with identity and slot as registered: an edit must not move a stack."""
-    values = reader.read(instance.env_file)
-    fixed = {
-        "INSTANCE_ID": instance.id,
-        "COMPOSE_PROJECT_NAME": instance.id,
-        "SLOT_NUMBER": str(instance.slot),
-    }
-    return {**values, **fixed}
 
 
 def compose(place: Workplace, instance: Instance, engine: Engine) -> Composition:

@@ -1,0 +1,48 @@
+"""ktrdr-sandbox exec."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ktrdr_sandbox.cli import options
+from ktrdr_sandbox.cli.boundary import command
+from ktrdr_sandbox.cli.wiring import instance_of, workplace
+from ktrdr_sandbox.errors import SandboxError
+
+
+def execute(
+    service: Annotated[
+        str, typer.Argument(metavar="SERVICE", help="Service of the stack, for example backend.")
+    ],
+    command_line: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="COMMAND...", help="Command to run there.", show_default=False),
+    ] = None,
+    instance: options.InstanceName = None,
+    json_mode: options.JsonOfFailures = False,
+) -> None:
+    """Run a command inside the running container of a service.
+
+    It has the terminal, or what is piped in. Its exit status is that of the command.
+    """
+    with command("exec", json_mode=json_mode) as output:
+        from ktrdr_sandbox.lifecycle import handing
+
+        if not command_line:
+            raise SandboxError(
+                "usage",
+                "There is nothing to run.",
+                hints=(f"For example: ktrdr-sandbox exec {service} sh",),
+            )
+        place = workplace(output)
+        status = handing.run_inside(
+            place,
+            instance_of(place, instance),
+            service,
+            command_line,
+            terminal=sys.stdin.isatty() and sys.stdout.isatty(),
+        )
+    raise typer.Exit(status)

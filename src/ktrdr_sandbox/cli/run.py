@@ -1,0 +1,38 @@
+"""ktrdr-sandbox run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ktrdr_sandbox.cli import options
+from ktrdr_sandbox.cli.boundary import command
+from ktrdr_sandbox.cli.wiring import instance_of, workplace
+from ktrdr_sandbox.errors import SandboxError
+
+
+def run_command(
+    command_line: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="-- COMMAND...", help="Command to run.", show_default=False),
+    ] = None,
+    instance: options.InstanceName = None,
+    json_mode: options.JsonOfFailures = False,
+) -> None:
+    """Run any command with the instance's environment, in the current directory.
+
+    It gets what .env.sandbox says, and KTRDR_API_URL. Its exit status is that of the command; 127
+    when there is no such command, 126 when it cannot be executed.
+    """
+    with command("run", json_mode=json_mode) as output:
+        from ktrdr_sandbox.lifecycle import handing
+
+        if not command_line:
+            raise SandboxError(
+                "usage",
+                "There is nothing to run.",
+                hints=("For example: ktrdr-sandbox run -- make test-e2e",),
+            )
+        place = workplace(output)
+        handing.run_with(place, instance_of(place, instance), command_line)

@@ -1,0 +1,170 @@
+"""Finds the real `ktrdr` command, which is never this package's own one of that name."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.paths import Home, checkout_root
+
+PROGRAM: Final = "ktrdr"
+SETTING: Final = "ktrdr_command"
+CHECKOUT_SETTINGS: Final = ".ktrdr-sandbox.toml"
+_VARIABLE: Final = "KTRDR_SANDBOX_KTRDR_COMMAND"
+
+_OWN_SCRIPT: Final = re.compile(rb"(?:\bfrom|\bimport|-m) +ktrdr_sandbox\b")
+"""In every script that an installer makes of our entry point, wherever it lies. The name alone
+would not do: the path of somebody's folder may have it."""
+
+_SCRIPT_LENGTH: Final = 4096
+"""Bytes of a file in which that is looked for: installers' scripts have a few hundred."""
+
+
+class Candidate(NamedTuple):
+    """One way to start it: the beginning of its argument list, and where that comes from.
+
+    With `named`, somebody chose it, and no other will do.
+    """
+
+    argv: tuple[str, ...]
+    origin: str
+    named: bool = False
+
+
+def candidates(cwd: Path, *, environment: Mapping[str, str], home: Home) -> Iterator[Candidate]:
+    """All ways there are, the best first; none is looked for before it is asked for.
+
+    Raises `bad-settings`.
+    """
+    root = checkout_root(cwd)
+    yield from _by_setting(root or cwd, environment, home)
+    if root is not None:
+        script = root / ".venv" / "bin" / PROGRAM
+        if _is_program(script) and not is_ours(script):
+            yield Candidate((str(script),), str(script))
+        yield from _by_uv(root, environment)
+    yield from _on_path(environment)
+    yield from _installed_here()
+
+
+def is_ours(program: Path) -> bool:
+    """Whether a program is this package's `ktrdr`, of this installation or another one.
+
+    Links are followed, as pipx makes them. What hides it (a wrapper) shows when it starts us.
+    """
+    try:
+        if program.samefile(sys.argv[0]):
+            return True
+        with program.open("rb") as stream:
+            return _OWN_SCRIPT.search(stream.read(_SCRIPT_LENGTH)) is not None
+    except OSError:
+        return False
+
+
+def missing(tried: list[str]) -> SandboxError:
+    """Nothing of it could be started. `tried` are sentences on what was there."""
+    return SandboxError(
+        "ktrdr-missing",
+        " ".join(["The ktrdr CLI was not found.", *tried]),
+        hints=(
+            "In a KTRDR checkout: 'uv sync' makes its .venv/bin/ktrdr.",
+            f"""Or name it: {_VARIABLE}='["/path/to/ktrdr"]'""",
+            "'ktrdr sandbox' works without it.",
+        ),
+        details={"tried": tried},
+    )
+
+
+def _is_program(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.X_OK)
+
+
+def _by_setting(checkout: Path, environment: Mapping[str, str], home: Home) -> Iterator[Candidate]:
+    if not _may_be_set(checkout, environment, home):
+        return
+    from ktrdr_sandbox.settings import load_settings  # a fifth of a second
+
+    command = load_settings(home, checkout=checkout).ktrdr_command
+    if command is None:
+        return
+    program = Path(command[0]).expanduser()
+    if os.sep in command[0]:
+        program = checkout / program
+    found = [program] if program.is_absolute() else _all_on_path(command[0], environment)
+    if any(is_ours(one) for one in found[:1]):
+        raise SandboxError(
+            "bad-settings",
+            f"The setting {SETTING} names this very program: {found[0]}.",
+            hints=("Name the real ktrdr command, or remove the setting to have it looked for.",),
+        )
+    origin = f"{command[0]} of the setting {SETTING}"
+    yield Candidate((str(program), *command[1:]), origin, named=True)
+
+
+def _may_be_set(checkout: Path, environment: Mapping[str, str], home: Home) -> bool:
+    """Whether any source of settings speaks of it; reading them in earnest is slow."""
+    if any(name.upper() == _VARIABLE for name in environment):
+        return True
+    return any(_mentions(path) for path in (checkout / CHECKOUT_SETTINGS, home.config))
+
+
+def _mentions(path: Path) -> bool:
+    try:
+        return SETTING.encode() in path.read_bytes()
+    except OSError:
+        return False
+
+
+def _by_uv(root: Path, environment: Mapping[str, str]) -> Iterator[Candidate]:
+    found = _all_on_path("uv", environment)
+    if found and _is_ktrdr(root / "pyproject.toml"):
+        # `--project` and not `--directory`: the command is to run where the user is.
+        argv = (str(found[0]), "run", "--project", str(root), "--", PROGRAM)
+        yield Candidate(argv, f"uv run in {root}")
+
+
+def _is_ktrdr(pyproject: Path) -> bool:
+    import tomllib
+
+    try:
+        project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
+        return str(project["name"]).lower() == PROGRAM
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _on_path(environment: Mapping[str, str]) -> Iterator[Candidate]:
+    for program in _all_on_path(PROGRAM, environment):
+        if not is_ours(program):
+            yield Candidate((str(program),), str(program))
+
+
+def _all_on_path(name: str, environment: Mapping[str, str]) -> list[Path]:
+    """All programs of a name, as a shell would find them, but none by way of the directory that
+    somebody happens to be in."""
+    folders = [Path(entry) for entry in environment.get("PATH", os.defpath).split(os.pathsep)]
+    found = [folder / name for folder in folders if folder.is_absolute()]
+    return [program for program in dict.fromkeys(found) if _is_program(program)]
+
+
+def _installed_here() -> Iterator[Candidate]:
+    """A KTRDR in this program's own Python, where both have a script of one name."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        entries = distribution(PROGRAM).entry_points
+    except PackageNotFoundError:
+        return
+    for entry in entries.select(group="console_scripts", name=PROGRAM):
+        # Its own file may be overwritten by ours, so what is in such a file is done here. Without
+        # `-P`, the current directory would come before the installed packages.
+        code = (
+            f"import sys; from {entry.module} import {entry.attr.split('.')[0]} as _; "
+            f"sys.argv[0] = {PROGRAM!r}; sys.exit(_{entry.attr[len(entry.attr.split('.')[0]) :]}())"
+        )
+        yield Candidate((sys.executable, "-P", "-c", code), f"the ktrdr package in {sys.prefix}")

@@ -1,0 +1,35 @@
+"""Puts another program in this one's place: same process, terminal, directory and signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NoReturn
+
+
+def become(argv: Sequence[str], *, environment: Mapping[str, str]) -> NoReturn:
+    """From here on this process is that program, and its exit status the program's own.
+
+    A name without a slash is looked up on the PATH of `environment`. Raises OSError, and goes on as
+    before, when it cannot be started: FileNotFoundError, PermissionError, or others.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    with _signals_as_a_shell_gives_them():
+        os.execvpe(argv[0], list(argv), dict(environment))  # noqa: S606  no shell is the point
+
+
+@contextmanager
+def _signals_as_a_shell_gives_them() -> Iterator[None]:
+    """Python ignores these two for itself, and what is ignored stays so in the next program:
+    `... | head` would then end with a complaint of it and not quietly."""
+    numbers = (signal.SIGPIPE, signal.SIGXFSZ)
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
