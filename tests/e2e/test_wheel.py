@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.http import get_json
+from tests.support.real_ktrdr import script
 from tests.support.stacks import (
     Sandbox,
     account_home,
@@ -32,6 +33,15 @@ MAKE_REPOSITORY = """
 import json, pathlib, sys
 from ktrdr_sandbox.lifecycle.sample import make_repository
 make_repository(pathlib.Path(sys.argv[1]), images=json.loads(sys.argv[2]), branches=[sys.argv[3]])
+"""
+MOUNT = """
+import typer
+from importlib.metadata import entry_points
+cli = typer.Typer()
+cli.command("data")(lambda: None)
+for found in entry_points(group="ktrdr.commands"):
+    cli.add_typer(found.load(), name=found.name)
+cli(prog_name="ktrdr")
 """
 
 
@@ -95,6 +105,23 @@ def test_the_seed_pack_comes_along(installation: Installation, tmp_path: Path) -
     packed = contents(CHECKOUT / "src" / "ktrdr_sandbox" / "shared_data" / "seed")
     held = contents(tmp_path / "home" / "shared")
     assert held == {path: content for path, content in packed.items() if path in held}
+
+
+def test_the_ktrdr_command_comes_along(installation: Installation, tmp_path: Path) -> None:
+    """It passes itself over on PATH, becomes the real one, and is mounted by the entry point."""
+    own = installation.root / "bin" / "ktrdr"
+    (tmp_path / "shims").mkdir()
+    (tmp_path / "shims" / "ktrdr").symlink_to(own)  # as pipx does it
+    real = script(tmp_path / "real" / "ktrdr", 'echo "$KTRDR_API_URL" "$@"; exit 7')
+    path = f"{tmp_path / 'shims'}:{own.parent}:{real.parent}:/usr/bin:/bin"
+    environment = base_environment() | {"HOME": str(tmp_path), "PATH": path}
+    shim = str(tmp_path / "shims" / "ktrdr")
+    done = run([shim, "-p", "8003", "data", "-p", "1"], cwd=tmp_path, environment=environment)
+    assert done.expect(7).stdout == "http://localhost:8003 data -p 1\n"
+    version = run([shim, "sandbox", "--version"], cwd=tmp_path, environment=environment)
+    assert version.expect(0).stdout.startswith("ktrdr-sandbox ")
+    mounted = installation.python("-c", MOUNT, "sandbox", "url", "--port", "8004")
+    assert mounted == "http://localhost:8004\n"
 
 
 def test_create_up_and_destroy_from_the_wheel(

@@ -1,4 +1,4 @@
-"""A real HTTP server on a free local port, told by the test what to answer."""
+"""A real HTTP server on a local port, a free one by default, told by the test what to answer."""
 
 from __future__ import annotations
 
@@ -39,12 +39,14 @@ class HttpServer:
     A reply may be a function, called for each request. `asked` lists the paths in order.
     """
 
-    def __init__(self, replies: dict[str, Reply | Answerer] | None = None) -> None:
+    def __init__(
+        self, replies: dict[str, Reply | Answerer] | None = None, *, port: int = 0
+    ) -> None:
         self.replies: dict[str, Reply | Answerer] = dict(replies or {})
         self.everywhere: Reply | None = None
         self.asked: list[str] = []
         self._closing = threading.Event()
-        self._server = _Server(self)
+        self._server = _Server(self, port)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
     @property
@@ -81,9 +83,9 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = True
 
-    def __init__(self, owner: HttpServer) -> None:
+    def __init__(self, owner: HttpServer, port: int) -> None:
         self.owner = owner
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", port), _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is what these tests are about, and no news."""
