@@ -21,6 +21,7 @@ PORT_VARIABLE: Final = "KTRDR_API_PORT"
 MAIN_URL: Final = "http://localhost:8000"
 """The main environment's: slot 0."""
 
+_WAY_OUT: Final = "To aim elsewhere meanwhile: --port or --url."
 _HIGHEST_PORT: Final = 65535
 _API_PATH: Final = "/api/v1"
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
@@ -65,10 +66,7 @@ class EnvFile(NamedTuple):
                 f"{self.path} does not tell the API's port: {PORT_VARIABLE}={text} {problem}."
                 if PORT_VARIABLE in self.values
                 else f"{self.path} does not tell the API's port: it has no {PORT_VARIABLE}.",
-                hints=(
-                    "To have it written anew: remove that file, then run 'ktrdr-sandbox env'.",
-                    "To aim elsewhere meanwhile: --port or --url.",
-                ),
+                hints=("To have it written anew: remove that file, then run 'ktrdr-sandbox env'.",),
                 details={"path": str(self.path)},
             ) from None
 
@@ -113,8 +111,7 @@ def decide(
     if port is not None:
         return ApiAddress(_given_port(port), "--port", "--port says so")
     if file is not None:
-        warnings = _passed_over(file, environment)
-        return ApiAddress(file.url, "file", f"{file.path} says so", warnings)
+        return _by_file(file, environment)
     if text := environment.get(URL_VARIABLE):
         return ApiAddress(_by_variable(URL_VARIABLE, text), "variable", f"{URL_VARIABLE} says so")
     if text := environment.get(PORT_VARIABLE):
@@ -186,6 +183,15 @@ def _given_port(text: str) -> str:
         raise SandboxError("usage", f"--port: '{text}' {problem}.") from None
 
 
+def _by_file(file: EnvFile, environment: Mapping[str, str]) -> ApiAddress:
+    try:
+        url = file.url
+    except SandboxError as error:
+        error.hints = (*error.hints, _WAY_OUT)
+        raise
+    return ApiAddress(url, "file", f"{file.path} says so", _passed_over(file, environment))
+
+
 def _by_variable(name: str, text: str) -> str:
     try:
         return normal_url(text) if name == URL_VARIABLE else local_url(_port(text.strip()))
@@ -246,7 +252,7 @@ def _refuse_without_file(directory: Path, home: Home) -> None:
             f"{root} is the instance {names[0]}, but its {ENV_FILE_NAME} is missing.",
             hints=(
                 "To have it written anew: ktrdr-sandbox env",
-                "To aim elsewhere meanwhile: --port or --url.",
+                _WAY_OUT,
             ),
             details={"instance": names[0], "path": str(root)},
         )

@@ -147,7 +147,7 @@ def test_a_file_without_a_port(
         "error: <world>/ktrdr--feat-x/.env.sandbox does not tell the API's port: it has no "
         "KTRDR_API_PORT.\n"
         "hint: To have it written anew: remove that file, then run 'ktrdr-sandbox env'.\n"
-        "hint: To aim elsewhere meanwhile: --port or --url.\n"
+        + ("hint: To aim elsewhere meanwhile: --port or --url.\n" if command == ("url",) else "")
     )
 
 

@@ -20,8 +20,8 @@ pytestmark = [
 ]
 
 ASK = (
-    "import json, os, urllib.request as r; "
-    "print(r.urlopen(os.environ['KTRDR_API_URL'] + '/api/v1/info').read().decode())"
+    "import os, urllib.request as r; "
+    "print('told', r.urlopen(os.environ['KTRDR_API_URL'] + '/api/v1/info').read().decode())"
 )
 STALE = {"KTRDR_API_URL": "http://localhost:8000", "COMPOSE_PROJECT_NAME": "ktrdr--stale"}
 

@@ -19,7 +19,7 @@ def execute(
     ],
     command_line: Annotated[
         list[str] | None,
-        typer.Argument(metavar="COMMAND...", help="Command to run there.", show_default=False),
+        typer.Argument(metavar="COMMAND", help="Command to run there, with its own arguments."),
     ] = None,
     instance: options.InstanceName = None,
     json_mode: options.JsonOfFailures = False,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def open_tool(
     tool: Annotated[
-        str, typer.Argument(metavar="[TOOL]", help="api, grafana, jaeger or prometheus.")
+        str, typer.Argument(metavar="TOOL", help="api, grafana, jaeger or prometheus.")
     ] = "api",
     instance: options.InstanceName = None,
     json_mode: options.Json = False,

@@ -15,7 +15,7 @@ from ktrdr_sandbox.errors import SandboxError
 def run_command(
     command_line: Annotated[
         list[str] | None,
-        typer.Argument(metavar="-- COMMAND...", help="Command to run.", show_default=False),
+        typer.Argument(metavar="COMMAND", help="Command to run, with its own arguments."),
     ] = None,
     instance: options.InstanceName = None,
     json_mode: options.JsonOfFailures = False,
