@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "ktrdr_sandbox"
-BASE = {"models", "errors", "paths", "durable", "locking", "naming", "redaction"}
-BASE |= {"observation"}
+BASE = {"models", "errors", "paths", "durable", "locking", "naming", "redaction"} | {"observation"}
 ROOMS = {"slots", "registry", "env_file", "worktrees", "isolation", "engine", "gate", "shared_data"}
 ALLOWED = {
     "base": BASE,
@@ -22,7 +21,9 @@ ALLOWED = {
     # records only, to render them
     "console": {*BASE, "lifecycle", "gate.result", "gate.report", "isolation.result"}
     | {"shared_data.results"},
-    "cli": {*BASE, "console", "lifecycle", "targeting", "settings", "registry.store"}
+    # the values that a document may have; only its file is read when the program runs
+    "schema": {*BASE, "console.output", "gate.result", "lifecycle", "shared_data.results"},
+    "cli": {*BASE, "console", "lifecycle", "schema", "targeting", "settings", "registry.store"}
     | {"engine.interface", "engine.docker", "engine.address", "env_file.reader", "gate.result"},
 }
 

@@ -13,6 +13,7 @@ from ktrdr_sandbox.cli.demo import demo
 from ktrdr_sandbox.cli.destroy import destroy
 from ktrdr_sandbox.cli.doctor import doctor
 from ktrdr_sandbox.cli.down import down
+from ktrdr_sandbox.cli.explain import explain
 from ktrdr_sandbox.cli.gc import gc
 from ktrdr_sandbox.cli.init import init
 from ktrdr_sandbox.cli.init_shared import init_shared
@@ -20,6 +21,7 @@ from ktrdr_sandbox.cli.isolate import isolate
 from ktrdr_sandbox.cli.list import list_instances
 from ktrdr_sandbox.cli.logs import logs
 from ktrdr_sandbox.cli.move import move
+from ktrdr_sandbox.cli.schema import schema
 from ktrdr_sandbox.cli.status import status
 from ktrdr_sandbox.cli.up import up
 from ktrdr_sandbox.cli.version import show_version
@@ -51,6 +53,8 @@ app.command()(doctor)
 app.command()(gc)
 app.command("init-shared")(init_shared)
 app.command()(demo)
+app.command()(schema)
+app.command()(explain)
 
 
 @app.callback(invoke_without_command=True)
