@@ -25,7 +25,10 @@ ALLOWED = {
     # records only, to render them
     "console": {*BASE, "lifecycle", "gate.result", "gate.report", "isolation.result"}
     | {"shared_data.results"},
-    "cli": {*BASE, "console", "lifecycle", "targeting", "settings", "registry.store", "api_address"}
+    # the values that a document may have; only its file is read when the program runs
+    "schema": {*BASE, "console.output", "gate.result", "lifecycle", "shared_data.results"},
+    "cli": {*BASE, "console", "lifecycle", "schema", "targeting", "settings", "registry.store"}
+    | {"api_address"}
     | {"engine.interface", "engine.docker", "engine.address", "env_file.reader", "gate.result"},
 }
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ktrdr_sandbox.lifecycle.sample import make_repository
+from tests.support import documents
 from tests.support.http import get_json, post_json
 from tests.support.processes import held_slot
 
@@ -78,9 +79,10 @@ class Outcome:
 
     @property
     def document(self) -> dict[str, Any]:
-        """The JSON envelope, the only thing on stdout."""
+        """The JSON envelope, valid by the schema, and the only thing on stdout."""
         found = json.loads(self.stdout)
         assert isinstance(found, dict), str(self)
+        documents.check(found)
         return found
 
     @property

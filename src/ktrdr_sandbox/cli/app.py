@@ -15,6 +15,7 @@ from ktrdr_sandbox.cli.doctor import doctor
 from ktrdr_sandbox.cli.down import down
 from ktrdr_sandbox.cli.env import env
 from ktrdr_sandbox.cli.exec import execute
+from ktrdr_sandbox.cli.explain import explain
 from ktrdr_sandbox.cli.gc import gc
 from ktrdr_sandbox.cli.init import init
 from ktrdr_sandbox.cli.init_shared import init_shared
@@ -24,6 +25,7 @@ from ktrdr_sandbox.cli.logs import logs
 from ktrdr_sandbox.cli.move import move
 from ktrdr_sandbox.cli.open import open_tool
 from ktrdr_sandbox.cli.run import run_command
+from ktrdr_sandbox.cli.schema import schema
 from ktrdr_sandbox.cli.status import status
 from ktrdr_sandbox.cli.up import up
 from ktrdr_sandbox.cli.url import url
@@ -62,6 +64,8 @@ app.command()(doctor)
 app.command()(gc)
 app.command("init-shared")(init_shared)
 app.command()(demo)
+app.command()(schema)
+app.command()(explain)
 
 
 @app.callback(invoke_without_command=True)

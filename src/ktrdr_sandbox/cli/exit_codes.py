@@ -63,7 +63,7 @@ _EVERYWHERE: Final[Mapping[ErrorCode, int]] = {
     "interrupted": INTERRUPTED,
 }
 
-_BY_COMMAND: Final[Mapping[str, Mapping[ErrorCode, int]]] = {
+BY_COMMAND: Final[Mapping[str, Mapping[ErrorCode, int]]] = {
     # create: 1 slot unavailable or port conflict, 2 worktree failed, 3 directory exists
     "create": {
         "slots-exhausted": 1,
@@ -113,4 +113,4 @@ _BY_COMMAND: Final[Mapping[str, Mapping[ErrorCode, int]]] = {
 
 def exit_code(command: str, code: ErrorCode) -> int:
     """The exit status of a failure in a command; 1 where no table names it."""
-    return _BY_COMMAND.get(command, {}).get(code, _EVERYWHERE.get(code, FAILED))
+    return BY_COMMAND.get(command, {}).get(code, _EVERYWHERE.get(code, FAILED))

@@ -33,6 +33,7 @@ class Output:
     quiet: bool = False
     verbose: bool = False
     messages: list[str] = field(default_factory=list)
+    _stdout_takes_it: bool = True
 
     def tell(self, sentence: str) -> None:
         """A message for the user: at once on stderr, or later in the envelope."""
@@ -55,7 +56,7 @@ class Output:
         if self.json_mode:
             self._envelope(data=data, error=None)
         elif text:
-            _print(redact(text))
+            self._print(redact(text))
 
     def disclosure(self, text: str, data: dict[str, Any]) -> None:
         """The one kind of result that keeps its secrets: somebody asked for just these.
@@ -69,12 +70,9 @@ class Output:
 
     def failure(self, error: SandboxError, *, data: dict[str, Any] | None = None) -> None:
         """An expected failure: what happened, then the hints."""
-        if self.json_mode:
-            try:
+        if self.json_mode and self._stdout_takes_it:
+            with contextlib.suppress(SandboxError):
                 self._envelope(data=data or {}, error=_error(error))
-            except SandboxError:
-                pass  # stdout takes nothing, and that is told where something can be
-            else:
                 return
         for line in failure_lines(error.message, error.hints):
             complain(redact(line))
@@ -91,7 +89,21 @@ class Output:
             "error": redact_all(error),
         }
         # Pure ASCII: valid whatever the locale, and for file names that are no text at all.
-        _print(json.dumps(document))
+        self._print(json.dumps(document))
+
+    def _print(self, text: str) -> None:
+        """Lines on stdout, at once. A reader that has enough of them (`list | head`) is no failure.
+
+        Raises `cannot-write`; from then on failures are told on stderr, also with `--json`.
+        """
+        trouble = _write(sys.stdout, text)
+        if trouble and not isinstance(trouble, BrokenPipeError):
+            self._stdout_takes_it = False
+            raise SandboxError(
+                "cannot-write",
+                f"The result cannot be written to standard output: {trouble.strerror or trouble}.",
+                details={"path": "stdout", "errno": trouble.errno},
+            )
 
 
 def on_terminal(stream: TextIO | None) -> bool:
@@ -102,21 +114,6 @@ def on_terminal(stream: TextIO | None) -> bool:
 def complain(line: str) -> None:
     """A whole line on stderr. One that nobody takes ends nothing: the work goes on."""
     _write(sys.stderr, line)
-
-
-def _print(text: str) -> None:
-    """Lines on stdout, at once. A reader that has enough of them (`list | head`) is no failure.
-
-    Raises `cannot-write`.
-    """
-    trouble = _write(sys.stdout, text)
-    if trouble and not isinstance(trouble, BrokenPipeError):
-        why = trouble.strerror or trouble
-        raise SandboxError(
-            "cannot-write",
-            f"The result cannot be written to standard output: {why}.",
-            details={"path": "stdout", "errno": trouble.errno},
-        )
 
 
 def _write(stream: TextIO | None, text: str) -> OSError | None:

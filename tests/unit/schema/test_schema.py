@@ -1,0 +1,81 @@
+"""The schema and the tables in the docs: complete, and as the code says now."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+import typer
+
+from ktrdr_sandbox.cli import error_table
+from ktrdr_sandbox.cli.app import app
+from ktrdr_sandbox.errors import ErrorCode
+from scripts import make_tables
+from tests.support import documents
+
+DOCUMENT: dict[str, Any] = {
+    "schema": "ktrdr-sandbox/1",
+    "command": "list",
+    "ok": True,
+    "data": {"instances": [], "dropped": []},
+    "messages": [],
+    "error": None,
+}
+ERROR = {"code": "usage", "message": "No.", "hints": [], "details": {}}
+
+
+@pytest.mark.parametrize("path", make_tables.files(), ids=lambda path: path.name)
+def test_what_is_made_from_the_code_is_up_to_date(path: Any) -> None:
+    assert path.read_text(encoding="utf-8") == make_tables.files()[path], (
+        "stale: run 'python scripts/make_tables.py'"
+    )
+
+
+def test_every_command_is_in_it() -> None:
+    def names(words: str, command: Any) -> set[str]:
+        inner = getattr(command, "commands", None)
+        if inner is None:
+            return {words}
+        return {name for key in inner for name in names(f"{words} {key}".strip(), inner[key])}
+
+    missing = names("", typer.main.get_command(app)) - documents.known_commands()
+    assert not missing, documents.HOW_TO_ADD
+
+
+def test_every_code_is_explained() -> None:
+    assert error_table.unexplained() == set(), "add them to cli/explanations.py"
+
+
+def test_the_codes_are_the_programs() -> None:
+    schema: Any = documents.validator().schema
+    assert schema["$defs"]["error"]["properties"]["code"]["enum"] == list(get_args(ErrorCode))
+
+
+def test_a_document_as_it_should_be() -> None:
+    documents.check(DOCUMENT)
+    documents.check({**DOCUMENT, "ok": False, "data": {}, "error": ERROR})
+
+
+def test_an_unknown_command_says_what_to_add() -> None:
+    with pytest.raises(AssertionError, match=r"no command 'sing'\. Describe its data in src/"):
+        documents.check({**DOCUMENT, "command": "sing"})
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"data": {"instances": [], "dropped": [], "more": 1}}, r"\$\.data: .*'more'"),
+        ({"data": {"instances": []}}, r"\$\.data: 'dropped' is a required property"),
+        ({"data": {"instances": [{}], "dropped": []}}, r"\$\.data\.instances\[0\]: 'id'"),
+        ({"more": 1}, r"\$: .*'more'"),
+        ({"messages": None}, r"\$\.messages: "),
+        ({"ok": False}, r"\$\.error: "),
+        ({"error": ERROR}, r"\$\.error: "),
+        ({"ok": False, "error": ERROR}, r"\$\.data: "),
+        ({"ok": False, "data": {}, "error": {**ERROR, "code": "sad"}}, r"\$\.error\.code: 'sad'"),
+        ({"ok": False, "data": {}, "error": {**ERROR, "more": 1}}, r"\$\.error: .*'more'"),
+    ],
+)
+def test_what_the_schema_lacks_is_refused_and_named(change: dict[str, Any], told: str) -> None:
+    with pytest.raises(AssertionError, match=told):
+        documents.check({**DOCUMENT, **change})
