@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ktrdr_sandbox.console.output import Output
+from ktrdr_sandbox.console.pulling import Pulls
 from ktrdr_sandbox.gate.result import GateProgress
 
 _ROUTINE: Final = re.compile(
@@ -25,8 +26,11 @@ class ComposeLines:
 
     output: Output
     everything: bool = False
+    pulls: Pulls = field(default_factory=Pulls)
 
     def __call__(self, line: str) -> None:
+        if self.pulls.take(line) and not self.everything:
+            line = self.pulls.due()
         if self.shows(line, everything=self.everything):
             self.output.progress(f"  {line.rstrip()}")
 
