@@ -1,4 +1,4 @@
-"""up --bundle: a file that cannot be written is told before anything starts."""
+"""--bundle of up and doctor: a file that cannot be written is told before anything else."""
 
 from __future__ import annotations
 
@@ -40,3 +40,36 @@ def test_a_start_that_fails_leaves_its_bundle(world: World, slot: int) -> None:
     assert outcome.err.splitlines()[1].startswith("error: Docker does not answer")
     with tarfile.open(path) as archive:
         assert "ktrdr--feat-x-bundle/error.json" in archive.getnames()
+
+
+def test_doctor_bundles_how_things_stand(world: World, slot: int) -> None:
+    """Here nothing answers, and the archive says that."""
+    world.run("create", "feat-x", "--slot", str(slot))
+    path = world.folder / "out.tar.gz"
+    outcome = world.run("doctor", "feat-x", "--bundle", str(path))
+    assert outcome.exit_code == 1
+    assert outcome.err == "Bundle: <world>/out.tar.gz\n"
+    with tarfile.open(path) as archive:
+        names = set(archive.getnames())
+        told = archive.extractfile("ktrdr--feat-x-bundle/doctor.txt")
+        assert told is not None
+        found = told.read().decode().splitlines()
+    assert "ktrdr--feat-x-bundle/error.json" in names
+    assert "ktrdr--feat-x-bundle/gate.txt" not in names
+    assert found[-1] == outcome.out.splitlines()[-1]
+
+
+def test_doctor_refuses_a_file_that_is_there_before_it_looks(world: World, slot: int) -> None:
+    world.run("create", "feat-x", "--slot", str(slot))
+    path = world.folder / "out.tar.gz"
+    path.write_text("mine", encoding="utf-8")
+    outcome = world.run("doctor", "feat-x", "--bundle", str(path), "--json")
+    assert (outcome.exit_code, outcome.error["code"]) == (73, "file-exists")
+    assert path.read_text(encoding="utf-8") == "mine"
+
+
+def test_doctor_bundles_an_instance_or_nothing(world: World) -> None:
+    path = world.folder / "out.tar.gz"
+    outcome = world.run("doctor", "--bundle", str(path), "--json")
+    assert (outcome.exit_code, outcome.error["code"]) == (66, "not-in-instance")
+    assert not path.exists()

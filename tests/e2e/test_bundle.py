@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.stacks import Sandbox, Stack, docker_logs, sandbox
+from tests.support.stacks import Sandbox, Stack, docker, docker_logs, sandbox
 
 pytestmark = [
     pytest.mark.engine,
@@ -111,6 +111,21 @@ def test_a_failure_is_told_and_bundled_without_a_secret(
     assert environment["DB_PASSWORD"] == "***"
     assert environment["DB_ADDRESS"].endswith("@db:5432/ktrdr")
     assert environment["DB_NAME"] == "ktrdr"
+
+
+def test_doctor_bundles_it_later(place: Sandbox, stack: Stack, tmp_path: Path) -> None:
+    """The gate is asked anew: what it says is how things are by then."""
+    place.run("up", stack.name, "--no-wait").expect(2)
+    docker("kill", stack.container("backend")["Id"])
+    path = tmp_path / "later.tar.gz"
+    place.run("doctor", stack.name, "--bundle", str(path), "--json")
+    found = unpacked(path)
+    gate = json.loads(found["gate.json"])
+    backend = next(check for check in gate["checks"] if check["name"] == "backend")
+    assert (gate["passed"], backend["facts"]) == (False, ["backend exited (137)"])
+    assert json.loads(found["doctor.json"])["findings"]
+    assert json.loads(found["manifest.json"])["missing"] == {}
+    assert shown_in("".join(found.values())) == []
 
 
 def environment_of(found: dict[str, str], container: str) -> dict[str, str]:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.stacks import Sandbox, Stack, git, sandbox
+from tests.support.image_registry import image_registry
+from tests.support.stacks import Sandbox, Stack, git, sample_images, sandbox, tiny_image
 from tests.support.terminal import terminal
 
 pytestmark = [
@@ -100,3 +101,33 @@ def test_a_failure_leaves_its_report_on_the_terminal(place: Sandbox, stack: Stac
     assert "✓ Database ready" in shown
     assert "✗ Workers not registered" in shown
     assert shown[-1] == "  → Next: ktrdr-sandbox logs backend"
+
+
+def pull(stack: Stack, reference: str) -> None:
+    """Have the stack's database come from a registry."""
+    image = sample_images()["timescale/timescaledb:latest-pg16"]
+    stack.edit("deploy/environments/local/docker-compose.yml", image, reference)
+
+
+def test_a_pull_is_shown_in_a_few_lines(place: Sandbox, stack: Stack) -> None:
+    """Not in one for each layer and tick. The image is no database: how that ends is not asked."""
+    with image_registry(tiny_image(), seconds=7) as reference:
+        pull(stack, reference)
+        shown = place.run("up", stack.name, "--timeout", "1")
+        told = [line.strip() for line in shown.stderr.splitlines()]
+        assert told[0] == f"Image {reference} Pulling", str(shown)
+        assert re.fullmatch(r"Pulling: 0 of 2 layers, \d\.\d MB", told[1]), str(shown)
+        assert told.count(f"Image {reference} Pulled") == 1
+        assert "Downloading" not in shown.stderr
+        place.run("down", stack.name, "--volumes", "--now").expect(0)
+
+
+def test_a_terminal_shows_how_far_a_pull_is(place: Sandbox, stack: Stack) -> None:
+    with image_registry(tiny_image(), seconds=2) as reference:
+        pull(stack, reference)
+        argv = [*place.program, "up", stack.name, "--timeout", "1"]
+        with terminal(argv, cwd=place.repository, environment=place.environment) as screen:
+            screen.end()
+        assert re.search(r"start +\d+\.\d s  Pulling: \d of 2 layers, \d\.\d MB", screen.text)
+        assert "Downloading" not in screen.text
+        place.run("down", stack.name, "--volumes", "--now").expect(0)

@@ -45,6 +45,7 @@ _IMAGES_SET: Final = {
     for name, (setting, _) in _SETTINGS.items()
     if f"KTRDR_SANDBOX_DEMO_{setting}_IMAGE" in os.environ
 }
+_TINY_SET: Final = os.environ.get("KTRDR_LAB_TINY_IMAGE")
 
 
 def token() -> str:
@@ -413,6 +414,11 @@ def demo_settings() -> dict[str, str]:
         f"KTRDR_SANDBOX_DEMO_{_SETTINGS[name][0]}_IMAGE": image
         for name, image in sample_images().items()
     }
+
+
+def tiny_image() -> str:
+    """An image with a shell and hardly more: as set, else the lab's newest, else busybox."""
+    return _TINY_SET or _newest("tiny") or "busybox:latest"
 
 
 def _newest(lab_name: str) -> str:

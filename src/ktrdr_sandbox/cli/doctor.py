@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,11 @@ from ktrdr_sandbox.cli.boundary import command
 from ktrdr_sandbox.cli.wiring import workplace
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.naming import instance_id
+from ktrdr_sandbox.targeting import target
+
+if TYPE_CHECKING:
+    from ktrdr_sandbox.lifecycle.workplace import Workplace
+    from ktrdr_sandbox.models import Instance
 
 
 def doctor(
@@ -23,6 +29,16 @@ def doctor(
     fix: Annotated[
         bool, typer.Option("--fix", help="Apply the repairs that cannot lose anything.")
     ] = False,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            "--bundle",
+            metavar="FILE",
+            help="Write a new .tar.gz with what a report about the instance needs: these findings, "
+            "the gate's as of now, logs, Compose model, versions. Secrets are hidden.",
+            show_default=False,
+        ),
+    ] = None,
     json_mode: options.Json = False,
 ) -> None:
     """Look for what is wrong: tools, settings, instances, and what lies about. 1 for problems."""
@@ -31,9 +47,15 @@ def doctor(
         from ktrdr_sandbox.lifecycle.doctor.examination import examine
 
         place = workplace(output)
+        bundled = None if bundle is None else _bundled(place, name, place.cwd / bundle)
         about = instance_id(name) if name else ""
         found = examine(place, instance_id=about, fix=fix)
         text, data = health.examination(found), health.examination_data(found)
+        if bundled is not None:
+            from ktrdr_sandbox.lifecycle.bundle_now import bundle_now
+
+            more = {"doctor.txt": f"{text}\n", "doctor.json": data}
+            bundle_now(place, *bundled, more=more)
         if found.healthy:
             output.result(text, data)
             return
@@ -43,3 +65,15 @@ def doctor(
         else:
             output.result(text, data)
         raise typer.Exit(exit_codes.FAILED)
+
+
+def _bundled(place: Workplace, name: str | None, path: Path) -> tuple[Instance, Path]:
+    """What goes into the bundle, as it stands: what a killed command left of it is not ended.
+
+    Raises `no-such-instance`, `not-in-instance`, `file-exists`, `cannot-write`.
+    """
+    from ktrdr_sandbox.lifecycle.bundle import refuse_target
+
+    instance = target(place.registry.read(), name=name, cwd=place.cwd)
+    refuse_target(path)
+    return instance, path

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from ktrdr_sandbox.console.output import Output, on_terminal
 from ktrdr_sandbox.console.progress import ComposeLines, GateLines
+from ktrdr_sandbox.console.pulling import Pulls
 from ktrdr_sandbox.gate.result import CHECK_NAMES, GateProgress
 from ktrdr_sandbox.redaction import redact
 
@@ -59,6 +60,7 @@ class LiveView:
     verbose: bool = False
     _latest: dict[str, tuple[GateProgress, float]] = field(default_factory=dict)
     _step: str = "reading the Compose file"
+    _pulls: Pulls = field(default_factory=Pulls)
 
     def __post_init__(self) -> None:
         self._spinner = Spinner("dots")
@@ -66,8 +68,9 @@ class LiveView:
 
     def line(self, text: str) -> None:
         shown = redact(text.strip())
-        self._step = " ".join(shown.split()) or self._step
-        if ComposeLines.shows(text, everything=self.verbose):
+        left_out = self._pulls.take(text) and not self.verbose
+        self._step = self._pulls.summary or " ".join(shown.split()) or self._step
+        if not left_out and ComposeLines.shows(text, everything=self.verbose):
             self.console.print(Text(f"  {shown}", style="dim"))
 
     def gate(self, progress: GateProgress) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ktrdr_sandbox.console.output import Output
+from ktrdr_sandbox.console.pulling import Pulls
 from ktrdr_sandbox.gate.result import GateProgress
 
 _ROUTINE: Final = re.compile(
@@ -25,8 +26,11 @@ class ComposeLines:
 
     output: Output
     everything: bool = False
+    pulls: Pulls = field(default_factory=Pulls)
 
     def __call__(self, line: str) -> None:
+        if self.pulls.take(line) and not self.everything:
+            line = self.pulls.due()
         if self.shows(line, everything=self.everything):
             self.output.progress(f"  {line.rstrip()}")
 
@@ -42,14 +46,15 @@ def _is_routine(line: str) -> bool:
 
 @dataclass
 class GateLines:
-    """One line for each check, when it is settled."""
+    """One line for each check, when it is settled, and another when that was taken back."""
 
     output: Output
-    _told: set[str] = field(default_factory=set)
+    _told: dict[str, bool] = field(default_factory=dict)
 
     def __call__(self, progress: GateProgress) -> None:
-        if not (progress.passed or progress.failed) or progress.name in self._told:
+        settled = progress.passed or progress.failed
+        if not settled or self._told.get(progress.name) == progress.passed:
             return
-        self._told.add(progress.name)
+        self._told[progress.name] = progress.passed
         mark = "ok" if progress.passed else "failed"
         self.output.progress(f"  {progress.name}: {mark} ({progress.elapsed:.1f} s)")

@@ -19,6 +19,7 @@ from ktrdr_sandbox.gate.standing import (
     is_job,
     judge,
     label,
+    loop_after,
     one_shots,
 )
 from ktrdr_sandbox.models import StackService
@@ -273,6 +274,10 @@ class Monitor:
             excused=detail.id in self._excused,
             one_shot=service.name in self._one_shots,
             may_end=is_job(service),
+            loop_after=loop_after(service),
+            unsettled=not service.roles
+            and not detail.health_test
+            and now - memory.since < self._request.settling,
         )
 
     def _starts_over(self) -> bool:

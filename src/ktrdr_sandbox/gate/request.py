@@ -18,8 +18,9 @@ class GateRequest:
     the registrations must stand still before missing workers count as lost: a worker that has not
     given up knocks every 2 s (five tries), so 6 s of silence are three knocks that did not come.
     `start_grace` is how long after all starts were issued a container may still be unstarted, and
-    how long one may be paused. `migration` is what brings the schema up to date, None to leave it
-    as it is.
+    how long one may be paused. `settling` is how long a container that has died meanwhile must have
+    stayed up where nothing else speaks for it. `migration` is what brings the schema up to date,
+    None to leave it as it is.
     """
 
     instance: Instance
@@ -34,3 +35,4 @@ class GateRequest:
     probe_timeout: float = 2.0
     lost_after: float = 6.0
     start_grace: float = 2.0
+    settling: float = 5.0

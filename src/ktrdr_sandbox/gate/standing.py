@@ -18,6 +18,10 @@ LOOP_RESTARTS: Final = 3
 The engine waits 0.1 s, 0.2 s, 0.4 s, ... between restarts, so three take under a second of waiting.
 """
 
+JOB_RESTARTS: Final = 6
+"""The same for a job that is tried again until it succeeds, as one that sets up another service:
+its restarts take six seconds of waiting."""
+
 OUT_OF_MEMORY: Final = "it was killed for want of memory"
 
 Condition = Literal["waiting", "running", "completed", "failed"]
@@ -56,7 +60,9 @@ class Circumstances:
     `lasting`: it has been in this state for a while. `restarts` were made since the gate began.
     `left_over`: unchanged since before the start-up that is now in progress. `starts_over`: all
     starts were issued, and long enough ago. `excused`: the gate itself is restarting it.
-    `one_shot`: it is meant to end. `may_end`: it may be a job that nobody waits for.
+    `one_shot`: it is meant to end. `may_end`: it may be a job that nobody waits for. `loop_after`
+    so many restarts it is in a loop. `unsettled`: its present run is young, and that it runs is
+    all that speaks for it.
     """
 
     lasting: bool = False
@@ -66,6 +72,8 @@ class Circumstances:
     excused: bool = False
     one_shot: bool = False
     may_end: bool = False
+    loop_after: int = LOOP_RESTARTS
+    unsettled: bool = False
 
 
 class Judgement(NamedTuple):
@@ -97,13 +105,15 @@ def judge(detail: ContainerDetail, known: Circumstances) -> Judgement:
 
 
 def _judge_running(detail: ContainerDetail, known: Circumstances) -> Judgement:
-    if known.restarts >= LOOP_RESTARTS:
+    if known.restarts >= known.loop_after:
         reason = _loop(detail, known)
         return _killed(detail, reason) if detail.oom_killed else Judgement("failed", reason)
     if detail.oom_killed and known.restarts:
         return _killed(detail, "was killed: out of memory")
     if known.one_shot:
         return Judgement("waiting", "has not completed yet")
+    if known.restarts and known.unsettled:
+        return Judgement("waiting", "has ended and runs anew")
     return Judgement("running")
 
 
@@ -128,7 +138,7 @@ def _judge_restarting(detail: ContainerDetail, known: Circumstances) -> Judgemen
     if detail.oom_killed:
         return _killed(detail, "was killed: out of memory")
     # Between two runs the count is already that of the run to come: two exits were seen.
-    if known.restarts >= LOOP_RESTARTS - 1:
+    if known.restarts >= known.loop_after - 1:
         return Judgement("failed", _loop(detail, known))
     return Judgement("waiting", f"exited ({detail.exit_code}) and is being restarted")
 
@@ -170,13 +180,24 @@ def one_shots(stack: Stack) -> frozenset[str]:
     return frozenset(
         service.name
         for service in stack.active
-        if service.name in awaited and service.restart in ("no", "", "on-failure")
+        if service.name in awaited and _may_stay_down(service)
     )
 
 
 def is_job(service: StackService) -> bool:
-    """Whether ending well is no failure: nothing restarts it, it plays no part, has no health."""
-    return not service.roles and not service.has_healthcheck and service.restart in ("no", "")
+    """Whether ending well is no failure: nothing undoes it, it plays no part, has no health."""
+    return not service.roles and not service.has_healthcheck and _may_stay_down(service)
+
+
+def loop_after(service: StackService) -> int:
+    """After how many restarts a service of this kind is in a loop."""
+    tried_again = service.restart.startswith("on-failure") and not service.roles
+    return JOB_RESTARTS if tried_again else LOOP_RESTARTS
+
+
+def _may_stay_down(service: StackService) -> bool:
+    """Once it has ended well. The policy may say how often: `on-failure:3`."""
+    return service.restart.partition(":")[0] in ("no", "", "on-failure")
 
 
 def label(service: StackService, replica: int) -> str:

@@ -19,6 +19,7 @@ from ktrdr_sandbox.isolation.files import move_files
 from ktrdr_sandbox.isolation.findings import Edit, Finding
 from ktrdr_sandbox.isolation.identity import label_everything, name_the_instance
 from ktrdr_sandbox.isolation.images import built_images, image_seeds, scope_images
+from ktrdr_sandbox.isolation.links import lead_names_home
 from ktrdr_sandbox.isolation.naming import release_container_names
 from ktrdr_sandbox.isolation.networks import joined_networks, scope_networks
 from ktrdr_sandbox.isolation.places import Places
@@ -54,6 +55,7 @@ def isolate(model: Mapping[str, Any], request: IsolationRequest) -> Isolation:
             move_binds(found),
             move_files(model, places),
             scope_networks(model, request, joined),
+            lead_names_home(model, request.instance.id, joined),
             choose_subnets(model, request, joined),
             scope_volumes(model, request, places),
             name_the_instance(model, request.instance),

@@ -85,8 +85,8 @@ def _join(
             yield refuse(request, service, f"networks.{key}: host", reason, "host-network")
     elif members:
         text = (
-            f"joins the external network {name} with {', '.join(members)}; there, these names "
-            "lead to every instance's containers in turn"
+            f"joins the external network {name} with {', '.join(members)}; what else is there sees "
+            "them under these names"
         )
         yield Notice(service=None, text=text)
 

@@ -69,16 +69,19 @@ def write_bundle(
     gate: GateResult | None = None,
     error: SandboxError | None = None,
     logs: Mapping[str, Sequence[str]] | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a new `.tar.gz` with mode 0600, at once or not at all.
 
     `gate` and `error` are the outcome to report; `logs` further logs by name, of containers that
-    are gone. Raises `file-exists`, `cannot-write`.
+    are gone; `more` further files by name, as text or as data. Raises `file-exists`,
+    `cannot-write`.
     """
     findings = _Findings()
     material = _collected(place, instance, findings)
     redactor = redactor_for(instance, place.environment, material.model, material.described)
     files = {
+        **(more or {}),
         **_outcome(gate, error),
         **_state(place, instance, material, findings),
         **{

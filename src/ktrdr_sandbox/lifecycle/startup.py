@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -179,8 +179,10 @@ def wait(
     timeout: float | None,
     only: frozenset[CheckName] | None,
     observe: Observer,
+    heal: bool = True,
 ) -> Startup:
-    """The gate alone, on a stack that something else started. Changes nothing but lost workers.
+    """The gate alone, on a stack that something else started. Changes nothing but lost workers,
+    and not even those without `heal`.
 
     May begin before an `up` in another process has made the first container.
     Raises GateFailedError, and what `compose` raises.
@@ -190,6 +192,7 @@ def wait(
     with interruptible(engine, instance):
         composition = compose(place, instance, engine)
         request = _gate_request(composition, timeout=timeout, only=only)
+        request = request if heal else replace(request, heal_workers=False)
         lock = place.home.instance_lock(instance.id)
         gate = asyncio.run(_prove(engine, request, observe, starting=lambda: is_held(lock)))
         gate = _hidden(composition, gate)

@@ -7,9 +7,18 @@ from typing import Any
 import pytest
 
 from ktrdr_sandbox.engine.interface import ContainerDetail
-from ktrdr_sandbox.gate.standing import Circumstances, judge, label, one_shots
+from ktrdr_sandbox.gate.standing import (
+    Circumstances,
+    is_job,
+    judge,
+    label,
+    loop_after,
+    one_shots,
+)
 from ktrdr_sandbox.models import Stack
 from tests.support.gate_engine import service
+
+RESTARTING = "exited (1) and is being restarted"
 
 
 def detail(**fields: Any) -> ContainerDetail:
@@ -47,13 +56,28 @@ def detail(**fields: Any) -> ContainerDetail:
             {"state": "restarting", "exit_code": 1},
             {"restarts": 1},
             "waiting",
-            "exited (1) and is being restarted",
+            RESTARTING,
         ),
         (
             {"state": "restarting", "exit_code": 1},
             {"restarts": 2},
             "failed",
             "restarts again and again (2 times, last exit status 1)",
+        ),
+        (
+            {"state": "restarting", "exit_code": 1},
+            {"restarts": 4, "loop_after": 6},
+            "waiting",
+            RESTARTING,
+        ),
+        ({}, {"restarts": 5, "loop_after": 6}, "running", ""),
+        ({}, {"restarts": 6, "loop_after": 6}, "failed", "restarts again and again (6 times)"),
+        ({}, {"unsettled": True}, "running", ""),
+        (
+            {},
+            {"unsettled": True, "restarts": 1},
+            "waiting",
+            "has ended and runs anew",
         ),
         ({"state": "exited", "exit_code": 1}, {}, "failed", "exited (1)"),
         ({"state": "exited", "exit_code": 1}, {"excused": True}, "waiting", "is being restarted"),
@@ -105,3 +129,19 @@ def test_one_shots_are_awaited_to_their_end_and_never_restarted() -> None:
 def test_replicas_are_told_apart_by_number() -> None:
     assert label(service("api"), 1) == "api"
     assert label(service("api", replicas=2), 2) == "api #2"
+
+
+@pytest.mark.parametrize("policy", ["no", "", "on-failure", "on-failure:3"])
+def test_a_job_may_end_whether_or_not_it_is_tried_again(policy: str) -> None:
+    assert is_job(service("seed", restart=policy))
+
+
+@pytest.mark.parametrize("policy", ["always", "unless-stopped"])
+def test_what_is_always_restarted_is_no_job(policy: str) -> None:
+    assert not is_job(service("seed", restart=policy))
+
+
+def test_a_job_that_is_tried_again_gets_more_tries_than_a_service() -> None:
+    tried = [loop_after(service("seed", restart=policy)) for policy in ("on-failure", "always")]
+    assert tried == [6, 3]
+    assert loop_after(service("backend", "backend", restart="on-failure")) == 3

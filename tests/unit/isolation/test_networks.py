@@ -225,3 +225,50 @@ def test_ipv6_gets_a_private_subnet_of_the_instances_own() -> None:
     assert subnet["subnet"].startswith("fd")
     assert private_ipv6("uuid-of-feat-x", 0) != private_ipv6("uuid-of-feat-x", 1)
     assert private_ipv6("uuid-of-feat-x", 0) != private_ipv6("another", 0)
+
+
+def linked(services: dict[str, Any], service: str) -> list[str]:
+    """On an engine that has the network `proxy`; `own` is the project's."""
+    networks = {"proxy": {"name": "proxy", "external": True}, "own": {"name": f"{ID}_own"}}
+    model = {"services": services, "networks": networks}
+    isolation = isolate(model, a_request(networks=frozenset({"proxy"}), active=unprofiled(model)))
+    found: list[str] = plain(isolation.override["services"][service].get("external_links", []))
+    return found
+
+
+BOTH = {"own": None, "proxy": None}
+
+
+def test_on_a_joined_network_names_lead_to_the_instance_s_own_containers() -> None:
+    services = {
+        "backend": {"networks": BOTH},
+        "worker-1": {"networks": BOTH},
+        "db": {"networks": {"own": {"aliases": ["database"]}}, "container_name": "ktrdr-db"},
+    }
+    assert linked(services, "worker-1") == [
+        f"{ID}-backend-1:backend",
+        f"{ID}-worker-1-1:worker-1",
+        f"{ID}-db-1:db",
+        f"{ID}-db-1:ktrdr-db",
+        f"{ID}-db-1:database",
+    ]
+    assert linked(services, "db") == [], "it is on no network with others"
+
+
+def test_what_it_cannot_reach_anyhow_is_not_linked() -> None:
+    services = {"edge": {"networks": {"proxy": None}}, "db": {"networks": {"own": None}}}
+    assert linked(services, "edge") == [f"{ID}-edge-1:edge"]
+
+
+def test_several_containers_of_a_service_have_no_link_in_common() -> None:
+    services = {
+        "backend": {"networks": BOTH},
+        "worker": {"networks": BOTH, "deploy": {"replicas": 2}},
+    }
+    networks = {"proxy": {"name": "proxy", "external": True}, "own": {"name": f"{ID}_own"}}
+    model = {"services": services, "networks": networks}
+    isolation = isolate(model, a_request(networks=frozenset({"proxy"}), active=unprofiled(model)))
+    links = plain(isolation.override["services"]["backend"]["external_links"])
+    assert links == [f"{ID}-backend-1:backend"]
+    told = [notice.text for notice in isolation.notices if notice.service == "backend"]
+    assert any("the name worker leads to other stacks' containers as well" in text for text in told)

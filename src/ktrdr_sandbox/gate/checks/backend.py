@@ -5,12 +5,12 @@ from __future__ import annotations
 from ktrdr_sandbox.gate.checks.base import (
     Surroundings,
     Verdict,
-    held_up_by,
     lost,
     owner,
     runs,
     stranger,
 )
+from ktrdr_sandbox.gate.checks.held_up import failed_before, to_be_healthy
 from ktrdr_sandbox.gate.health_test import health_trouble
 from ktrdr_sandbox.gate.http import Answer, shown_url
 from ktrdr_sandbox.gate.result import CheckName
@@ -96,7 +96,7 @@ class BackendCheck:
                 else None
             ),
             suspicion=None if unknown else self._suspicion(port, answers[-1]),
-            next_command="ktrdr-sandbox config show" if unknown else None,
+            next_command="ktrdr-sandbox config show" if unknown else self._look_elsewhere(),
         )
 
     def _doing(self, port: PublishedPort, answer: Answer) -> str:
@@ -108,8 +108,7 @@ class BackendCheck:
     def _suspicion(self, port: PublishedPort, answer: Answer) -> str | None:
         """What an answer that is not 200 means of a backend that runs."""
         if self._unstarted():
-            failed = held_up_by(self._around, self.service)
-            return f"it is started after {', '.join(failed)}, which failed" if failed else None
+            return self._hold_up()
         if answer.silent:
             return f"{self.service} accepts connections and does not get to answering: it hangs"
         if answer.status is None:
@@ -117,6 +116,18 @@ class BackendCheck:
         if answer.status >= 500:
             return f"{self.service} runs and reports an error of its own: see its log"
         return f"{self.service} gives no 200 there; the setting health_paths names other paths"
+
+    def _hold_up(self) -> str | None:
+        failed = failed_before(self._around, self.service)
+        if failed:
+            return f"it is started after {', '.join(failed)}, which failed"
+        awaited = dict.fromkeys(one.service for one in to_be_healthy(self._around, self.service))
+        return f"it is started once {', '.join(awaited)} is healthy" if awaited else None
+
+    def _look_elsewhere(self) -> str | None:
+        """A container that was never started has no log; what it waits for has one."""
+        awaited = to_be_healthy(self._around, self.service) if self._unstarted() else ()
+        return f"ktrdr-sandbox logs {awaited[0].service}" if awaited else None
 
     def _unstarted(self) -> tuple[str, ...]:
         snapshot = self._around.monitor.latest

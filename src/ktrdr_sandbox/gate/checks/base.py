@@ -85,19 +85,6 @@ def stranger(port: PublishedPort) -> str:
     )
 
 
-def held_up_by(around: Surroundings, service: str) -> tuple[str, ...]:
-    """Services that can no longer come to run and that this one is started after."""
-    needs = {one.name: one.depends_on for one in around.request.stack.active}
-    seen: set[str] = set()
-    ahead = [service]
-    while ahead:
-        found = [name for name in needs.get(ahead.pop(), {}) if name in needs and name not in seen]
-        seen.update(found)
-        ahead += found
-    snapshot = around.monitor.latest
-    return tuple(name for name in sorted(seen) if snapshot and snapshot.failed([name]))
-
-
 def lost(standings: tuple[Standing, ...], *, doing: str = "") -> Verdict:
     """The verdict when containers that a check needs can no longer come to run."""
     return Verdict(

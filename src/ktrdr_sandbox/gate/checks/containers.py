@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from ktrdr_sandbox.gate.checks.base import Surroundings, Verdict, lost, runs
+from ktrdr_sandbox.gate.checks.held_up import HoldUps, to_be_healthy
 from ktrdr_sandbox.gate.health_test import health_trouble, last_line
 from ktrdr_sandbox.gate.monitor import Snapshot
 from ktrdr_sandbox.gate.result import CheckName
@@ -26,6 +28,7 @@ class ContainersCheck:
         self._around = around
         self._covered = covered
         self._healthy: set[Run] = set()
+        self._hold_ups = HoldUps(around)
 
     async def probe(self) -> Verdict:
         snapshot = self._around.monitor.latest or await self._around.monitor.refresh()
@@ -36,7 +39,7 @@ class ContainersCheck:
             return lost(failed)
         waiting = tuple(one for one in snapshot.standings if one.condition == "waiting")
         if waiting:
-            return _waiting(waiting, of=len(snapshot.standings))
+            return self._unstarted(waiting, of=len(snapshot.standings))
         return await self._healthy_or_waiting(snapshot)
 
     async def _healthy_or_waiting(self, snapshot: Snapshot) -> Verdict:
@@ -100,13 +103,27 @@ class ContainersCheck:
             and one.service in self._covered
         )
 
-
-def _waiting(standings: tuple[Standing, ...], *, of: int) -> Verdict:
-    nothing = all(standing.detail is None for standing in standings)
-    return Verdict(
-        outcome="waiting",
-        doing=f"{of - len(standings)} of {of} run, waiting for {standings[0].label}",
-        facts=tuple(standing.fact for standing in standings),
-        services=tuple(dict.fromkeys(standing.service for standing in standings)),
-        next_command="ktrdr-sandbox up" if nothing else None,
-    )
+    def _unstarted(self, waiting: Sequence[Standing], *, of: int) -> Verdict:
+        """Blames what the starts wait for, when that runs and does not get healthy."""
+        names = dict.fromkeys(one.service for one in waiting)
+        found = {hold.run: hold for name in names for hold in to_be_healthy(self._around, name)}
+        held_up_by = tuple(found.values())
+        troubles = self._hold_ups.troubles(held_up_by)
+        awaited = f"{held_up_by[0].label} to be healthy" if held_up_by else waiting[0].label
+        nothing = all(standing.detail is None for standing in waiting)
+        return Verdict(
+            outcome="waiting",
+            doing=f"{of - len(waiting)} of {of} run, waiting for {awaited}",
+            facts=(
+                *(standing.fact for standing in waiting),
+                *(f"{one.label}, which is waited for: {trouble}" for one, trouble in troubles),
+            ),
+            services=tuple(dict.fromkeys(one.service for one, _ in troubles)) or tuple(names),
+            cause=(
+                f"{troubles[0][0].label} does not get healthy, and {waiting[0].label} is started "
+                "only then"
+                if troubles
+                else None
+            ),
+            next_command="ktrdr-sandbox up" if nothing else None,
+        )

@@ -110,6 +110,23 @@ def test_a_backend_that_waits_for_what_failed_names_it() -> None:
     assert found.cause == "it is started after db, which failed"
 
 
+def test_a_backend_that_waits_for_what_does_not_get_healthy_names_it() -> None:
+    with GateStack() as world:
+        needs = {"jaeger": "service_healthy"}
+        behind = tuple(
+            replace(one, depends_on=needs) if one.name == "backend" else one
+            for one in world.stack.services
+        )
+        world.stack = replace(world.stack, services=behind)
+        world.engine = GateEngine(world.stack)
+        world.backend.everywhere = DROP
+        world.engine.change("backend", state="created", started_at="")
+        world.engine.change("jaeger", health="starting", health_test=("CMD", "wget"))
+        found = backend(world, timeout=0.8)
+    assert found.cause == "it is started once jaeger is healthy"
+    assert found.next_command == "ktrdr-sandbox logs jaeger"
+
+
 def test_nobody_listening_is_told() -> None:
     world = GateStack()
     with world:

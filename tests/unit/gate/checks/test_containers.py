@@ -227,6 +227,73 @@ def test_dockers_word_on_a_service_proven_otherwise_is_mentioned_and_not_waited_
     assert check(result, "containers").facts == ("Docker calls backend unhealthy: curl: not found",)
 
 
+def test_what_a_start_waits_for_is_blamed_and_not_what_waits() -> None:
+    """As KTRDR's backend, which is started once Jaeger is healthy: its image may lack wget."""
+    waits = service("api", depends_on={"cache": "service_healthy"})
+    last = service("mcp", depends_on={"api": "service_healthy"})
+    with GateStack(also=(CACHE, waits, last)) as world:
+        world.engine.change("cache", health="starting", health_test=("CMD", "wget"))
+        for name in ("api", "mcp"):
+            world.engine.change(name, state="created", started_at="")
+
+        def lacks(detail: ContainerDetail, argv: Sequence[str]) -> ExecResult:
+            failed = detail.service == "cache"
+            return ExecResult(exit_code=int(failed), output="wget: not found" if failed else "")
+
+        world.engine.executor = lacks
+        found = check(world.gate(timeout=3.0), "containers")
+    assert found.facts == (
+        "api is not started yet",
+        "mcp is not started yet",
+        "cache, which is waited for: its health test failed: wget: not found",
+    )
+    assert found.services == ("cache",)
+    assert found.cause == "cache does not get healthy, and api is started only then"
+    assert found.next_command == "ktrdr-sandbox logs cache"
+
+
+def test_a_health_test_that_hangs_holds_up_nobody_who_asks() -> None:
+    waits = service("api", depends_on={"cache": "service_healthy"})
+    with GateStack(also=(CACHE, waits)) as world:
+        world.engine.change("cache", health="starting", health_test=("CMD", "wget"))
+        world.engine.change("api", state="created", started_at="")
+        release, asked = threading.Event(), threading.Event()
+
+        def hang(detail: ContainerDetail, argv: Sequence[str]) -> ExecResult:
+            if detail.service == "cache":
+                asked.set()
+                world.engine.change("grafana", state="exited", exit_code=1)
+                release.wait(PATIENT)
+            return ExecResult(exit_code=0, output="")
+
+        world.engine.executor = hang
+        result = world.gate(timeout=PATIENT)
+        assert asked.is_set()
+        assert not release.is_set()
+        release.set()
+    assert check(result, "containers").facts == ("grafana exited (1)",)
+
+
+@pytest.mark.parametrize(("settling", "passed"), [(PATIENT, False), (0.1, True)])
+def test_one_that_died_has_to_stay_up_where_nothing_else_speaks_for_it(
+    settling: float, passed: bool
+) -> None:
+    """In a slow loop it is found running more often than not."""
+    with GateStack(without=("db",), also=(CACHE,)) as world:
+
+        def after_a_death() -> Reply:
+            if world.engine.inspections < 2:  # it is to have been seen in its first life
+                return Reply(status=503)
+            world.engine.change("cache", restart_count=1, started_at="second")
+            return Reply()
+
+        world.backend.replies["/api/v1/health"] = after_a_death
+        result = world.gate(timeout=2.0 if settling == PATIENT else PATIENT, settling=settling)
+    assert result.passed is passed
+    facts = () if passed else ("cache has ended and runs anew",)
+    assert check(result, "containers").facts == facts
+
+
 def test_a_slow_health_test_does_not_hide_a_container_that_ends() -> None:
     with GateStack(also=(CACHE,)) as world:
         world.engine.change("cache", health="starting", health_test=("CMD", "cache-cli", "ping"))
