@@ -57,6 +57,7 @@ ErrorCode = Literal[
     "checksum-mismatch",
     "download-failed",
     "copy-incomplete",
+    "some-failed",
     "shared-folder-linked",
 ]
 

@@ -50,6 +50,15 @@ class Output:
         """A command of another program that has ended; for `--verbose`."""
         self.tell(run.line)
 
+    def part(self, line: str, *, failed: bool = False) -> None:
+        """A line of a result that comes in parts: on stdout, or stderr for what failed."""
+        if self.json_mode:
+            return
+        if failed:
+            complain(redact(line))
+        else:
+            _print(redact(line))
+
     def result(self, text: str, data: dict[str, Any]) -> None:
         """The command's result, as text or as the envelope. Raises `cannot-write`."""
         if self.json_mode:

@@ -132,5 +132,3 @@ def _about_branch(path: str, remote: str) -> str:
     if path:
         return f"already checked out in {path}"
     return f"only on {remote}" if remote else "local branch"
-
-
