@@ -9,7 +9,7 @@ import typer
 
 from ktrdr_sandbox.cli import exit_codes
 from ktrdr_sandbox.console.output import Output, on_terminal
-from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.errors import ErrorCode, SandboxError
 from ktrdr_sandbox.models import Instance
 
 
@@ -41,7 +41,7 @@ def run_on_all(
         return
     if output.json_mode:
         names = [report.instance.id for report in found.failed]
-        code = "interrupted" if found.interrupted else "some-failed"
+        code: ErrorCode = "interrupted" if found.interrupted else "some-failed"
         output.failure(SandboxError(code, summary, details={"failed": names}), data=data)
     else:
         output.part(summary, failed=True)

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from typer.models import ArgumentInfo, OptionInfo
 
+from ktrdr_sandbox.cli import flags
 from ktrdr_sandbox.cli.app import app, root
 from ktrdr_sandbox.gate.result import CHECK_NAMES
 from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT
@@ -57,7 +58,7 @@ def grammar() -> dict[str, Any]:
             commands[name] = _command(name, function)
     return {
         "slots": [FIRST_SLOT, LAST_SLOT],
-        "options": _options(_parameters("", root)),
+        "options": _options([*_parameters("", root), *_parameters("", flags.shared)]),
         "commands": dict(sorted(commands.items())),
     }
 
@@ -79,6 +80,8 @@ class _Parameter:
 
 def _command(name: str, function: Callable[..., Any]) -> dict[str, Any]:
     parameters = _parameters(name, function)
+    own = {one.name for one in parameters}
+    parameters += [one for one in _parameters("", flags.shared) if one.name not in own]
     return {
         "help": _first_sentence(inspect.getdoc(function)),
         "options": _options(parameters),
@@ -101,7 +104,7 @@ def _options(parameters: Sequence[_Parameter]) -> list[dict[str, Any]]:
         for one in parameters
         if isinstance(one.info, OptionInfo) and not one.info.hidden
     ]
-    return [*found, {"names": ["--help", "-h"], "help": "Show this message and exit"}]
+    return found
 
 
 def _names(parameter: _Parameter) -> list[str]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.engine.interface import Engine
 from ktrdr_sandbox.env_file.reader import find
-from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle import journal
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import EngineAddress, Instance
@@ -77,14 +76,17 @@ def instance_to_end(place: Workplace, name: str | None) -> Instance | None:
 
 
 def _working_directory() -> Path:
+    """The current directory; one that was deleted by the name that the shell still has for it.
+
+    Commands that are given an instance need none. Their own commands do, to start in, so this
+    process leaves one that is gone.
+    """
     try:
         return Path.cwd()
     except FileNotFoundError:
-        raise SandboxError(
-            "not-in-instance",
-            "The current directory no longer exists.",
-            hints=("Change to another directory.",),
-        ) from None
+        os.chdir(os.sep)
+        told = Path(os.environ.get("PWD", ""))
+        return told if told.is_absolute() else Path(os.sep)
 
 
 def _rebuild(home: Home, cwd: Path, store: RegistryStore, damaged: str) -> Rebuilt:

@@ -101,12 +101,28 @@ def complain(line: str) -> None:
     _write(sys.stderr, line)
 
 
+def send(line: str) -> bool:
+    """A line of many on stdout, shown when `flush` is called. False when nobody reads them.
+
+    Raises `cannot-write`.
+    """
+    return _taken(_write(sys.stdout, line, flush=False))
+
+
+def flush() -> bool:
+    """Show what was sent. As `send`."""
+    return _taken(_write(sys.stdout, None))
+
+
 def _print(text: str) -> None:
     """Lines on stdout, at once. A reader that has enough of them (`list | head`) is no failure.
 
     Raises `cannot-write`.
     """
-    trouble = _write(sys.stdout, text)
+    _taken(_write(sys.stdout, text))
+
+
+def _taken(trouble: OSError | None) -> bool:
     if trouble and not isinstance(trouble, BrokenPipeError):
         why = trouble.strerror or trouble
         raise SandboxError(
@@ -114,15 +130,18 @@ def _print(text: str) -> None:
             f"The result cannot be written to standard output: {why}.",
             details={"path": "stdout", "errno": trouble.errno},
         )
+    return trouble is None
 
 
-def _write(stream: TextIO | None, text: str) -> OSError | None:
+def _write(stream: TextIO | None, text: str | None, *, flush: bool = True) -> OSError | None:
     """Write lines in one piece, for several threads do; what was in the way is returned."""
     if stream is None:  # it was closed before the program began
         return OSError(errno.EBADF, os.strerror(errno.EBADF))
     try:
-        stream.write(f"{text}\n")
-        stream.flush()
+        if text is not None:
+            stream.write(f"{text}\n")
+        if flush:
+            stream.flush()
     except OSError as error:
         _discard(stream)
         return error
