@@ -94,7 +94,7 @@ def _command(name: str, function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _options(parameters: Sequence[_Parameter]) -> list[dict[str, Any]]:
-    found = [
+    return [
         {
             "names": _names(one),
             "help": _first_sentence(one.info.help),
@@ -104,7 +104,6 @@ def _options(parameters: Sequence[_Parameter]) -> list[dict[str, Any]]:
         for one in parameters
         if isinstance(one.info, OptionInfo) and not one.info.hidden
     ]
-    return found
 
 
 def _names(parameter: _Parameter) -> list[str]:

@@ -99,10 +99,13 @@ def stream(
 
 def lines(argv: Sequence[str], *, environment: Mapping[str, str]) -> Iterator[str]:
     """Each line of both streams as it comes. Who leaves early ends the command."""
-    with _started(argv, environment, stderr=subprocess.STDOUT) as child:
+    with (
+        observed(argv) as seen,
+        _started(argv, environment, stderr=subprocess.STDOUT) as child,
+    ):
         for line in child.stdout or ():
             yield line.rstrip("\r\n")
-        child.wait()
+        seen.exit_code = child.wait()
 
 
 def hand_over(argv: Sequence[str], *, environment: Mapping[str, str]) -> int:
