@@ -12,6 +12,9 @@ from typing import NoReturn
 INTERRUPTED = 130
 """As in `cli/exit_codes.py`, which may not have been read yet."""
 
+COMPLETE = "_KTRDR_SANDBOX_COMPLETE"
+"""As in `cli/completing.py`: set by a shell for one run, to ask what a press of TAB may give."""
+
 
 def main(arguments: Sequence[str] | None = None, *, program: str = "ktrdr-sandbox") -> NoReturn:
     """Run a command line, this process's by default. `program` is what messages call it."""
@@ -21,6 +24,8 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "ktrdr-sandbo
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         # Here and not above: a tenth of a second in which Ctrl-C must not bring a traceback.
+        if COMPLETE in os.environ:
+            sys.exit(_complete())
         from ktrdr_sandbox.cli.app import run
 
         status = run(sys.argv[1:] if arguments is None else arguments, program=program)
@@ -46,6 +51,14 @@ def _tell_interrupted() -> None:
 
     output = Output(command="", json_mode="--json" in sys.argv[1:])
     output.failure(SandboxError("interrupted", "Interrupted."))
+
+
+def _complete() -> int:
+    from ktrdr_sandbox.cli.completing import complete
+
+    lines = complete(sys.argv[1:], os.environ)
+    print("\n".join(lines))
+    return 0
 
 
 if __name__ == "__main__":

@@ -61,6 +61,7 @@ ErrorCode = Literal[
     "checksum-mismatch",
     "download-failed",
     "copy-incomplete",
+    "some-failed",
     "shared-folder-linked",
 ]
 

@@ -259,24 +259,26 @@ def test_logs_may_be_long(stack: ContractStack) -> None:
     assert stack.engine.logs(ended.id, tail=1000)[0] == "0"
 
 
-def test_logs_of_a_stack_go_to_stdout(
-    stack: ContractStack, capfd: pytest.CaptureFixture[str]
-) -> None:
-    call = stack.started(
-        {
-            "job": stack.service(command=script("echo hello; exit 0")),
-            "other": stack.service(command=script("echo unasked; exit 0")),
-        }
-    )
-    ended = stack.container_once("job", "exited")
-    until(lambda: stack.engine.logs(ended.id, tail=1) == ("hello",))
-    capfd.readouterr()
-    status = stack.engine.compose_logs(call, ["job"], follow=False, tail=None, since=None)
-    shown = capfd.readouterr().out
-    assert status == 0
-    assert shown.rstrip().endswith("| hello")
-    assert "job-1" in shown
-    assert "unasked" not in shown
+def test_logs_with_the_time_of_each_line(stack: ContractStack) -> None:
+    stack.started({"job": stack.service(command=script("echo one; echo two; echo three; exit 0"))})
+    ended = stack.container_once("job", "exited").id
+    until(lambda: len(stack.engine.logs(ended, tail=9)) == 3)
+
+    def read(*, follow: bool = False, tail: int | None = None, since: str | None = None) -> Any:
+        return list(stack.engine.stamped_logs(ended, follow=follow, tail=tail, since=since))
+
+    found = read()
+    assert [text for _, text in found] == ["one", "two", "three"]
+    stamps = [stamp for stamp, _ in found]
+    assert stamps == sorted(stamps)
+    assert {len(stamp) for stamp in stamps} == {30}
+    assert read(follow=True) == found
+    assert read(tail=1) == found[-1:]
+    assert read(since=stamps[1])[-2:] == found[1:]
+
+
+def test_there_are_no_logs_of_a_container_that_is_gone(stack: ContractStack) -> None:
+    assert list(stack.engine.stamped_logs("0" * 64, follow=False, tail=None, since=None)) == []
 
 
 def test_commands_run_inside_a_container(stack: ContractStack) -> None:

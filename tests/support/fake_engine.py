@@ -12,7 +12,7 @@ import itertools
 import json
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -420,23 +420,16 @@ class FakeEngine(Engine):
         self._start(container)
         return container.detail.id
 
-    @locked
-    def compose_logs(
-        self,
-        call: ComposeCall,
-        services: Sequence[str],
-        *,
-        follow: bool,
-        tail: int | None,
-        since: str | None,
-    ) -> int:
-        for container in self.held.values():
-            detail = container.detail
-            wanted = not services or detail.service in services
-            if container.project == call.project and wanted:
-                for line in container.log[-tail:] if tail else container.log:
-                    print(f"{detail.service}-{detail.replica}  | {line}", flush=True)
-        return 0
+    def stamped_logs(
+        self, container_id: str, *, follow: bool, tail: int | None, since: str | None
+    ) -> Iterator[tuple[str, str]]:
+        """Line n of a container was printed in second n; what is followed ends at once."""
+        container = self.held.get(container_id)
+        lines = list(enumerate(container.log, start=1)) if container else []
+        for number, text in lines[-tail:] if tail else lines:
+            stamp = f"2026-01-01T00:{number // 60:02d}:{number % 60:02d}.000000000Z"
+            if since is None or stamp >= since:
+                yield stamp, text
 
 
 def _belonging(kind: BelongingKind, name: str, labels: Mapping[str, str]) -> Belonging:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -257,5 +257,5 @@ class GateEngine(Engine):
     def end_commands(self, *, at_once: bool = False) -> None:
         """Nothing runs beside this process."""
 
-    def compose_logs(self, *args: Any, **kwargs: Any) -> int:
+    def stamped_logs(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, str]]:
         raise NotImplementedError

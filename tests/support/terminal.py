@@ -27,7 +27,7 @@ SIZE: Final = (40, 100)
 PATIENCE: Final = 120.0
 """Seconds for a text to appear or the program to end: far more than any needs."""
 
-_CONTROL: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_CONTROL: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\(B|\x1b\][^\x07]*\x07")
 
 # A session of its own is not enough: what is typed makes signals only for the terminal it owns.
 _OWN_THE_TERMINAL: Final = (
@@ -49,17 +49,25 @@ class Terminal:
     @property
     def text(self) -> str:
         """All that was ever shown, without control sequences: what was drawn over is there too."""
-        plain = _CONTROL.sub("", self.raw.decode(errors="replace"))
+        return self.plain(self.raw)
+
+    @staticmethod
+    def plain(raw: bytes) -> str:
+        """Text without control sequences."""
+        plain = _CONTROL.sub("", raw.decode(errors="replace"))
         return plain.replace("\r\n", "\n").replace("\r", "\n")
 
     @property
     def lines(self) -> list[str]:
         return [line.rstrip() for line in self.text.splitlines() if line.strip()]
 
-    def until(self, pattern: str, *, within: float = PATIENCE) -> None:
-        """Read until the text has the pattern. Fails when the program ends without it."""
+    def until(self, pattern: str, *, within: float = PATIENCE, after: int = 0) -> None:
+        """Read until the text has the pattern. Fails when the program ends without it.
+
+        `after`: so many bytes of what was shown are not looked at.
+        """
         deadline = time.monotonic() + within
-        while not re.search(pattern, self.text):
+        while not re.search(pattern, self.plain(self.raw[after:])):
             assert time.monotonic() < deadline, f"no {pattern!r} in time:\n{self.text}"
             assert self._read(), f"ended without {pattern!r}:\n{self.text}"
 

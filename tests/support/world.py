@@ -143,3 +143,14 @@ class World:
         text = text.replace(str(self.folder), "<world>")
         text = _STAMP.sub("<time>", _UUID.sub("<uuid>", text))
         return _MINUTE.sub("<minute>", text)
+
+
+def register(world: World, slots: Mapping[str, int]) -> None:
+    """Create instances and write down these slots for them: who uses their ports is no matter."""
+    for name in slots:
+        made = world.run("create", name)
+        assert made.exit_code == 0, made
+    document = json.loads(world.registry_file.read_text(encoding="utf-8"))
+    for name, slot in slots.items():
+        document["instances"][f"ktrdr--{name}"]["slot"] = slot
+    world.registry_file.write_text(json.dumps(document), encoding="utf-8")

@@ -8,6 +8,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from ktrdr_sandbox.cli import exit_codes, flags
+from ktrdr_sandbox.cli.completion import completion
 from ktrdr_sandbox.cli.create import create
 from ktrdr_sandbox.cli.demo import demo
 from ktrdr_sandbox.cli.destroy import destroy
@@ -37,6 +38,7 @@ app = typer.Typer(
     name="ktrdr-sandbox",
     help="One complete, isolated KTRDR stack per git branch.",
     no_args_is_help=False,
+    add_completion=False,  # there is `completion`, which is quicker and knows instances
     # Plain help: no boxes and no colours to strip where it is piped.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -66,6 +68,7 @@ app.command("init-shared")(init_shared)
 app.command()(demo)
 app.command()(schema)
 app.command()(explain)
+app.command()(completion)
 
 
 @app.callback(invoke_without_command=True)

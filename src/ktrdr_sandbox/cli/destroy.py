@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -11,8 +10,9 @@ import typer
 
 from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
+from ktrdr_sandbox.cli.destroy_all import Terms, destroy_all
+from ktrdr_sandbox.cli.fleet import confirm_on_terminal, refuse_with_all
 from ktrdr_sandbox.cli.wiring import instance_to_end, workplace
-from ktrdr_sandbox.console.output import on_terminal
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import Instance
 
@@ -36,6 +36,8 @@ def destroy(
         bool, typer.Option("--dry-run", help="Only list exactly what would go.")
     ] = False,
     yes: options.Yes = False,
+    every: options.All = False,
+    jobs: options.Jobs = None,
     json_mode: options.Json = False,
 ) -> None:
     """Completely remove an instance: containers, volumes, networks, worktree, slot.
@@ -48,6 +50,13 @@ def destroy(
         from ktrdr_sandbox.lifecycle import teardown
 
         place = workplace(output)
+        if every:
+            refuse_with_all(("NAME", name))
+            terms = Terms(
+                keep_worktree=keep_worktree, force=force, without_docker=without_docker, yes=yes
+            )
+            destroy_all(output, place, terms, dry_run=dry_run, jobs=jobs)
+            return
         instance = instance_to_end(place, name)
         if instance is None:
             output.result("Nothing is left of it.", {"instance": None})
@@ -60,7 +69,7 @@ def destroy(
             output.result(text.destruction_plan(plan), data.destruction_plan(plan))
             return
         if not yes and not (plan.unsaved and not force):  # a refusal needs no question
-            _confirm(text.question(plan, instance), json_mode=json_mode)
+            confirm_on_terminal(text.question(plan, instance), json_mode=json_mode)
         done = teardown.destroy(
             place,
             instance,
@@ -81,14 +90,3 @@ def _pointing_out(instance: Instance) -> Iterator[None]:
             way_out = f"ktrdr-sandbox destroy {instance.name} --without-docker"
             error.hints = (*error.hints, f"If that engine is gone for good: {way_out}")
         raise
-
-
-def _confirm(question: str, *, json_mode: bool) -> None:
-    if json_mode or not (on_terminal(sys.stdin) and on_terminal(sys.stderr)):
-        raise SandboxError(
-            "confirmation-needed",
-            "destroy asks before it removes, and there is no terminal to ask on.",
-            hints=("Add --yes, or look first with --dry-run.",),
-        )
-    if not typer.confirm(question, default=False, err=True):
-        raise SandboxError("interrupted", "Nothing was removed.")

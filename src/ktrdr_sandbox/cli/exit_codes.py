@@ -6,7 +6,7 @@ command at hand.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ktrdr_sandbox.errors import ErrorCode
@@ -109,6 +109,18 @@ BY_COMMAND: Final[Mapping[str, Mapping[ErrorCode, int]]] = {
         "download-failed": 3,
     },
 }
+
+
+_WORST_FIRST: Final = (
+    *(INTERRUPTED, INTERNAL, UNAVAILABLE, CANNOT_WRITE, BAD_SETTINGS, LOCKED),
+    *(3, 2, FAILED, WOULD_LOSE_WORK, NO_INSTANCE, USAGE),
+)
+"""Of several instances: first what concerns the whole machine, then what one of them needs."""
+
+
+def worst(statuses: Sequence[int]) -> int:
+    """The one status for a command on several instances of which some failed; 1 without any."""
+    return next((one for one in _WORST_FIRST if one in statuses), FAILED)
 
 
 def exit_code(command: str, code: ErrorCode) -> int:

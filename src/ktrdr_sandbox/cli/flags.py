@@ -105,7 +105,7 @@ def _show_help(context: typer.Context, wanted: bool) -> None:
         raise typer.Exit
 
 
-def _shared(
+def shared(
     *,
     json_mode: options.Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.")] = False,
@@ -119,13 +119,13 @@ def _shared(
         ),
     ] = False,
 ) -> None:
-    """The parameters that `_add_shared` takes from here; never called."""
+    """The parameters that `_add_shared` and completion take from here; never called."""
 
 
 @functools.cache
 def _shared_parameters() -> list[Any]:
     declaring = typer.Typer(add_completion=False)
-    declaring.command(add_help_option=False)(_shared)
+    declaring.command(add_help_option=False)(shared)
     made: Any = typer.main.get_command(declaring)
     return list(made.params)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ktrdr_sandbox.cli import options
+from ktrdr_sandbox.cli import exit_codes, options
 from ktrdr_sandbox.cli.boundary import command
 from ktrdr_sandbox.cli.wiring import instance_of, workplace
 
@@ -28,10 +28,14 @@ def logs(
             "--since", metavar="TIME", help="Since a time, or 10m ago.", show_default=False
         ),
     ] = None,
+    timestamps: Annotated[
+        bool, typer.Option("--timestamps", "-t", help="Show when each line was printed.")
+    ] = False,
     json_mode: options.Json = False,
 ) -> None:
-    """View logs for instance services."""
+    """View logs for instance services, also of containers that have stopped."""
     with command("logs", json_mode=json_mode) as output:
+        from ktrdr_sandbox.console.log_lines import LogLines, colour_wanted, show
         from ktrdr_sandbox.lifecycle import inspection
 
         place = workplace(output)
@@ -42,5 +46,11 @@ def logs(
         if json_mode:
             output.result("", inspection.collected_logs(place, wanted, request))
             return
-        status = inspection.show_logs(place, wanted, request)
-    raise typer.Exit(status)
+        view = LogLines(colour=colour_wanted(), timestamps=timestamps)
+        try:
+            show(inspection.shown_logs(place, wanted, request), view)
+        except KeyboardInterrupt:
+            if not follow:
+                raise
+            # The way to end it, so no error: but the status says that it did not end by itself.
+            raise typer.Exit(exit_codes.INTERRUPTED) from None

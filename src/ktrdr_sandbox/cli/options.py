@@ -43,6 +43,17 @@ Slot = Annotated[
         show_default=False,
     ),
 ]
+All = Annotated[bool, typer.Option("--all", help="Every instance, several at once.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        min=1,
+        metavar="COUNT",
+        help="With --all: how many at once. [default: 3]",
+        show_default=False,
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Timeout = Annotated[
     float | None,

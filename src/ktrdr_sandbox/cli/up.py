@@ -9,6 +9,7 @@ import typer
 
 from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
+from ktrdr_sandbox.cli.fleet import refuse_with_all, run_on_all
 from ktrdr_sandbox.cli.gate_outcome import gate_outcome
 from ktrdr_sandbox.cli.wiring import instance_of, workplace
 
@@ -33,6 +34,8 @@ def up(
             show_default=False,
         ),
     ] = None,
+    every: options.All = False,
+    jobs: options.Jobs = None,
     json_mode: options.Json = False,
 ) -> None:
     """Start the stack and prove it ready (Startability Gate)."""
@@ -41,9 +44,16 @@ def up(
         from ktrdr_sandbox.console import data, text
         from ktrdr_sandbox.console.live import watching
         from ktrdr_sandbox.lifecycle import composition, startup
+        from ktrdr_sandbox.lifecycle.fleet import everyone
         from ktrdr_sandbox.lifecycle.shared_folders import nothing_shared
 
         place = workplace(output)
+        if every:
+            refuse_with_all(("NAME", name), ("--dry-run", dry_run), ("--bundle", bundle))
+            chosen_options = [*(["--no-wait"] if no_wait else []), *(["--build"] if build else [])]
+            chosen_options += [f"--timeout={timeout}"] if timeout is not None else []
+            run_on_all(output, everyone(place), ["up", *chosen_options], jobs=jobs)
+            return
         instance = instance_of(place, name)
         if dry_run:
             found = composition.compose(place, instance, place.engine(instance.engine))

@@ -14,7 +14,7 @@ from ktrdr_sandbox.lifecycle import journal
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import EngineAddress, Instance
 from ktrdr_sandbox.naming import instance_id
-from ktrdr_sandbox.paths import Home, working_directory
+from ktrdr_sandbox.paths import Home
 from ktrdr_sandbox.registry.store import Rebuilt, RegistryStore
 from ktrdr_sandbox.targeting import target
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def workplace(output: Output, *, purpose: str = "") -> Workplace:
     """The real workplace. `purpose` is what others waiting for our locks are told."""
-    home, cwd = Home.from_environment(), working_directory()
+    home, cwd = Home.from_environment(), _working_directory()
     store = RegistryStore(
         home.registry,
         home.registry_lock,
@@ -73,6 +73,20 @@ def instance_to_end(place: Workplace, name: str | None) -> Instance | None:
     if ended and identity not in place.registry.read().instances:
         return None
     return instance_of(place, name)
+
+
+def _working_directory() -> Path:
+    """The current directory; one that was deleted by the name that the shell still has for it.
+
+    Commands that are given an instance need none. Their own commands do, to start in, so this
+    process leaves one that is gone.
+    """
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        os.chdir(os.sep)
+        told = Path(os.environ.get("PWD", ""))
+        return told if told.is_absolute() else Path(os.sep)
 
 
 def _rebuild(home: Home, cwd: Path, store: RegistryStore, damaged: str) -> Rebuilt:

@@ -51,6 +51,15 @@ class Output:
         """A command of another program that has ended; for `--verbose`."""
         self.tell(run.line)
 
+    def part(self, line: str, *, failed: bool = False) -> None:
+        """A line of a result that comes in parts: on stdout, or stderr for what failed."""
+        if self.json_mode:
+            return
+        if failed:
+            complain(redact(line))
+        else:
+            self._print(redact(line))
+
     def result(self, text: str, data: dict[str, Any]) -> None:
         """The command's result, as text or as the envelope. Raises `cannot-write`."""
         if self.json_mode:
@@ -66,7 +75,7 @@ class Output:
         if self.json_mode:
             self._envelope(data=data, error=None, disclosed=True)
         else:
-            print(text.removesuffix("\n"), flush=True)
+            self._print(text.removesuffix("\n"))
 
     def failure(self, error: SandboxError, *, data: dict[str, Any] | None = None) -> None:
         """An expected failure: what happened, then the hints."""
@@ -96,14 +105,11 @@ class Output:
 
         Raises `cannot-write`; from then on failures are told on stderr, also with `--json`.
         """
-        trouble = _write(sys.stdout, text)
-        if trouble and not isinstance(trouble, BrokenPipeError):
+        try:
+            _taken(_write(sys.stdout, text))
+        except SandboxError:
             self._stdout_takes_it = False
-            raise SandboxError(
-                "cannot-write",
-                f"The result cannot be written to standard output: {trouble.strerror or trouble}.",
-                details={"path": "stdout", "errno": trouble.errno},
-            )
+            raise
 
 
 def on_terminal(stream: TextIO | None) -> bool:
@@ -116,13 +122,39 @@ def complain(line: str) -> None:
     _write(sys.stderr, line)
 
 
-def _write(stream: TextIO | None, text: str) -> OSError | None:
+def send(line: str) -> bool:
+    """A line of many on stdout, shown when `flush` is called. False when nobody reads them.
+
+    Raises `cannot-write`.
+    """
+    return _taken(_write(sys.stdout, line, flush=False))
+
+
+def flush() -> bool:
+    """Show what was sent. As `send`."""
+    return _taken(_write(sys.stdout, None))
+
+
+def _taken(trouble: OSError | None) -> bool:
+    if trouble and not isinstance(trouble, BrokenPipeError):
+        why = trouble.strerror or trouble
+        raise SandboxError(
+            "cannot-write",
+            f"The result cannot be written to standard output: {why}.",
+            details={"path": "stdout", "errno": trouble.errno},
+        )
+    return trouble is None
+
+
+def _write(stream: TextIO | None, text: str | None, *, flush: bool = True) -> OSError | None:
     """Write lines in one piece, for several threads do; what was in the way is returned."""
     if stream is None:  # it was closed before the program began
         return OSError(errno.EBADF, os.strerror(errno.EBADF))
     try:
-        stream.write(f"{text}\n")
-        stream.flush()
+        if text is not None:
+            stream.write(f"{text}\n")
+        if flush:
+            stream.flush()
     except OSError as error:
         _discard(stream)
         return error

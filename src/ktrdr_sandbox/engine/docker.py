@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -39,7 +39,7 @@ from ktrdr_sandbox.engine.parsing import (
     parse_detail,
 )
 from ktrdr_sandbox.engine.whales import EVERY_PROFILE, compose_argv
-from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.errors import CommandError, SandboxError
 from ktrdr_sandbox.models import LABEL_UUID, EngineAddress
 
 OLDEST_COMPOSE: Final = (2, 24, 4)
@@ -53,6 +53,9 @@ _SETTLING: Final = 3.0
 Engine 20.10 answers `rm` before the last of their endpoints is gone."""
 
 _HELD: Final = re.compile(r"active endpoints|in use|being used|is using its", re.I)
+
+_STAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
+_COMPLAINT: Final = re.compile(r"Error: |Error response from daemon|error from daemon")
 
 _GONE: Final = re.compile(r"no such (container|object|network|volume|image)|not found", re.I)
 
@@ -164,6 +167,25 @@ class DockerEngine(Engine):
             keep=tail,
         )
         return () if outcome.exit_code else tuple(outcome.stderr.splitlines())[-tail:]
+
+    def stamped_logs(
+        self, container_id: str, *, follow: bool, tail: int | None, since: str | None
+    ) -> Iterator[tuple[str, str]]:
+        options = [*(["--follow"] if follow else []), *(["--since", since] if since else [])]
+        options += ["--tail", str(tail)] if tail is not None else []
+        argv = [*self._docker, "logs", "--timestamps", *options, container_id]
+        stamp, complaint = "", ""
+        for line in process.lines(argv, environment=self._environment):
+            head, _, text = line.partition(" ")
+            if _STAMP.fullmatch(head):
+                stamp = head
+                yield stamp, text
+            elif stamp and not _COMPLAINT.match(line):
+                yield stamp, line  # a carriage return within what the container printed
+            else:
+                complaint += line
+        if complaint and not stamp and not _GONE.search(complaint):
+            raise _no_logs(complaint, since, argv)
 
     def execute(self, container_id: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
         outcome = process.run(
@@ -288,21 +310,6 @@ class DockerEngine(Engine):
             raise compose_failed(outcome, self.address, step="docker compose run")
         return outcome.stdout.split()[-1]
 
-    def compose_logs(
-        self,
-        call: ComposeCall,
-        services: Sequence[str],
-        *,
-        follow: bool,
-        tail: int | None,
-        since: str | None,
-    ) -> int:
-        arguments = ["logs", *(["--follow"] if follow else [])]
-        arguments += ["--tail", str(tail)] if tail is not None else []
-        arguments += ["--since", since] if since else []
-        argv = [*compose_argv(self.address, call, profiles=EVERY_PROFILE), *arguments, *services]
-        return process.hand_over(argv, environment=call.environment)
-
     def end_commands(self, *, at_once: bool = False) -> None:
         process.end_all(at_once=at_once)
 
@@ -333,6 +340,22 @@ class DockerEngine(Engine):
             error = engine_failed(outcome, self.address)
             if error.code != "engine-failed":
                 raise error
+
+
+def _no_logs(complaint: str, since: str | None, argv: Sequence[str]) -> SandboxError:
+    if since is not None and "invalid value for" in complaint:
+        return SandboxError(
+            "usage",
+            f"'{since}' is no time and no duration.",
+            hints=("Write it like 10m, 2h30m or 2026-01-31T13:00:00Z.",),
+        )
+    return CommandError(
+        "engine-failed",
+        f"docker logs failed: {complaint}",
+        argv=argv,
+        exit_code=None,
+        stderr=complaint,
+    )
 
 
 def _grace(seconds: int | None) -> list[str]:

@@ -8,7 +8,7 @@ threads. Every method raises `SandboxError` with code `docker-missing`, `docker-
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -202,6 +202,17 @@ class Engine(ABC):
         """The last lines a container printed, stdout and stderr together; () when it is gone."""
 
     @abstractmethod
+    def stamped_logs(
+        self, container_id: str, *, follow: bool, tail: int | None, since: str | None
+    ) -> Iterator[tuple[str, str]]:
+        """Each line a container printed, with its time (RFC 3339, UTC, all of one length).
+
+        Lines come as they are read; `follow` goes on until the container stops. `since` is a time
+        or a duration ("10m") in Docker's notation; `usage` for one that is neither. Nothing for a
+        container that is gone.
+        """
+
+    @abstractmethod
     def execute(self, container_id: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
         """Run a command in a running container. `timeout` in seconds."""
 
@@ -279,18 +290,6 @@ class Engine(ABC):
         `argv` replaces entrypoint and command. The container publishes nothing, waits for nothing,
         is never restarted, and stays when the command has ended. Raises as `create`.
         """
-
-    @abstractmethod
-    def compose_logs(
-        self,
-        call: ComposeCall,
-        services: Sequence[str],
-        *,
-        follow: bool,
-        tail: int | None,
-        since: str | None,
-    ) -> int:
-        """Send logs straight to this program's stdout; returns the command's exit status."""
 
     @abstractmethod
     def end_commands(self, *, at_once: bool = False) -> None:

@@ -97,6 +97,17 @@ def stream(
     return Outcome(argv=tuple(argv), exit_code=child.returncode, stdout="", stderr="\n".join(kept))
 
 
+def lines(argv: Sequence[str], *, environment: Mapping[str, str]) -> Iterator[str]:
+    """Each line of both streams as it comes. Who leaves early ends the command."""
+    with (
+        observed(argv) as seen,
+        _started(argv, environment, stderr=subprocess.STDOUT) as child,
+    ):
+        for line in child.stdout or ():
+            yield line.rstrip("\r\n")
+        seen.exit_code = child.wait()
+
+
 def hand_over(argv: Sequence[str], *, environment: Mapping[str, str]) -> int:
     """Run with this program's own streams and give back the exit status.
 
@@ -250,4 +261,13 @@ def inherited() -> dict[str, str]:
     return dict(os.environ)
 
 
-__all__ = ["Outcome", "docker_missing", "end_all", "hand_over", "inherited", "run", "stream"]
+__all__ = [
+    "Outcome",
+    "docker_missing",
+    "end_all",
+    "hand_over",
+    "inherited",
+    "lines",
+    "run",
+    "stream",
+]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from ktrdr_sandbox.engine.environment import child_environment
-from ktrdr_sandbox.engine.interface import ComposeCall, Container
+from ktrdr_sandbox.engine.interface import Container
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle import record
+from ktrdr_sandbox.lifecycle import log_stream, record
+from ktrdr_sandbox.lifecycle.log_stream import LogLine
 from ktrdr_sandbox.lifecycle.questions import asked
 from ktrdr_sandbox.lifecycle.recognition import recognise
 from ktrdr_sandbox.lifecycle.workplace import Workplace
@@ -167,22 +167,30 @@ class LogRequest:
     since: str | None = None
 
 
-def show_logs(place: Workplace, instance: Instance, request: LogRequest) -> int:
-    """Show logs on stdout; works from labels, so also when the Compose file is gone.
+def shown_logs(
+    place: Workplace, instance: Instance, request: LogRequest
+) -> Iterator[LogLine | None]:
+    """Lines by time; asked from labels alone, so also when the Compose file is gone.
 
-    Raises `no-such-service`. Returns the exit status of Compose.
+    With `follow` they go on over restarts, and None says that there is none just now. Nothing is
+    hidden in them: it is the terminal of whoever started the stack. Raises `no-such-service`, and
+    `usage` for a `since` that is no time.
     """
-    _wanted_containers(place, instance, request)
-    folder = place.home.state_of(instance.id)
-    call = ComposeCall(
-        project=instance.id,
-        directory=folder if folder.is_dir() else place.home.root,
-        files=(),
-        environment=child_environment(place.environment, address=instance.engine),
-    )
-    return place.engine(instance.engine).compose_logs(
-        call, request.services, follow=request.follow, tail=request.tail, since=request.since
-    )
+    engine = place.engine(instance.engine)
+    found = _wanted_containers(place, instance, request)
+    if not request.follow:
+        return log_stream.read(engine, instance, found, tail=request.tail, since=request.since)
+
+    def wanted() -> list[Container]:
+        every = engine.containers(uuid=instance.uuid)
+        return [c for c in every if not request.services or c.service in request.services]
+
+    def exists() -> bool:
+        entry = place.registry.read().instances.get(instance.id)
+        return entry is not None and entry.uuid == instance.uuid
+
+    follower = log_stream.Follower(engine, instance, wanted, exists, place.tell)
+    return follower.lines(tail=request.tail, since=request.since)
 
 
 def collected_logs(place: Workplace, instance: Instance, request: LogRequest) -> dict[str, Any]:

@@ -75,6 +75,13 @@ class RegistryStore:
             with self._held():
                 return self._recover()
 
+    def peek(self) -> Registry:
+        """What is registered now, or nothing where that cannot be read. Never repairs or tells."""
+        try:
+            return self._load()
+        except (MalformedRegistryError, SandboxError):
+            return Registry()
+
     def update(self, change: Callable[[Registry], tuple[Registry, T]]) -> T:
         """Apply `change` under the lock and save its registry; returns its second value.
 

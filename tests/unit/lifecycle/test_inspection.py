@@ -15,7 +15,7 @@ from ktrdr_sandbox.lifecycle.inspection import (
     Summary,
     collected_logs,
     list_instances,
-    show_logs,
+    shown_logs,
     status,
 )
 from ktrdr_sandbox.models import EngineAddress, Instance
@@ -246,7 +246,7 @@ def test_lines_by_container(scene: Scene, instance: Instance) -> None:
 
 def test_a_service_that_is_not_there(scene: Scene, instance: Instance) -> None:
     scene.stack(instance, TALKATIVE)
-    for ask in (show_logs, collected_logs):
+    for ask in (shown_logs, collected_logs):
         with pytest.raises(SandboxError) as caught:
             ask(scene.place, instance, LogRequest(services=("db", "nope")))
         assert caught.value.code == "no-such-service"
@@ -257,7 +257,7 @@ def test_a_service_that_is_not_there(scene: Scene, instance: Instance) -> None:
 
 def test_no_containers_no_logs(scene: Scene, instance: Instance) -> None:
     with pytest.raises(SandboxError) as caught:
-        show_logs(scene.place, instance, LogRequest())
+        shown_logs(scene.place, instance, LogRequest())
     assert caught.value.code == "no-such-service"
     assert caught.value.hints == ("Start it: ktrdr-sandbox up feat-x",)
 
@@ -265,7 +265,7 @@ def test_no_containers_no_logs(scene: Scene, instance: Instance) -> None:
 def test_logs_of_others_are_not_shown(scene: Scene, instance: Instance) -> None:
     scene.stack(instance, TALKATIVE, uuid="somebody-elses")
     with pytest.raises(SandboxError) as caught:
-        show_logs(scene.place, instance, LogRequest())
+        shown_logs(scene.place, instance, LogRequest())
     assert caught.value.code == "no-such-service"
 
 
@@ -276,10 +276,18 @@ def test_a_document_has_an_end(scene: Scene, instance: Instance, endless: LogReq
     assert caught.value.code == "usage"
 
 
-def test_logs_are_shown_though_the_directory_is_gone(
-    scene: Scene, instance: Instance, capsys: pytest.CaptureFixture[str]
-) -> None:
+def shown(scene: Scene, instance: Instance, request: LogRequest) -> list[str]:
+    found = [line for line in shown_logs(scene.place, instance, request) if line is not None]
+    return [f"{line.source} {line.text}" for line in found]
+
+
+def test_lines_of_all_containers_by_time(scene: Scene, instance: Instance) -> None:
+    scene.stack(instance, TALKATIVE)
+    assert shown(scene, instance, LogRequest()) == ["backend-1 b1", "db-1 d1", "backend-1 b2"]
+    assert shown(scene, instance, LogRequest(tail=1)) == ["db-1 d1", "backend-1 b2"]
+
+
+def test_logs_are_shown_though_the_directory_is_gone(scene: Scene, instance: Instance) -> None:
     scene.stack(instance, TALKATIVE)
     shutil.rmtree(instance.path)
-    assert show_logs(scene.place, instance, LogRequest(services=("db",))) == 0
-    assert capsys.readouterr().out == "db-1  | d1\n"
+    assert shown(scene, instance, LogRequest(services=("db",))) == ["db-1 d1"]
