@@ -16,9 +16,10 @@ ALLOWED = {
     "base": BASE,
     "room": BASE,
     "gate": {*BASE, "engine.interface"},
-    "settings": {"errors", "paths"},
+    "configuration": {"errors", "paths"},
+    "settings": {"errors", "paths", "configuration"},
     "targeting": {*BASE, "env_file", "registry"},
-    "lifecycle": {*BASE, *ROOMS, "settings"},
+    "lifecycle": {*BASE, *ROOMS, "settings", "configuration"},
     # records only, to render them
     "console": {*BASE, "lifecycle", "gate.result", "gate.report", "isolation.result"}
     | {"shared_data.results"},

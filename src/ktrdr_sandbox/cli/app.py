@@ -8,6 +8,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from ktrdr_sandbox.cli import exit_codes, flags
+from ktrdr_sandbox.cli.config import config
 from ktrdr_sandbox.cli.create import create
 from ktrdr_sandbox.cli.demo import demo
 from ktrdr_sandbox.cli.destroy import destroy
@@ -51,6 +52,7 @@ app.command()(doctor)
 app.command()(gc)
 app.command("init-shared")(init_shared)
 app.command()(demo)
+app.add_typer(config, name="config")
 
 
 @app.callback(invoke_without_command=True)
