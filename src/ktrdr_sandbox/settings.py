@@ -24,13 +24,19 @@ from pydantic_settings import (
 )
 
 from ktrdr_sandbox.configuration.commands import Commands, Hooks
-from ktrdr_sandbox.configuration.layers import Layer, Origin, flat, nested, read_file
+from ktrdr_sandbox.configuration.layers import (
+    CHECKOUT_FILE,
+    PREFIX,
+    Layer,
+    Origin,
+    flat,
+    nested,
+    read_file,
+)
 from ktrdr_sandbox.configuration.problems import Problem, no_such, raise_all
 from ktrdr_sandbox.configuration.trust import digest, is_loosening, is_personal
 from ktrdr_sandbox.paths import Home
 
-CHECKOUT_FILE: Final = ".ktrdr-sandbox.toml"
-PREFIX: Final = "KTRDR_SANDBOX_"
 DELIMITER: Final = "__"
 """Between a table and its key in a variable's name: KTRDR_SANDBOX_HOOKS__AFTER_CREATE."""
 
@@ -300,3 +306,15 @@ def _origin(layers: list[Layer], key: str) -> Origin:
         if key in layer.values:
             return layer.origin(key)
     return Origin()
+
+
+__all__ = [
+    "CHECKOUT_FILE",
+    "FIELDS",
+    "PREFIX",
+    "Resolution",
+    "Settings",
+    "Withheld",
+    "load_settings",
+    "resolve",
+]

@@ -12,8 +12,9 @@ import typer
 from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
 from ktrdr_sandbox.cli.wiring import instance_to_end, workplace
-from ktrdr_sandbox.console.output import on_terminal
+from ktrdr_sandbox.console.output import Output, on_terminal
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import Instance
 
 
@@ -61,6 +62,8 @@ def destroy(
             return
         if not yes and not (plan.unsaved and not force):  # a refusal needs no question
             _confirm(text.question(plan, instance), json_mode=json_mode)
+        if not (plan.unsaved and not force):
+            _run_hook(place, instance, output, force=force)
         done = teardown.destroy(
             place,
             instance,
@@ -69,6 +72,21 @@ def destroy(
             without_docker=without_docker,
         )
         output.result(text.destruction(done), data.destruction(done))
+
+
+def _run_hook(place: Workplace, instance: Instance, output: Output, *, force: bool) -> None:
+    """The hook's failure stops the destroy, unless it is forced. Raises `hook-failed`."""
+    from ktrdr_sandbox.lifecycle.hooks import run_hook
+
+    try:
+        failure = run_hook(place, instance, "before_destroy", sink=output.progress)
+        if failure is not None:
+            raise failure.error(result="" if force else "Nothing was removed.")
+    except SandboxError as error:  # also settings that cannot be read: a hook may be among them
+        if not force:
+            error.hints = (*error.hints, "With --force it is destroyed all the same.")
+            raise
+        output.tell(error.message)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ CANNOT_WRITE: Final = 73
 LOCKED: Final = 75
 WOULD_LOSE_WORK: Final = 77
 BAD_SETTINGS: Final = 78
+HOOK_FAILED: Final = 79
 INTERRUPTED: Final = 130
 
 MEANING: Final[Mapping[int, str]] = {
@@ -33,6 +34,7 @@ MEANING: Final[Mapping[int, str]] = {
     LOCKED: "another process held the lock too long",
     WOULD_LOSE_WORK: "refused because it would lose work",
     BAD_SETTINGS: "bad settings",
+    HOOK_FAILED: "a hook failed; create and up have done their work all the same",
     INTERRUPTED: "interrupted",
 }
 
@@ -52,6 +54,7 @@ _EVERYWHERE: Final[Mapping[ErrorCode, int]] = {
     "lock-timeout": LOCKED,
     "would-lose-work": WOULD_LOSE_WORK,
     "bad-settings": BAD_SETTINGS,
+    "hook-failed": HOOK_FAILED,
     "interrupted": INTERRUPTED,
 }
 
