@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
@@ -23,7 +23,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from ktrdr_sandbox.configuration.commands import Commands, Hooks
+from ktrdr_sandbox.configuration.commands import Hooks
 from ktrdr_sandbox.configuration.layers import (
     CHECKOUT_FILE,
     PREFIX,
@@ -113,7 +113,7 @@ class _Variables(EnvSettingsSource):
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         text = str(value).strip()
-        if not text.startswith(("[", "{")) and field.annotation not in (Hooks, Commands):
+        if not text.startswith(("[", "{")) and str in get_args(field.annotation):
             return [word.strip() for word in text.split(",") if word.strip()]
         try:
             return super().decode_complex_value(field_name, field, text)
@@ -225,7 +225,6 @@ def _variables() -> tuple[Layer, list[str]]:
     Those do not stop a command as an unknown key of a file does: an environment is inherited, and
     may be meant for another version of this program.
     """
-    names = {_variable(key): key for key in FIELDS}
     given = {name.upper(): name for name in os.environ if name.upper().startswith(PREFIX)}
     values = flat(_Variables(Settings)(), tables=TABLES)
     places = {key: given.get(_variable(key), _variable(key)) for key in values}
@@ -236,9 +235,10 @@ def _variables() -> tuple[Layer, list[str]]:
             for key in values
             if key.partition(".")[0] == table and _variable(key) not in given
         }
-    known = {*names, *(PREFIX + table.upper() for table in TABLES)}
+    known = {_variable(key) for key in (*FIELDS, *TABLES)}
+    endings = [name.removeprefix(PREFIX) for name in known]
     strange = [
-        f"{given[name]} is ignored: {no_such(name, known)}.".replace("?.", "?")
+        f"{given[name]}: {no_such(name.removeprefix(PREFIX), endings, prefix=PREFIX)} (ignored)"
         for name in sorted(given.keys() - known)
     ]
     return Layer(kind="variable", values=values, variables=places), strange

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ktrdr_sandbox.cli import exit_codes
 from ktrdr_sandbox.console.output import Output
-from ktrdr_sandbox.lifecycle.hooks import HookFailure
+
+if TYPE_CHECKING:
+    from ktrdr_sandbox.lifecycle.hooks import HookFailure
 
 
 def conclude(

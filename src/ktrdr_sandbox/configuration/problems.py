@@ -63,10 +63,10 @@ class BadSettingsError(SandboxError):
         self.problems = tuple(problems)
 
 
-def no_such(key: str, known: Collection[str]) -> str:
-    """That there is no such setting, and the one that was probably meant."""
+def no_such(key: str, known: Collection[str], *, prefix: str = "") -> str:
+    """That there is no such setting, and the one that was probably meant, with the prefix."""
     near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.6)
-    return "no such setting" + (f"; did you mean '{near[0]}'?" if near else "")
+    return "no such setting" + (f"; did you mean '{prefix}{near[0]}'?" if near else "")
 
 
 def raise_all(problems: Iterable[Problem]) -> None:

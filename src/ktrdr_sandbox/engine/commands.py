@@ -115,7 +115,7 @@ def _signal(group: int, number: signal.Signals) -> None:
         os.killpg(group, number)
 
 
-def end_group_of(variables: Mapping[str, str]) -> int:
+def end_marked(variables: Mapping[str, str]) -> int:
     """End every process whose environment has these; how many there were.
 
     For commands whose starter was killed: they would go on in a folder that is about to go.

@@ -81,4 +81,8 @@ def _load(home: Home) -> list[Approval]:
 
 
 def _approval(entry: dict[str, Any]) -> Approval:
-    return Approval(**{key: str(value) for key, value in entry.items()})
+    return Approval(
+        repository=str(entry["repository"]),
+        sha256=str(entry["sha256"]),
+        approved_at=str(entry["approved_at"]),
+    )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ktrdr_sandbox.configuration.layers import CHECKOUT_FILE, may_name
 from ktrdr_sandbox.durable import replace_file
 from ktrdr_sandbox.engine.address import PLATFORM_SOCKET
-from ktrdr_sandbox.engine.commands import CommandOutcome, end_group_of, run_command
+from ktrdr_sandbox.engine.commands import CommandOutcome, end_marked, run_command
 from ktrdr_sandbox.engine.environment import child_environment
 from ktrdr_sandbox.engine.interface import LineSink
 from ktrdr_sandbox.env_file import reader
@@ -146,10 +146,10 @@ def end_left_over(place: Workplace, instance: Instance) -> None:
     if noted is None or _is_alive(noted):
         return
     variables = {HOOK_VARIABLE: str(noted.get("hook")), "SANDBOX_UUID": instance.uuid}
-    ended = end_group_of(variables)
+    ended = end_marked(variables)
     place.tell(
-        f"The hook {noted.get('hook')} of {instance.name} was cut off: its command was killed"
-        + (f"; {ended} left processes were ended." if ended else ".")
+        f"The hook {noted.get('hook')} of {instance.name} was cut off when its command was "
+        "killed" + ("; what was left of it has been ended." if ended else ".")
     )
     note.unlink(missing_ok=True)
 
