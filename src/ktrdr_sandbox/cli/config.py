@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ktrdr_sandbox.cli import options
+from ktrdr_sandbox.cli import flags, options
 from ktrdr_sandbox.cli.boundary import command
 from ktrdr_sandbox.cli.wiring import instance_of, workplace
+from ktrdr_sandbox.console.output import on_terminal
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.redaction import redact
 
@@ -40,7 +41,7 @@ Checkout = Annotated[
 def root(context: typer.Context) -> None:
     """Settings: values, origins, approval."""
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        flags.show_help(context)
 
 
 @config.command()
@@ -143,7 +144,7 @@ def _refuse_hidden(wanted: Request) -> None:
 
 
 def _confirm(question: str, shown: str, *, json_mode: bool) -> None:
-    if json_mode or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if json_mode or not (on_terminal(sys.stdin) and on_terminal(sys.stderr)):
         raise SandboxError(
             "confirmation-needed",
             f"{shown}\nconfig approve asks, and there is no terminal to ask on.",

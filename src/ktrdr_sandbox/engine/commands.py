@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from ktrdr_sandbox.engine.interface import LineSink
+from ktrdr_sandbox.observation import observed
 
 KEPT_LINES: Final = 40
 """Last lines of the output that are kept for an error."""
@@ -48,6 +49,19 @@ def run_command(
     What it leaves in the background when it ends by itself is left alone. An interrupt, or the end
     of its time, ends the whole group.
     """
+    with observed(argv, cwd=directory) as seen:
+        outcome = _run(argv, environment, directory, timeout, sink)
+        seen.exit_code = outcome.exit_code
+    return outcome
+
+
+def _run(
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    directory: Path,
+    timeout: float,
+    sink: LineSink,
+) -> CommandOutcome:
     try:
         child = subprocess.Popen(
             list(argv),
