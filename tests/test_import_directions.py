@@ -16,12 +16,13 @@ ALLOWED = {
     "base": BASE,
     "room": BASE,
     "gate": {*BASE, "engine.interface"},
-    "settings": {"errors", "paths"},
+    "configuration": {"errors", "paths"},
+    "settings": {"errors", "paths", "configuration"},
     "targeting": {*BASE, "env_file", "registry"},
     "api_address": {*BASE, "env_file"},
     "real_ktrdr": {*BASE, "settings"},
     "alias": {*BASE, "api_address", "real_ktrdr", "__main__", "cli.boundary", "console.output"},
-    "lifecycle": {*BASE, *ROOMS, "settings", "api_address"},
+    "lifecycle": {*BASE, *ROOMS, "settings", "configuration", "api_address"},
     # records only, to render them
     "console": {*BASE, "lifecycle", "gate.result", "gate.report", "isolation.result"}
     | {"shared_data.results"},

@@ -25,6 +25,7 @@ ErrorCode = Literal[
     "would-lose-work",
     "confirmation-needed",
     "bad-settings",
+    "hook-failed",
     "interrupted",
     "slots-exhausted",
     "slot-taken",

@@ -20,12 +20,17 @@ QUIET_WAIT = 1.0
 
 @contextmanager
 def hold(
-    path: Path, *, purpose: str, patience: float, tell: Callable[[str], None]
+    path: Path,
+    *,
+    purpose: str,
+    patience: float | Callable[[], float],
+    tell: Callable[[str], None],
 ) -> Iterator[None]:
     """Hold the lock at `path` for the block.
 
     `purpose` is what others are told this process is doing ("create feat-x"); `patience` the
-    seconds to wait. Says once who holds it after a second. Raises `lock-timeout`, `cannot-write`.
+    seconds to wait, or a function that is asked for them only when there is somebody to wait for.
+    Says once who holds it after a second. Raises `lock-timeout`, `cannot-write`.
     """
     import filelock  # kept off the way of commands that lock nothing
 
@@ -55,17 +60,20 @@ def is_held(path: Path) -> bool:
     return False
 
 
-def _acquire(lock: Any, path: Path, *, patience: float, tell: Callable[[str], None]) -> None:
+def _acquire(
+    lock: Any, path: Path, *, patience: float | Callable[[], float], tell: Callable[[str], None]
+) -> None:
     import filelock
 
-    first = min(QUIET_WAIT, patience)
+    first = QUIET_WAIT if callable(patience) else min(QUIET_WAIT, patience)
     try:
         with contextlib.suppress(filelock.Timeout):
             lock.acquire(timeout=first, poll_interval=0.02)
             return
+        whole = patience() if callable(patience) else patience
         tell(f"Waiting for another ktrdr-sandbox ({holder(path)})")
         started = time.monotonic()
-        lock.acquire(timeout=max(0.0, patience - first), poll_interval=0.05)
+        lock.acquire(timeout=max(0.0, whole - first), poll_interval=0.05)
     except filelock.Timeout as error:
         waited = first + time.monotonic() - started
         raise SandboxError(

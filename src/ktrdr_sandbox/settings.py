@@ -1,35 +1,52 @@
 """Settings and where each value came from.
 
 Order, strongest first: `KTRDR_SANDBOX_*` variables, `.ktrdr-sandbox.toml` in the checkout,
-`$KTRDR_HOME/sandbox/config.toml`, defaults.
+`$KTRDR_HOME/sandbox/config.toml`, defaults. Key by key; what the checkout's file may set only with
+approval is told in `configuration/trust.py`.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    SettingsError,
-    TomlConfigSettingsSource,
 )
 
-from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.configuration.commands import Hooks
+from ktrdr_sandbox.configuration.layers import (
+    CHECKOUT_FILE,
+    PREFIX,
+    Layer,
+    Origin,
+    flat,
+    nested,
+    read_file,
+)
+from ktrdr_sandbox.configuration.problems import Problem, no_such, raise_all
+from ktrdr_sandbox.configuration.trust import digest, is_loosening, is_personal
 from ktrdr_sandbox.paths import Home
 
-CHECKOUT_FILE: Final = ".ktrdr-sandbox.toml"
-PREFIX: Final = "KTRDR_SANDBOX_"
+DELIMITER: Final = "__"
+"""Between a table and its key in a variable's name: KTRDR_SANDBOX_HOOKS__AFTER_CREATE."""
 
 
 class Settings(BaseSettings):
     """All settings of the program. Times are in seconds."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter=DELIMITER, extra="forbid", frozen=True
+    )
 
     bind_address: str = Field("127.0.0.1", description="Address that host ports are published on")
     compose_file: str | None = Field(
@@ -61,6 +78,11 @@ class Settings(BaseSettings):
         7.0, ge=0, description="Days for which gc keeps what destroy --force moved to the trash"
     )
     lock_patience: float = Field(30.0, gt=0, description="Longest wait for another process's lock")
+    copy_files: tuple[str, ...] = Field(
+        (), description="Git-ignored files that create copies, as in `.worktreeinclude`"
+    )
+    hooks: Hooks = Hooks()
+    hook_timeout: float = Field(600.0, gt=0, description="Longest run of one command of a hook")
     demo_database_image: str = "timescale/timescaledb:latest-pg16"
     demo_python_image: str = "python:3.12-slim"
     demo_prometheus_image: str = "prom/prometheus:latest"
@@ -80,46 +102,222 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003  read by `resolve`, layer by layer
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  no .env is ours
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        files = getattr(settings_cls, "files", ())
-        toml = [TomlConfigSettingsSource(settings_cls, toml_file=path) for path in files]
-        return (init_settings, env_settings, *toml)
+        return (init_settings,)
 
 
-def load_settings(home: Home, *, checkout: Path | None) -> Settings:
-    """Read all sources. Raises `bad-settings` with key, value, what is allowed, and the files."""
-    candidates = [home.config] if checkout is None else [checkout / CHECKOUT_FILE, home.config]
+class _Variables(EnvSettingsSource):
+    """A list is JSON, or words with commas between them. What is neither is judged as text."""
 
-    class Located(Settings):
-        files: ClassVar[tuple[Path, ...]] = tuple(path for path in candidates if path.is_file())
-
-    try:
-        return Located.model_validate({})
-    except ValidationError as error:
-        raise _bad(_sentences(error), candidates) from error
-    except (SettingsError, ValueError) as error:
-        raise _bad([str(error)], candidates) from error
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        text = str(value).strip()
+        if not text.startswith(("[", "{")) and str in get_args(field.annotation):
+            return [word.strip() for word in text.split(",") if word.strip()]
+        try:
+            return super().decode_complex_value(field_name, field, text)
+        except ValueError:
+            return text
 
 
-def _sentences(error: ValidationError) -> list[str]:
-    return [
-        f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']} "
-        f"(found {problem['input']!r})"
-        for problem in error.errors()
-    ]
-
-
-def _bad(problems: list[str], files: list[Path]) -> SandboxError:
-    read = [str(path) for path in files if path.is_file()]
-    details: dict[str, Any] = {"problems": problems, "files": read}
-    return SandboxError(
-        "bad-settings",
-        "The settings cannot be used: " + "; ".join(problems),
-        hints=(f"They come from {PREFIX}* variables" + "".join(f" and {p}" for p in read) + ".",),
-        details=details,
+TABLES: Final = frozenset(
+    name for name, field in Settings.model_fields.items() if field.annotation is Hooks
+)
+FIELDS: Final[Mapping[str, FieldInfo]] = {
+    key: field
+    for name, whole in Settings.model_fields.items()
+    for key, field in (
+        [(f"{name}.{inner}", one) for inner, one in Hooks.model_fields.items()]
+        if name in TABLES
+        else [(name, whole)]
     )
+}
+"""Every setting by its flat key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withheld:
+    """What a checkout's file sets but may not by itself: flat keys with validated values."""
+
+    path: Path
+    values: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        return digest(self.values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """The settings that count, the origin of each key, and what a user should be told of them.
+
+    `asked` is what the checkout's file sets and needs approval for, approved or not; `withheld`
+    the same where it is not approved.
+    """
+
+    settings: Settings
+    origins: Mapping[str, Origin]
+    asked: Withheld | None = None
+    withheld: Withheld | None = None
+    remarks: tuple[str, ...] = ()
+
+    def value(self, key: str) -> Any:
+        """The value of a flat key, JSON-ready."""
+        return _values(self.settings)[key]
+
+
+Approved = Callable[[Path, str], bool]
+"""Whether a person has approved the content of that digest for the repository of a checkout."""
+
+
+def _nobody(_checkout: Path, _digest: str) -> bool:
+    return False
+
+
+def load_settings(home: Home, *, checkout: Path | None, approved: Approved = _nobody) -> Settings:
+    """The settings that count. Raises `bad-settings`."""
+    return resolve(home, checkout=checkout, approved=approved).settings
+
+
+def resolve(home: Home, *, checkout: Path | None, approved: Approved = _nobody) -> Resolution:
+    """Read all sources. Raises `bad-settings` with key, value, what is allowed, and the place.
+
+    Each source is judged by itself and as a whole: what does not count today may do so tomorrow.
+    """
+    variables, strange = _variables()
+    layers = [variables]
+    asked = withheld = None
+    ignored: list[str] = []
+    theirs = _file(checkout / CHECKOUT_FILE, "checkout") if checkout is not None else None
+    if checkout is not None and theirs is not None:
+        validated = _values(_judged(theirs))
+        personal = frozenset(key for key in theirs.values if is_personal(key))
+        ignored = [_personal(theirs, key) for key in sorted(personal)]
+        asked = _loosening(theirs, validated)
+        if asked is not None and not approved(checkout, asked.digest):
+            withheld = asked
+        theirs = theirs.without(personal | frozenset(withheld.values if withheld else ()))
+        layers.append(theirs)
+    own = _file(home.config, "home")
+    if own is not None:
+        layers.append(own)
+    for layer in layers:
+        _judged(layer)
+    return Resolution(
+        settings=Settings(
+            **nested({k: v for one in reversed(layers) for k, v in one.values.items()})
+        ),
+        origins={key: _origin(layers, key) for key in FIELDS},
+        asked=asked,
+        withheld=withheld,
+        remarks=(*strange, *ignored, *([_unapproved(withheld)] if withheld else [])),
+    )
+
+
+def _file(path: Path, kind: Literal["checkout", "home"]) -> Layer | None:
+    return read_file(path, kind, tables=TABLES)
+
+
+def _variables() -> tuple[Layer, list[str]]:
+    """The variables that are settings, and a remark on each that looks like one and is none.
+
+    Those do not stop a command as an unknown key of a file does: an environment is inherited, and
+    may be meant for another version of this program.
+    """
+    given = {name.upper(): name for name in os.environ if name.upper().startswith(PREFIX)}
+    values = flat(_Variables(Settings)(), tables=TABLES)
+    places = {key: given.get(_variable(key), _variable(key)) for key in values}
+    for table in TABLES & {name.removeprefix(PREFIX).lower() for name in given}:
+        whole = given[PREFIX + table.upper()]
+        places |= {
+            key: whole
+            for key in values
+            if key.partition(".")[0] == table and _variable(key) not in given
+        }
+    known = {_variable(key) for key in (*FIELDS, *TABLES)}
+    endings = [name.removeprefix(PREFIX) for name in known]
+    strange = [
+        f"{given[name]}: {no_such(name.removeprefix(PREFIX), endings, prefix=PREFIX)} (ignored)"
+        for name in sorted(given.keys() - known)
+    ]
+    return Layer(kind="variable", values=values, variables=places), strange
+
+
+def _variable(key: str) -> str:
+    return PREFIX + key.replace(".", DELIMITER).upper()
+
+
+def _judged(layer: Layer) -> Settings:
+    """A layer by itself. Raises `bad-settings` with all that is wrong with it."""
+    unknown = [key for key in layer.values if key not in FIELDS and key not in TABLES]
+    problems = [
+        Problem(setting=key, text=no_such(key, FIELDS), origin=layer.origin(key)) for key in unknown
+    ]
+    try:
+        judged = Settings(**nested(layer.without(frozenset(unknown)).values))
+    except ValidationError as error:
+        raise_all([*problems, *_faults(layer, error)])
+        raise
+    raise_all(problems)
+    return judged
+
+
+def _faults(layer: Layer, error: ValidationError) -> Iterator[Problem]:
+    for fault in error.errors():
+        parts = [str(part) for part in fault["loc"]]
+        key = ".".join(parts[:2] if parts[0] in TABLES else parts[:1])
+        text = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        where = f"entry {int(parts[-1]) + 1} " if parts[-1].isdigit() else ""
+        yield Problem(
+            setting=key, value=fault["input"], text=where + text, origin=layer.origin(key)
+        )
+
+
+def _values(settings: Settings) -> dict[str, Any]:
+    """All by flat key, JSON-ready; what has no order sorted."""
+    found = flat(settings.model_dump(mode="json"), tables=TABLES)
+    return {**found, "allow": sorted(found["allow"])}
+
+
+def _loosening(layer: Layer, validated: Mapping[str, Any]) -> Withheld | None:
+    values = {
+        key: validated[key]
+        for key in layer.values
+        if key in FIELDS and not is_personal(key) and is_loosening(key, validated[key])
+    }
+    return Withheld(path=layer.path, values=values) if values and layer.path else None
+
+
+def _personal(layer: Layer, key: str) -> str:
+    return f"{layer.origin(key)}: {key} is ignored; it is read from your own settings file alone."
+
+
+def _unapproved(withheld: Withheld) -> str:
+    keys = ", ".join(sorted(withheld.values))
+    return (
+        f"{withheld.path} sets {keys}: ignored, because a checkout may do so only with your "
+        "approval. To see it and decide, run there: ktrdr-sandbox config approve"
+    )
+
+
+def _origin(layers: list[Layer], key: str) -> Origin:
+    for layer in layers:
+        if key in layer.values:
+            return layer.origin(key)
+    return Origin()
+
+
+__all__ = [
+    "CHECKOUT_FILE",
+    "FIELDS",
+    "PREFIX",
+    "Resolution",
+    "Settings",
+    "Withheld",
+    "load_settings",
+    "resolve",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
@@ -115,9 +116,7 @@ def test_following_goes_on_over_restarts_of_a_container_and_of_the_stack(
         assert seen.count(r"once-1 +\| once") == 2, "of the new container, once each"
         # No line was lost or shown twice: each run of the ticker counts from one.
         ticks = [int(line.split()[-1]) for line in seen.lines if line.startswith("ticker-1")]
-        assert all(
-            after in (before + 1, 1) for before, after in zip(ticks, ticks[1:], strict=False)
-        )
+        assert all(after in (before + 1, 1) for before, after in itertools.pairwise(ticks))
         assert ticks.count(1) == 3
         assert seen.told == [away, f"{stack.id} is back."]
 

@@ -9,6 +9,7 @@ import typer
 
 from ktrdr_sandbox.cli import exit_codes, flags
 from ktrdr_sandbox.cli.completion import completion
+from ktrdr_sandbox.cli.config import config
 from ktrdr_sandbox.cli.create import create
 from ktrdr_sandbox.cli.demo import demo
 from ktrdr_sandbox.cli.destroy import destroy
@@ -69,6 +70,7 @@ app.command()(demo)
 app.command()(schema)
 app.command()(explain)
 app.command()(completion)
+app.add_typer(config, name="config")
 
 
 @app.callback(invoke_without_command=True)

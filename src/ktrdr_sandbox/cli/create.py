@@ -8,6 +8,7 @@ import typer
 
 from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
+from ktrdr_sandbox.cli.hook_outcome import conclude
 from ktrdr_sandbox.cli.wiring import workplace
 
 
@@ -27,12 +28,21 @@ def create(
     json_mode: options.Json = False,
 ) -> None:
     """Create a sandbox instance: a git worktree beside the main one, with its own port slot."""
-    with command("create", json_mode=json_mode) as output:
+    interrupted = "An instance that 'list' shows is complete."
+    with command("create", json_mode=json_mode, when_interrupted=interrupted) as output:
         from ktrdr_sandbox.console import data, text
         from ktrdr_sandbox.lifecycle import creation
+        from ktrdr_sandbox.lifecycle.hooks import run_hook
 
         place = workplace(output, purpose=f"create {name}")
         made = creation.create(place, name=name, branch=branch, slot=slot)
-        for sentence in text.skipped(made):
+        for sentence in (*text.skipped(made), *text.left_out(made)):
             output.tell(sentence)
-        output.result(text.creation(made, verb="Created"), data.creation(made))
+        failure = run_hook(place, made.instance, "after_create", sink=output.progress)
+        conclude(
+            output,
+            text.creation(made, verb="Created"),
+            data.creation(made),
+            failure=failure,
+            result=f"{made.instance.id} was created all the same.",
+        )

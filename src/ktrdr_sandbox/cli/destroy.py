@@ -13,7 +13,9 @@ from ktrdr_sandbox.cli.boundary import command
 from ktrdr_sandbox.cli.destroy_all import Terms, destroy_all
 from ktrdr_sandbox.cli.fleet import confirm_on_terminal, refuse_with_all
 from ktrdr_sandbox.cli.wiring import instance_to_end, workplace
+from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import Instance
 
 
@@ -70,6 +72,8 @@ def destroy(
             return
         if not yes and not (plan.unsaved and not force):  # a refusal needs no question
             confirm_on_terminal(text.question(plan, instance), json_mode=json_mode)
+        if not (plan.unsaved and not force):
+            _run_hook(place, instance, output, force=force)
         done = teardown.destroy(
             place,
             instance,
@@ -78,6 +82,21 @@ def destroy(
             without_docker=without_docker,
         )
         output.result(text.destruction(done), data.destruction(done))
+
+
+def _run_hook(place: Workplace, instance: Instance, output: Output, *, force: bool) -> None:
+    """The hook's failure stops the destroy, unless it is forced. Raises `hook-failed`."""
+    from ktrdr_sandbox.lifecycle.hooks import run_hook
+
+    try:
+        failure = run_hook(place, instance, "before_destroy", sink=output.progress)
+        if failure is not None:
+            raise failure.error(result="" if force else "Nothing was removed.")
+    except SandboxError as error:  # also settings that cannot be read: a hook may be among them
+        if not force:
+            error.hints = (*error.hints, "With --force it is destroyed all the same.")
+            raise
+        output.tell(error.message)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ CANNOT_WRITE: Final = 73
 LOCKED: Final = 75
 WOULD_LOSE_WORK: Final = 77
 BAD_SETTINGS: Final = 78
+HOOK_FAILED: Final = 79
 NOT_EXECUTABLE: Final = 126
 NOT_FOUND: Final = 127
 INTERRUPTED: Final = 130
@@ -35,6 +36,7 @@ MEANING: Final[Mapping[int, str]] = {
     LOCKED: "another process held the lock too long",
     WOULD_LOSE_WORK: "refused because it would lose work",
     BAD_SETTINGS: "bad settings",
+    HOOK_FAILED: "a hook failed; create and up have done their work all the same",
     NOT_EXECUTABLE: "run: the command cannot be executed",
     NOT_FOUND: "run: there is no such command",
     INTERRUPTED: "interrupted",
@@ -60,6 +62,7 @@ _EVERYWHERE: Final[Mapping[ErrorCode, int]] = {
     "bad-settings": BAD_SETTINGS,
     "command-not-executable": NOT_EXECUTABLE,
     "command-not-found": NOT_FOUND,
+    "hook-failed": HOOK_FAILED,
     "interrupted": INTERRUPTED,
 }
 

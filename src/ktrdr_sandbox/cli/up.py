@@ -11,6 +11,7 @@ from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
 from ktrdr_sandbox.cli.fleet import refuse_with_all, run_on_all
 from ktrdr_sandbox.cli.gate_outcome import gate_outcome
+from ktrdr_sandbox.cli.hook_outcome import conclude
 from ktrdr_sandbox.cli.wiring import instance_of, workplace
 
 
@@ -45,6 +46,7 @@ def up(
         from ktrdr_sandbox.console.live import watching
         from ktrdr_sandbox.lifecycle import composition, startup
         from ktrdr_sandbox.lifecycle.fleet import everyone
+        from ktrdr_sandbox.lifecycle.hooks import end_left_over, run_hook
         from ktrdr_sandbox.lifecycle.shared_folders import nothing_shared
 
         place = workplace(output)
@@ -59,6 +61,7 @@ def up(
             found = composition.compose(place, instance, place.engine(instance.engine))
             output.result(text.isolation(found), data.isolation(found))
             return
+        end_left_over(place, instance)
         target = None if bundle is None else place.cwd / bundle
         chosen = startup.UpOptions(wait=not no_wait, build=build, timeout=timeout, bundle=target)
         with gate_outcome(output), watching(output) as view:
@@ -69,4 +72,12 @@ def up(
             )
         for notice in done.notices:
             output.tell(f"note: {notice.service or 'stack'}: {notice.text}")
-        output.result(text.startup(done), data.startup(done))
+        ready = done.gate is not None
+        failure = run_hook(place, instance, "after_ready", sink=output.progress) if ready else None
+        conclude(
+            output,
+            text.startup(done),
+            data.startup(done),
+            failure=failure,
+            result=f"{instance.id} runs all the same.",
+        )

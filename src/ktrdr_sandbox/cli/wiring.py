@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 def workplace(output: Output, *, purpose: str = "") -> Workplace:
     """The real workplace. `purpose` is what others waiting for our locks are told."""
     home, cwd = Home.from_environment(), _working_directory()
+    settings = functools.partial(_settings, home, output, set())
     store = RegistryStore(
         home.registry,
         home.registry_lock,
+        patience=lambda: settings(None).lock_patience,
         rebuild=lambda damaged: _rebuild(home, cwd, store, damaged),
         tell=output.tell,
         purpose=purpose or output.command,
@@ -38,7 +40,7 @@ def workplace(output: Output, *, purpose: str = "") -> Workplace:
         environment=dict(os.environ),
         registry=store,
         engine=_engine,
-        settings=functools.partial(_settings, home),
+        settings=settings,
         tell=output.tell,
     )
 
@@ -103,7 +105,14 @@ def _engine(address: EngineAddress) -> Engine:
     return DockerEngine(address, os.environ)
 
 
-def _settings(home: Home, checkout: Path | None) -> Settings:
-    from ktrdr_sandbox.settings import load_settings
+def _settings(home: Home, output: Output, told: set[str], checkout: Path | None) -> Settings:
+    """Settings for a checkout; what there is to say of them is told once a command."""
+    from ktrdr_sandbox.lifecycle.approvals import is_approved
+    from ktrdr_sandbox.settings import resolve
 
-    return load_settings(home, checkout=checkout)
+    found = resolve(home, checkout=checkout, approved=functools.partial(is_approved, home))
+    for remark in found.remarks:
+        if remark not in told:
+            told.add(remark)
+            output.tell(remark)
+    return found.settings

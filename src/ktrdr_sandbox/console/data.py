@@ -48,6 +48,8 @@ def creation(result: Creation) -> dict[str, Any]:
         "skipped_slots": {
             str(slot): [port.port for port in ports] for slot, ports in result.skipped.items()
         },
+        "copied": list(result.copies.copied),
+        "not_copied": [{"path": name, "reason": reason} for name, reason in result.copies.left_out],
     }
 
 

@@ -77,6 +77,8 @@ def creation(result: Creation, *, verb: str) -> str:
     pairs = [("Directory", str(instance.path))]
     if result.branch:
         pairs.append(("Branch", result.branch + (" (new)" if result.new_branch else "")))
+    if result.copies.copied:
+        pairs.append(("Copied", _some(result.copies.copied)))
     pairs += links(result.ports)
     return "\n".join(
         [
@@ -105,6 +107,22 @@ def skipped(result: Creation) -> list[str]:
         f"Slot {slot} was skipped: port {', '.join(str(port) for port in ports)} is in use."
         for slot, ports in result.skipped.items()
     ]
+
+
+def left_out(result: Creation) -> list[str]:
+    """A sentence for each reason for which an ignored file was not copied."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in result.copies.left_out:
+        by_reason.setdefault(reason, []).append(name)
+    return [f"Not copied: {_some(names)} ({reason})." for reason, names in by_reason.items()]
+
+
+def _some(names: Sequence[str]) -> str:
+    """A few names, and how many more there are."""
+    most = 6 if len(names) == 6 else 5  # "and 1 more" is no shorter than the one
+    shown = [name if name.isprintable() else repr(name) for name in names[:most]]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(shown) + more
 
 
 def startup(result: Startup) -> str:

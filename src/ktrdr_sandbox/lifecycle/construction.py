@@ -79,9 +79,16 @@ def _addition(facts: Mapping[str, Any]) -> Addition:
 
 
 def construct(
-    place: Workplace, plan: Construction, log: journal.Journal, reserve: Callable[[], Instance]
+    place: Workplace,
+    plan: Construction,
+    log: journal.Journal,
+    reserve: Callable[[], Instance],
+    copy: Callable[[], None],
 ) -> Instance:
-    """Do all steps; nothing remains of them when one fails. Needs the repository's lock."""
+    """Do all steps; nothing remains of them when one fails. Needs the repository's lock.
+
+    `copy` brings the ignored files that a new worktree needs.
+    """
     reserved: list[Instance] = []
     undoing = undo_steps(place, plan)
 
@@ -107,6 +114,7 @@ def construct(
         "worktree": do_worktree,
         "exclude": do_hide,
         "marker": do_mark,
+        "copies": copy,
         "entry": do_register,
     }
     log.run([Step(name=name, do=do, undo=undoing[name]) for name, do in doing.items()])
@@ -139,6 +147,8 @@ def undo_steps(place: Workplace, plan: Construction) -> dict[str, Callable[[], N
         "worktree": undo_worktree,
         "exclude": undo_exclude,
         "marker": lambda: unmark(plan.path, plan.uuid),
+        # Git ignores them, so they are nobody's work and go with their worktree.
+        "copies": lambda: None,
         "entry": lambda: None,  # the entry goes with its slot, the last thing to be given back
     }
 

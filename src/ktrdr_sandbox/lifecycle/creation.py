@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle import journal
 from ktrdr_sandbox.lifecycle.checkout import is_ktrdr_checkout
 from ktrdr_sandbox.lifecycle.construction import Construction, construct, repository_held
+from ktrdr_sandbox.lifecycle.copies import copy_ignored_files
 from ktrdr_sandbox.lifecycle.env_files import DEFAULT_WORKERS
 from ktrdr_sandbox.lifecycle.recovery import settle, settle_all, settle_held
 from ktrdr_sandbox.lifecycle.workplace import Workplace
@@ -26,19 +27,22 @@ from ktrdr_sandbox.registry.schema import Registry
 from ktrdr_sandbox.slots.allocation import Allocation, BusyPort, allocate
 from ktrdr_sandbox.slots.port_map import get_ports, worker_ports
 from ktrdr_sandbox.slots.probe import Protocol, busy_ports
+from ktrdr_sandbox.worktrees.copying import Copies
 from ktrdr_sandbox.worktrees.operations import Addition, choose_checkout, plan_addition
 from ktrdr_sandbox.worktrees.repository import Repository, locate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Creation:
-    """What create or init made. `skipped` are slots passed over because a port was busy."""
+    """What create or init made. `skipped` are slots passed over because a port was busy; `copies`
+    the ignored files that the new worktree got."""
 
     instance: Instance
     branch: str | None
     new_branch: bool
     ports: Mapping[str, int]
     skipped: Mapping[int, Sequence[BusyPort]]
+    copies: Copies = field(default_factory=Copies)
 
 
 def create(place: Workplace, *, name: str, branch: str | None, slot: int | None) -> Creation:
@@ -58,13 +62,14 @@ def create(place: Workplace, *, name: str, branch: str | None, slot: int | None)
             checkout = choose_checkout(repository, name=naming.checked_name(name), branch=branch)
             blank = _blank(identity, path, created_by="create", parent=repository.main)
             addition = plan_addition(repository, path, checkout, blank.uuid)
-            made, allocation = _make(place, blank, repository, slot=slot, addition=addition)
+            made, allocation, copies = _make(place, blank, repository, slot=slot, addition=addition)
     return Creation(
         instance=made,
         branch=checkout.branch,
         new_branch=checkout.creates_branch,
         ports=get_ports(made.slot),
         skipped=allocation.skipped,
+        copies=copies,
     )
 
 
@@ -96,7 +101,7 @@ def init(place: Workplace, *, slot: int | None) -> Creation:
         repository_held(place, repository.common_dir),
     ):
         _refuse_initialised(place, repository.root)
-        made, allocation = _make(place, blank, repository, slot=slot, addition=None)
+        made, allocation, _ = _make(place, blank, repository, slot=slot, addition=None)
     return Creation(
         instance=made,
         branch=None,
@@ -137,7 +142,7 @@ def _make(
     *,
     slot: int | None,
     addition: Addition | None,
-) -> tuple[Instance, Allocation]:
+) -> tuple[Instance, Allocation, Copies]:
     plan = Construction(
         instance_id=blank.identity,
         uuid=blank.uuid,
@@ -147,15 +152,20 @@ def _make(
         addition=addition,
     )
     allocations: list[Allocation] = []
+    copies: list[Copies] = []
 
     def reserve() -> Instance:
         instance, allocation = _reserve(place, blank, slot)
         allocations.append(allocation)
         return instance
 
+    def copy() -> None:
+        if addition is not None:  # what is there already needs nothing
+            copies.append(copy_ignored_files(place, repository.main, blank.path))
+
     with journal.operation(place.home, blank.identity, blank.created_by, plan.facts()) as log:
-        made = construct(place, plan, log, reserve)
-    return made, allocations[0]
+        made = construct(place, plan, log, reserve, copy)
+    return made, allocations[0], copies[0] if copies else Copies()
 
 
 def _refuse_unfinished(place: Workplace, identity: str) -> None:

@@ -54,11 +54,11 @@ class RegistryStore:
         rebuild: Callable[[str], Rebuilt] = lambda _: Rebuilt(),
         tell: Callable[[str], None] = lambda _: None,
         purpose: str = "",
-        patience: float = 30.0,
+        patience: float | Callable[[], float] = 30.0,
     ) -> None:
         """`rebuild` finds instances when the file is lost, from the damaged text and elsewhere.
 
-        `patience` is in seconds.
+        `patience` is in seconds; a function is asked only when there is somebody to wait for.
         """
         self._path = path
         self._lock = lock
