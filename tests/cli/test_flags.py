@@ -113,10 +113,10 @@ def test_verbose_tells_every_command_with_its_end(world: World, arguments: tuple
 
 def test_verbose_tells_of_git_and_of_what_failed(world: World) -> None:
     outcome = world.run("create", "feat-x", "-v", "--branch", "no..branch")
-    assert outcome.exit_code == 2, outcome
+    assert outcome.exit_code == 64, outcome
     lines = without_times(outcome.err).splitlines()
     assert re.fullmatch(r"ran in \S+ \(exit status 0, <t> s\): git rev-parse .*", lines[0])
-    assert any("(exit status 1" in line and "git check-ref-format" in line for line in lines)
+    assert any("(exit status 128, " in line and "git check-ref-format" in line for line in lines)
     assert lines[-1].startswith(("error: ", "hint: "))
 
 

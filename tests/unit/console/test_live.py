@@ -132,3 +132,32 @@ def test_a_pipe_is_told_when_what_passed_has_failed_after_all(
         "  containers: ok (1.0 s)",
         "  containers: failed (2.5 s)",
     ]
+
+
+@pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_colours_are_left_out_where_nobody_wants_them(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], coloured: bool
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    view = LiveView(console)
+    view.gate(progress("database", "Database ready", passed=True))
+    console.print(view)
+    colours = re.search(r"\x1b\[[0-9;]*3[0-7]", printed(view))
+    assert (colours is not None) is coloured
+
+
+def test_quiet_shows_no_view(capsys: pytest.CaptureFixture[str]) -> None:
+    with watching(Output(command="up", quiet=True)) as view:
+        view.line("Step 3/12 : RUN make")
+        view.gate(progress("database", "Database ready", passed=True))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_verbose_shows_also_the_routine_of_compose(capsys: pytest.CaptureFixture[str]) -> None:
+    with watching(Output(command="up", verbose=True)) as view:
+        view.line(" Container ktrdr--feat-x-db-1  Creating ")
+    assert capsys.readouterr().err == "   Container ktrdr--feat-x-db-1  Creating\n"
