@@ -37,8 +37,8 @@ def talking(world: World, *, state: str = "running", endless: bool = False) -> d
     for service, lines in LINES.items():
         file = world.folder / f"log-of-{service}"
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        # The container's id is its name here.
-        cases.append(f'*"ktrdr--feat-x-{service}-1 ") cat {shlex.quote(str(file))};;')
+        identity = f"ktrdr--feat-x-{service}-1".encode().hex()  # as in `_listed`
+        cases.append(f'*" {identity} "*) cat {shlex.quote(str(file))};;')
     listing = world.folder / "ps"
     rows = [_listed(uuid=uuid, service=service, state=state) for service in LINES]
     listing.write_text("\n".join(rows) + "\n", encoding="utf-8")

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import NoReturn
 
-from tests.lab import compose_plugin, environment
+from tests.lab import compose_plugin, environment, files
 from tests.lab.errors import EXIT_USAGE, LabError
+from tests.lab.host import SHELL_PACKAGES, install, missing
 from tests.lab.laboratory import Laboratory
 from tests.lab.state import Hold
 from tests.lab.venv import Venv
@@ -45,6 +46,7 @@ def parser() -> Parser:
     ensure.add_argument("--no-images", action="store_true", help="only the engine and Compose")
     venv = add("venv", "make the clone's .venv with the project installed", _venv)
     venv.add_argument("extras", nargs="*", help="optional dependencies to install too")
+    add("shells", "bash, zsh and fish, for the tests of completion", _shells)
     add("status", "what is there, and who holds it", _status)
     add("where", "the folder that the settings are written to", _where)
     return top
@@ -84,6 +86,11 @@ def _hold(given: argparse.Namespace, lab: Laboratory) -> Hold:
 
 def _venv(given: argparse.Namespace, lab: Laboratory) -> None:
     Venv(clone=lab.clone, cache=lab.cache).ensure(given.extras)
+
+
+def _shells(given: argparse.Namespace, lab: Laboratory) -> None:
+    log = files.make_folder(lab.cache) / "apt.log"
+    install(missing(SHELL_PACKAGES), log=log, why="a test of completion")
 
 
 def _where(given: argparse.Namespace, lab: Laboratory) -> None:

@@ -26,6 +26,12 @@ IMAGE_PACKAGES: Mapping[str, Callable[[], bool]] = {
     "ca-certificates": lambda: Path("/etc/ssl/certs/ca-certificates.crt").exists(),
 }
 
+SHELL_PACKAGES: Mapping[str, Callable[[], bool]] = {
+    "bash": lambda: bool(which("bash")),
+    "zsh": lambda: bool(which("zsh")),
+    "fish": lambda: bool(which("fish")),
+}
+
 
 def which(command: str) -> str | None:
     """Also where only root's PATH looks."""

@@ -102,8 +102,8 @@ class _Line:
             self.only_words = True
         elif word.startswith("-") and not self.only_words:
             self._read_option(word)
-        elif self.command is None:
-            self.command = self.grammar["commands"].get(word, {"options": [], "arguments": []})
+        elif (commands := self._commands()) is not None:
+            self.command = commands.get(word, {"options": [], "arguments": []})
         else:
             taken = self._argument()
             self.only_words |= taken is not None and taken["kind"] == "command"
@@ -120,6 +120,11 @@ class _Line:
 
     def _note(self, option: Mapping[str, Any], value: str) -> None:
         self.given.update(dict.fromkeys(option["names"], value))
+
+    def _commands(self) -> Mapping[str, Any] | None:
+        """What the next word may be while a command is still to come: the program's, a group's."""
+        found: Mapping[str, Any] | None = (self.command or self.grammar).get("commands")
+        return found
 
     def _options(self) -> Sequence[Mapping[str, Any]]:
         found: Sequence[Mapping[str, Any]] = (self.command or self.grammar)["options"]
@@ -142,9 +147,8 @@ class _Line:
             return self._values(self.waiting, self.unfinished)
         if self.unfinished.startswith("-") and not self.only_words:
             return self._offered_options()
-        if self.command is None:
-            commands = self.grammar["commands"].items()
-            return [Candidate(name, one["help"]) for name, one in commands]
+        if (commands := self._commands()) is not None:
+            return [Candidate(name, one["help"]) for name, one in commands.items()]
         argument = self._argument()
         if argument is not None:
             return self._values(argument, self.unfinished)

@@ -29,7 +29,12 @@ def run_on_all(
 
     command = arguments[0]
 
+    told: set[str] = set()
+
     def tell(report: fleet.Report) -> None:
+        for line in shown.messages(report, but=told):
+            output.progress(line)
+        told.update(report.messages)  # what is about the machine, each of them would tell
         for line in shown.ended(command, report):
             output.part(line, failed=not report.ok)
 

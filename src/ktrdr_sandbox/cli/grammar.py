@@ -15,10 +15,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
+import typer
 from typer.models import ArgumentInfo, OptionInfo
 
 from ktrdr_sandbox.cli import flags
 from ktrdr_sandbox.cli.app import app, root
+from ktrdr_sandbox.errors import ErrorCode
 from ktrdr_sandbox.gate.result import CHECK_NAMES
 from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT
 
@@ -31,8 +33,7 @@ _KINDS: Final[Mapping[str, str]] = {
     "services": "service",
     "branch": "branch",
     "slot": "slot",
-    "command": "command",
-    "argv": "command",
+    "command_line": "command",
 }
 """What a parameter takes, by its name in the code."""
 
@@ -43,29 +44,42 @@ _LISTS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {("wait", "only"): CH
 """Values that are given with commas between them."""
 
 _WORDS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
-    ("open", "what"): ("api", "grafana", "jaeger", "prometheus"),
-    ("open", "target"): ("api", "grafana", "jaeger", "prometheus"),
+    ("open", "tool"): ("api", "grafana", "jaeger", "prometheus"),
+    ("explain", "code"): get_args(ErrorCode),
 }
 
 
 def grammar() -> dict[str, Any]:
     """Commands with their options and arguments, as `grammar.json` holds them."""
-    commands = {}
-    for registered in app.registered_commands:
-        function = registered.callback
-        if function is not None and not registered.hidden:
-            name = registered.name or function.__name__.replace("_", "-")
-            commands[name] = _command(name, function)
     return {
         "slots": [FIRST_SLOT, LAST_SLOT],
         "options": _options([*_parameters("", root), *_parameters("", flags.shared)]),
-        "commands": dict(sorted(commands.items())),
+        "commands": _commands(app),
     }
 
 
 def as_text() -> str:
     """The content of `grammar.json`."""
     return json.dumps(grammar(), indent=1) + "\n"
+
+
+def _commands(program: typer.Typer) -> dict[str, Any]:
+    """The commands of a program or a group, and its groups with their own, by name."""
+    found: dict[str, Any] = {}
+    for registered in program.registered_commands:
+        function = registered.callback
+        if function is not None and not registered.hidden:
+            name = registered.name or function.__name__.replace("_", "-")
+            found[name] = _command(name, function)
+    for group in program.registered_groups:
+        if group.typer_instance is not None and isinstance(group.name, str):
+            found[group.name] = {
+                "help": _first_sentence(group.typer_instance.info.help),
+                "options": _options(_parameters("", flags.shared)),
+                "arguments": [],
+                "commands": _commands(group.typer_instance),
+            }
+    return dict(sorted(found.items()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,14 +14,17 @@ _DONE = {"up": "up", "down": "down", "destroy": "destroyed"}
 def ended(command: str, report: Report) -> list[str]:
     """One line for a success; for a failure what it said, each line with the instance's name."""
     if report.ok:
-        lines = [*report.messages, _success(command, report)]
-    elif report.exit_code is None:
-        lines = ["not begun."]
-    else:
-        lines = [*report.messages, *_failure(report)]
-    return [
-        f"{report.instance.name}: {line}" for text in lines for line in text.splitlines() or [""]
-    ]
+        return _named(report, [_success(command, report)])
+    return _named(report, ["not begun."] if report.exit_code is None else _failure(report))
+
+
+def messages(report: Report, *, but: Collection[str]) -> list[str]:
+    """What it told on the way, in lines with the instance's name, but for what was told already."""
+    return _named(report, [one for one in report.messages if one not in but])
+
+
+def _named(report: Report, texts: Iterable[str]) -> list[str]:
+    return [f"{report.instance.name}: {line}" for text in texts for line in text.splitlines()]
 
 
 def _success(command: str, report: Report) -> str:

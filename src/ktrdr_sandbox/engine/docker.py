@@ -184,7 +184,8 @@ class DockerEngine(Engine):
                 yield stamp, line  # a carriage return within what the container printed
             else:
                 complaint += line
-        if complaint and not stamp and not _GONE.search(complaint):
+        going = _GONE.search(complaint) or "marked for removal" in complaint
+        if complaint and not stamp and not going:
             raise _no_logs(complaint, since, argv)
 
     def execute(self, container_id: str, argv: Sequence[str], *, timeout: float) -> ExecResult:

@@ -124,13 +124,13 @@ class Follower:
         if self._told and runs:
             self._told = False
             self.tell(f"{self.instance.id} is back.")
+        elif not found and not self.exists():
+            self.tell(f"{self.instance.id} was destroyed.")
+            return False
         elif self._idle_looks >= _DOWN and not self._told:
-            if not found and not self.exists():
-                self.tell(f"{self.instance.id} was destroyed.")
-                return False
             self._told = True
             self.tell(f"{self.instance.id} is not running; its logs go on here when it is back.")
-        return not (self._told and not found and not self.exists())
+        return True
 
     def _is_read(self, container: Container) -> bool:
         reader = self._readers.get(container.id)
