@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ktrdr_sandbox.durable import cannot_write, make_folder
+from ktrdr_sandbox.durable import cannot_write, follow_owner, make_folder, private_mode
 from ktrdr_sandbox.errors import SandboxError
 
 QUIET_WAIT = 1.0
@@ -30,9 +30,10 @@ def hold(
     import filelock  # kept off the way of commands that lock nothing
 
     make_folder(path.parent)
-    lock = filelock.FileLock(path, mode=0o600)
+    lock = filelock.FileLock(path, mode=private_mode(path.parent))
     _acquire(lock, path, patience=patience, tell=tell)
     try:
+        follow_owner(path)
         _note_holder(path, purpose)
         yield
     finally:
@@ -46,7 +47,7 @@ def is_held(path: Path) -> bool:
 
     if not path.exists():
         return False
-    lock = filelock.FileLock(path, mode=0o600)
+    lock = filelock.FileLock(path, mode=private_mode(path.parent))
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
@@ -85,9 +86,9 @@ def _holder_file(path: Path) -> Path:
 def _note_holder(path: Path, purpose: str) -> None:
     # Beside the lock, not in it: some systems refuse to read a locked file. Only for people.
     with contextlib.suppress(OSError):
-        _holder_file(path).write_text(
-            json.dumps({"pid": os.getpid(), "purpose": purpose}), encoding="utf-8"
-        )
+        note = _holder_file(path)
+        note.unlink(missing_ok=True)  # another user's, after a crash: ours to replace, not to write
+        note.write_text(json.dumps({"pid": os.getpid(), "purpose": purpose}), encoding="utf-8")
 
 
 def _forget_holder(path: Path) -> None:

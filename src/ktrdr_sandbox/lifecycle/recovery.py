@@ -1,8 +1,8 @@
 """Ends what a killed command left of an instance, before the next command on it begins.
 
-What was being made is taken back. A destroy that had not touched the directory yet is called off,
-one that had is finished. An `up` or `down` is told of, and the stack left for the next `up` or
-`down`, which both take it from any state.
+What was being made is taken back, unless all of it was done. A destroy that had not touched the
+directory yet is called off, one that had is finished. An `up` or `down` is told of, and the stack
+left for the next `up` or `down`, which both take it from any state.
 """
 
 from __future__ import annotations
@@ -108,6 +108,8 @@ def current(place: Workplace, instance: Instance) -> Instance:
 
 
 def _end_making(place: Workplace, pending: Pending) -> str:
+    if construction.was_complete(place, pending):
+        return "all of it was done, so it stands."
     construction.take_back(place, pending)
     return "what it had made was taken back."
 
