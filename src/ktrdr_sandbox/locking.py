@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,12 +34,21 @@ def hold(
     lock = filelock.FileLock(path, mode=private_mode(path.parent))
     _acquire(lock, path, patience=patience, tell=tell)
     try:
-        follow_owner(path)
+        _share(path)
         _note_holder(path, purpose)
         yield
     finally:
         _forget_holder(path)
         lock.release()
+
+
+def _share(path: Path) -> None:
+    """Let others in who share the home, whatever the umask made of the new lock file."""
+    follow_owner(path)
+    mode = private_mode(path.parent)
+    with contextlib.suppress(OSError):  # another user's, who did it
+        if stat.S_IMODE(path.stat().st_mode) != mode:
+            path.chmod(mode)
 
 
 def is_held(path: Path) -> bool:

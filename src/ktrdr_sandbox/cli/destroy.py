@@ -61,13 +61,14 @@ def destroy(
             return
         if not yes and not (plan.unsaved and not force):  # a refusal needs no question
             _confirm(text.question(plan, instance), json_mode=json_mode)
-        done = teardown.destroy(
-            place,
-            instance,
-            keep_worktree=keep_worktree,
-            force=force,
-            without_docker=without_docker,
-        )
+        with _pointing_out(instance):
+            done = teardown.destroy(
+                place,
+                instance,
+                keep_worktree=keep_worktree,
+                force=force,
+                without_docker=without_docker,
+            )
         output.result(text.destruction(done), data.destruction(done))
 
 

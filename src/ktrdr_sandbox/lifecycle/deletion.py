@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -122,9 +123,16 @@ def make_removable(directory: Path, *, engine: Engine, images: Sequence[str], uu
 
 
 def trash_place(home: Home, instance_id: str) -> Path:
-    """A new place in the trash; its name tells `gc` since when it is there."""
+    """A new place in the trash; its name tells `gc` since when it is there.
+
+    Never one that is taken, as it can be when the clock was set back: what is there would be taken
+    for this directory, moved already.
+    """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    return home.trash / f"{instance_id}-{stamp}"
+    place = home.trash / f"{instance_id}-{stamp}"
+    while os.path.lexists(place):
+        place = home.trash / f"{instance_id}.{secrets.token_hex(3)}-{stamp}"
+    return place
 
 
 def move_to_trash(

@@ -6,19 +6,22 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle.deletion import delete
+from ktrdr_sandbox.lifecycle.deletion import delete, move_to_trash, trashed
 from ktrdr_sandbox.lifecycle.mounts import mounts_in
 from ktrdr_sandbox.lifecycle.teardown import Destruction, destroy
 from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.paths import Home
 from tests.support.repositories import GitRepository, empty_repository, git, repository
 from tests.unit.lifecycle.scenes import Scene
+
+APART = ("unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"]))
 
 
 @pytest.fixture
@@ -164,8 +167,7 @@ def directory_with_mount(folder: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a mount within a file system is Linux's")
 def test_a_place_that_is_mounted_there_is_not_entered(tmp_path: Path) -> None:
-    root = [] if os.geteuid() == 0 else ["--map-root-user"]
-    argv = ["unshare", "--mount", *root, sys.executable, "-c", MOUNTED, str(tmp_path)]
+    argv = [*APART, sys.executable, "-c", MOUNTED, str(tmp_path)]
     done = subprocess.run(
         argv, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False
     )
@@ -252,3 +254,61 @@ def test_work_that_appears_while_it_is_forced_is_not_deleted(
     done = ended(scene, scene.registered()[instance.id], force=True)
     assert done.trash is not None
     assert (done.trash / "written").exists()
+
+
+def test_a_place_in_the_trash_is_never_given_twice(scene: Scene, instance: Instance) -> None:
+    """As when the clock was set back: what is there would be taken for the directory itself."""
+    now = datetime.now(UTC)
+    for second in range(120):
+        stamp = (now + timedelta(seconds=second)).strftime("%Y%m%dT%H%M%S")
+        (scene.home.trash / f"{instance.id}-{stamp}").mkdir(parents=True)
+    scene.checkout(instance).write({"work": "precious"})
+    done = ended(scene, instance, force=True)
+    assert done.trash is not None
+    assert (done.trash / "work").read_text() == "precious"
+    (found,) = [one for one in trashed(scene.home) if one.path == done.trash]
+    assert abs(found.age_days) < 1
+
+
+def test_a_copy_into_the_trash_leaves_out_what_cannot_be_copied(tmp_path: Path) -> None:
+    """Onto another file system; pipes and sockets hold nothing."""
+    argv = [*APART, sys.executable, "-c", COPIED, str(tmp_path)]
+    done = subprocess.run(
+        argv, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("end\n"), done.stdout + done.stderr
+
+
+COPIED = """
+import sys
+from pathlib import Path
+from tests.unit.lifecycle.test_dangerous_places import copied_to_another_file_system
+
+copied_to_another_file_system(Path(sys.argv[1]))
+print("end")
+"""
+
+
+def copied_to_another_file_system(folder: Path) -> None:
+    """In a mount namespace of its own."""
+    doomed, trash = folder / "doomed", folder / "home" / "trash" / "x-20260101T000000"
+    (doomed / "deep").mkdir(parents=True)
+    (doomed / "deep" / "work").write_text("precious")
+    (doomed / "link").symlink_to("nowhere")
+    os.mkfifo(doomed / "pipe")
+    (folder / "home").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder / "home")]
+    subprocess.run(mount, check=True)
+    (doomed / "big").write_bytes(b"x" * 2**21)
+    with pytest.raises(SandboxError) as caught:
+        move_to_trash(doomed, trash)
+    assert caught.value.code == "cannot-write"
+    assert caught.value.hints[-1] == f"Until then everything is in {doomed}."
+    assert not trash.exists()
+    (doomed / "big").unlink()
+    move_to_trash(doomed, trash)
+    assert (trash / "deep" / "work").read_text() == "precious"
+    assert (trash / "link").is_symlink()
+    assert not (trash / "pipe").exists()
+    assert [path.name for path in trash.parent.iterdir()] == [trash.name]
