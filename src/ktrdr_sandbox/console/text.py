@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ktrdr_sandbox.console.sharing import holdings
+from ktrdr_sandbox.naming import printable
 
 if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind them
     from ktrdr_sandbox.isolation.result import Change
@@ -167,7 +168,7 @@ def _ignored(names: Sequence[str]) -> list[str]:
     if not names:
         return []
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return [f"    with what git ignores in it: {', '.join(names[:10])}{more}"]
+    return [f"    with what git ignores in it: {printable(', '.join(names[:10]))}{more}"]
 
 
 def _kept(plan: DestructionPlan) -> list[str]:

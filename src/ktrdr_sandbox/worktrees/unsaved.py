@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ktrdr_sandbox.naming import printable
 from ktrdr_sandbox.worktrees.git import git, try_git
 from ktrdr_sandbox.worktrees.repository import commit_of
 
@@ -37,12 +38,12 @@ class UnsavedWork:
         return bool(self.files or self.operation or self.commits or self.repositories)
 
     def lines(self) -> list[str]:
-        """One line for each thing, for people."""
+        """One line for each thing, for people and fit for a terminal."""
         found = [f"{name}" for name in self.files]
         if self.operation:
             found.append(f"a {self.operation} is in progress")
         found += [f"commit on no branch: {commit}" for commit in self.commits]
-        return [*found, *self.repositories]
+        return [printable(line) for line in (*found, *self.repositories)]
 
 
 def unsaved_work(root: Path) -> UnsavedWork:

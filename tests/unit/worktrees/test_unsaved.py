@@ -377,3 +377,14 @@ def test_what_git_ignores_is_named_by_folder(linked: GitRepository) -> None:
     linked.commit({".gitignore": ".env\n*.log\ncache/\n"})
     linked.write({".env": "x", "a.log": "x", "cache/deep/er": "x", "cache/b": "x", "seen": "x"})
     assert set(ignored_files(linked.root)) == {".env", "a.log", "cache/"}
+
+
+def test_names_are_shown_and_not_acted_upon_by_a_terminal(linked: GitRepository) -> None:
+    linked.write({"line\nend": "x", "red\x1b[31m": "x", "é ü": "x"})
+    (linked.root / os.fsdecode(b"latin\xe9")).touch()
+    assert sorted(unsaved_work(linked.root).lines()) == [
+        "?? latin\\udce9",
+        "?? line\\nend",
+        "?? red\\x1b[31m",
+        "?? é ü",
+    ]
