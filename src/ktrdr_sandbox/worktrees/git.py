@@ -100,9 +100,7 @@ def _end(child: subprocess.Popen[str]) -> None:
         child.kill()
 
 
-def git(
-    arguments: Sequence[str], *, cwd: Path, index: Path | None = None, stdin: str = ""
-) -> str:
+def git(arguments: Sequence[str], *, cwd: Path, index: Path | None = None, stdin: str = "") -> str:
     """Standard output of a git command that must succeed. Raises `git-failed`."""
     outcome = try_git(arguments, cwd=cwd, index=index, stdin=stdin)
     if outcome.exit_code:
