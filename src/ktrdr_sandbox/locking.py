@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,14 +18,18 @@ QUIET_WAIT = 1.0
 """Seconds of waiting before the user is told."""
 
 
+Patience = float | Callable[[], float]
+"""Seconds to wait; a function is only asked for them when there is something to wait for."""
+
+
 @contextmanager
 def hold(
-    path: Path, *, purpose: str, patience: float, tell: Callable[[str], None]
+    path: Path, *, purpose: str, patience: Patience, tell: Callable[[str], None]
 ) -> Iterator[None]:
     """Hold the lock at `path` for the block.
 
-    `purpose` is what others are told this process is doing ("create feat-x"); `patience` the
-    seconds to wait. Says once who holds it after a second. Raises `lock-timeout`, `cannot-write`.
+    `purpose` is what others are told this process is doing ("create feat-x"). Says once who holds
+    it after a second. Raises `lock-timeout`, `cannot-write`.
     """
     import filelock  # kept off the way of commands that lock nothing
 
@@ -66,22 +69,21 @@ def is_held(path: Path) -> bool:
     return False
 
 
-def _acquire(lock: Any, path: Path, *, patience: float, tell: Callable[[str], None]) -> None:
+def _acquire(lock: Any, path: Path, *, patience: Patience, tell: Callable[[str], None]) -> None:
     import filelock
 
-    first = min(QUIET_WAIT, patience)
+    limit = QUIET_WAIT if callable(patience) else patience
     try:
         with contextlib.suppress(filelock.Timeout):
-            lock.acquire(timeout=first, poll_interval=0.02)
+            lock.acquire(timeout=min(QUIET_WAIT, limit), poll_interval=0.02)
             return
         tell(f"Waiting for another ktrdr-sandbox ({holder(path)})")
-        started = time.monotonic()
-        lock.acquire(timeout=max(0.0, patience - first), poll_interval=0.05)
+        limit = patience() if callable(patience) else patience
+        lock.acquire(timeout=max(0.0, limit - QUIET_WAIT), poll_interval=0.05)
     except filelock.Timeout as error:
-        waited = first + time.monotonic() - started
         raise SandboxError(
             "lock-timeout",
-            f"Another ktrdr-sandbox ({holder(path)}) held the lock for more than {waited:.0f} s.",
+            f"Another ktrdr-sandbox ({holder(path)}) held the lock for more than {limit:g} s.",
             hints=("Run the command again when it has finished.",),
             details={"lock": str(path), "holder": holder(path)},
         ) from error

@@ -60,7 +60,9 @@ class Settings(BaseSettings):
     trash_days: float = Field(
         7.0, ge=0, description="Days for which gc keeps what destroy --force moved to the trash"
     )
-    lock_patience: float = Field(30.0, gt=0, description="Longest wait for another process's lock")
+    lock_patience: float = Field(
+        600.0, gt=0, description="Longest wait for another command on the same instance"
+    )
     demo_database_image: str = "timescale/timescaledb:latest-pg16"
     demo_python_image: str = "python:3.12-slim"
     demo_prometheus_image: str = "prom/prometheus:latest"

@@ -121,8 +121,15 @@ from pathlib import Path
 from ktrdr_sandbox.locking import hold
 with hold(Path(sys.argv[1]), purpose="create feat-x", patience=5.0, tell=print):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
+
+
+def held(holder: subprocess.Popen[str]) -> dict[str, str]:
+    """Nothing, when the lock is held."""
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    return {}
 
 
 def test_a_lock_of_another_user_is_waited_for_and_freed_by_a_crash(folder: Path) -> None:
@@ -133,18 +140,23 @@ def test_a_lock_of_another_user_is_waited_for_and_freed_by_a_crash(folder: Path)
     one, two = User(folder, ONE, home), User(folder, TWO, home)
     lock = home / "sandbox" / "instances.lock"
     argv = one.argv(sys.executable, "-c", HOLDER, str(lock))
-    holder = subprocess.Popen(argv, env=one.environment, stdout=subprocess.PIPE, text=True)
-    try:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        killer = threading.Timer(3.0, holder.kill)
-        killer.start()
-        waited = two.run("create", "mine")
-    finally:
+    with (
+        subprocess.Popen(argv, env=one.environment, stdout=subprocess.PIPE, text=True) as holder,
+        subprocess.Popen(
+            two.argv(sys.executable, "-m", "ktrdr_sandbox", "create", "mine"),
+            cwd=two.folder / "ktrdr",
+            env=two.environment | held(holder),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as waiting,
+    ):
+        assert waiting.stderr is not None
+        told = waiting.stderr.readline()
         holder.kill()
-        holder.communicate()
-    assert waited.returncode == 0, waited
-    assert f"Waiting for another ktrdr-sandbox (pid {holder.pid}, create feat-x)\n" in waited.stderr
+        _, rest = waiting.communicate()
+    assert told == f"Waiting for another ktrdr-sandbox (pid {holder.pid}, create feat-x)\n", rest
+    assert waiting.returncode == 0, rest
     assert list(instances(home)) == ["ktrdr--mine"]
 
 

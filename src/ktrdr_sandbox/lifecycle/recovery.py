@@ -89,7 +89,8 @@ def held(place: Workplace, instance: Instance, *, purpose: str) -> Iterator[Inst
     changed. Raises `lock-timeout`, and `no-such-instance` when it is gone meanwhile.
     """
     lock = place.home.instance_lock(instance.id)
-    with hold(lock, purpose=f"{purpose} {instance.name}", patience=600.0, tell=place.tell):
+    purpose = f"{purpose} {instance.name}"
+    with hold(lock, purpose=purpose, patience=place.lock_patience, tell=place.tell):
         settle_held(place, instance.id)
         yield current(place, instance)
 
