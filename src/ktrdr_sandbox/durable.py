@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import tempfile
 from pathlib import Path
+from typing import Final
 
 from ktrdr_sandbox.errors import SandboxError
 
@@ -22,11 +24,44 @@ def cannot_write(path: Path, error: OSError) -> SandboxError:
 
 
 def make_folder(path: Path, *, mode: int = 0o755) -> None:
-    """Create a folder and its parents. Raises `cannot-write`."""
+    """Create a folder and its parents, durably, shared as the one around is. `cannot-write`."""
     try:
+        missing = [one for one in (path, *path.parents) if not one.exists()]
         path.mkdir(parents=True, exist_ok=True, mode=mode)
+        for folder in reversed(missing):
+            if private_mode(folder.parent) != _PRIVATE:
+                folder.chmod(stat.S_ISGID | 0o770)
+            follow_owner(folder)
+            sync_folder(folder.parent)
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+_PRIVATE: Final = 0o600
+
+
+def private_mode(folder: Path) -> int:
+    """The mode of a file that is nobody else's business, in a folder that may not be there yet.
+
+    A folder that its group may write and that hands the group on (`chmod g+ws`) was made for
+    several users to share: then the group reads and writes the file too, whatever the umask.
+    """
+    there = next((one for one in (folder, *folder.parents) if one.exists()), folder)
+    with contextlib.suppress(OSError):
+        wanted = stat.S_ISGID | stat.S_IWGRP
+        if there.stat().st_mode & wanted == wanted:
+            return 0o660
+    return _PRIVATE
+
+
+def follow_owner(path: Path) -> None:
+    """What root makes in somebody's folder is theirs: one `sudo` must not lock them out."""
+    if os.geteuid() != 0:
+        return
+    with contextlib.suppress(OSError):
+        around = path.parent.stat()
+        if around.st_uid != 0 and path.lstat().st_uid == 0:
+            os.chown(path, around.st_uid, around.st_gid, follow_symlinks=False)
 
 
 def temporary_name(path: Path) -> Path:
@@ -54,6 +89,7 @@ def replace_file(path: Path, content: str, *, mode: int, errors: str = "strict")
             stream.flush()
             os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
+        follow_owner(temporary)
         temporary.replace(path)
         sync_folder(path.parent)
     except BaseException as error:  # an interrupt, too, must leave no half-written secret behind

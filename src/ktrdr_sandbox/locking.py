@@ -5,44 +5,53 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import time
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ktrdr_sandbox.durable import cannot_write, make_folder
+from ktrdr_sandbox.durable import cannot_write, follow_owner, make_folder, private_mode
 from ktrdr_sandbox.errors import SandboxError
 
 QUIET_WAIT = 1.0
 """Seconds of waiting before the user is told."""
 
 
+Patience = float | Callable[[], float]
+"""Seconds to wait; a function is only asked for them when there is something to wait for."""
+
+
 @contextmanager
 def hold(
-    path: Path,
-    *,
-    purpose: str,
-    patience: float | Callable[[], float],
-    tell: Callable[[str], None],
+    path: Path, *, purpose: str, patience: Patience, tell: Callable[[str], None]
 ) -> Iterator[None]:
     """Hold the lock at `path` for the block.
 
-    `purpose` is what others are told this process is doing ("create feat-x"); `patience` the
-    seconds to wait, or a function that is asked for them only when there is somebody to wait for.
-    Says once who holds it after a second. Raises `lock-timeout`, `cannot-write`.
+    `purpose` is what others are told this process is doing ("create feat-x"). Says once who holds
+    it after a second. Raises `lock-timeout`, `cannot-write`.
     """
     import filelock  # kept off the way of commands that lock nothing
 
     make_folder(path.parent)
-    lock = filelock.FileLock(path, mode=0o600)
+    lock = filelock.FileLock(path, mode=private_mode(path.parent))
     _acquire(lock, path, patience=patience, tell=tell)
     try:
+        _share(path)
         _note_holder(path, purpose)
         yield
     finally:
         _forget_holder(path)
         lock.release()
+
+
+def _share(path: Path) -> None:
+    """Let others in who share the home, whatever the umask made of the new lock file."""
+    follow_owner(path)
+    mode = private_mode(path.parent)
+    with contextlib.suppress(OSError):  # another user's, who did it
+        if stat.S_IMODE(path.stat().st_mode) != mode:
+            path.chmod(mode)
 
 
 def is_held(path: Path) -> bool:
@@ -51,7 +60,7 @@ def is_held(path: Path) -> bool:
 
     if not path.exists():
         return False
-    lock = filelock.FileLock(path, mode=0o600)
+    lock = filelock.FileLock(path, mode=private_mode(path.parent))
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
@@ -60,25 +69,21 @@ def is_held(path: Path) -> bool:
     return False
 
 
-def _acquire(
-    lock: Any, path: Path, *, patience: float | Callable[[], float], tell: Callable[[str], None]
-) -> None:
+def _acquire(lock: Any, path: Path, *, patience: Patience, tell: Callable[[str], None]) -> None:
     import filelock
 
-    first = QUIET_WAIT if callable(patience) else min(QUIET_WAIT, patience)
+    limit = QUIET_WAIT if callable(patience) else patience
     try:
         with contextlib.suppress(filelock.Timeout):
-            lock.acquire(timeout=first, poll_interval=0.02)
+            lock.acquire(timeout=min(QUIET_WAIT, limit), poll_interval=0.02)
             return
-        whole = patience() if callable(patience) else patience
         tell(f"Waiting for another ktrdr-sandbox ({holder(path)})")
-        started = time.monotonic()
-        lock.acquire(timeout=max(0.0, whole - first), poll_interval=0.05)
+        limit = patience() if callable(patience) else patience
+        lock.acquire(timeout=max(0.0, limit - QUIET_WAIT), poll_interval=0.05)
     except filelock.Timeout as error:
-        waited = first + time.monotonic() - started
         raise SandboxError(
             "lock-timeout",
-            f"Another ktrdr-sandbox ({holder(path)}) held the lock for more than {waited:.0f} s.",
+            f"Another ktrdr-sandbox ({holder(path)}) held the lock for more than {limit:g} s.",
             hints=("Run the command again when it has finished.",),
             details={"lock": str(path), "holder": holder(path)},
         ) from error
@@ -93,9 +98,9 @@ def _holder_file(path: Path) -> Path:
 def _note_holder(path: Path, purpose: str) -> None:
     # Beside the lock, not in it: some systems refuse to read a locked file. Only for people.
     with contextlib.suppress(OSError):
-        _holder_file(path).write_text(
-            json.dumps({"pid": os.getpid(), "purpose": purpose}), encoding="utf-8"
-        )
+        note = _holder_file(path)
+        note.unlink(missing_ok=True)  # another user's, after a crash: ours to replace, not to write
+        note.write_text(json.dumps({"pid": os.getpid(), "purpose": purpose}), encoding="utf-8")
 
 
 def _forget_holder(path: Path) -> None:

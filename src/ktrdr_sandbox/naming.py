@@ -57,3 +57,8 @@ def _bad_name(text: str, reason: str) -> SandboxError:
         hints=hints,
         details={"name": text, "reason": reason},
     )
+
+
+def printable(text: str) -> str:
+    """A line fit for a terminal: a file's name may hold anything, commands to a terminal too."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -77,7 +77,9 @@ class Settings(BaseSettings):
     trash_days: float = Field(
         7.0, ge=0, description="Days for which gc keeps what destroy --force moved to the trash"
     )
-    lock_patience: float = Field(30.0, gt=0, description="Longest wait for another process's lock")
+    lock_patience: float = Field(
+        600.0, gt=0, description="Longest wait for another command on the same instance"
+    )
     copy_files: tuple[str, ...] = Field(
         (), description="Git-ignored files that create copies, as in `.worktreeinclude`"
     )

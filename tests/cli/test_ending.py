@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 from tests.cli.docker_scripts import empty_engine, engine_with
+from tests.support.repositories import GitRepository
 from tests.support.world import World
 
 
@@ -51,6 +52,21 @@ def test_a_dry_run_with_everything_in_the_way(world: World) -> None:
     )
 
 
+def test_a_dry_run_names_what_git_ignores(world: World) -> None:
+    slot = world.run("create", "feat-x", "--json").data["instance"]["slot"]
+    checkout = GitRepository(world.path_of("feat-x"))
+    checkout.commit({".gitignore": ".env\ncache/\n"})
+    checkout.write({".env": "MINE=yes", "cache/a": "", "cache/b": ""})
+    outcome = world.run("destroy", "feat-x", "--dry-run", env=empty_engine(world))
+    assert outcome.out == (
+        "destroy ktrdr--feat-x would remove:\n"
+        "  directory <world>/ktrdr--feat-x\n"
+        "    with what git ignores in it: .env, cache/\n"
+        f"  slot {slot} and the registry entry\n"
+        "The branch feat-x stays.\n"
+    )
+
+
 def test_a_dry_run_that_keeps_the_directory(world: World) -> None:
     slot = world.run("init", "--json").data["instance"]["slot"]
     outcome = world.run("destroy", "--dry-run", env=empty_engine(world))
@@ -71,7 +87,8 @@ def test_a_dry_run_as_json(world: World) -> None:
         "directory": str(world.path_of("feat-x")),
         "kept_because": None,
         "branch": "feat-x",
-        "unsaved": {"files": [], "operation": None, "commits": []},
+        "unsaved": {"files": [], "operation": None, "commits": [], "repositories": []},
+        "ignored": [],
     }
 
 

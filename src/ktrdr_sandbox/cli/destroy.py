@@ -74,13 +74,14 @@ def destroy(
             confirm_on_terminal(text.question(plan, instance), json_mode=json_mode)
         if not (plan.unsaved and not force):
             _run_hook(place, instance, output, force=force)
-        done = teardown.destroy(
-            place,
-            instance,
-            keep_worktree=keep_worktree,
-            force=force,
-            without_docker=without_docker,
-        )
+        with _pointing_out(instance):
+            done = teardown.destroy(
+                place,
+                instance,
+                keep_worktree=keep_worktree,
+                force=force,
+                without_docker=without_docker,
+            )
         output.result(text.destruction(done), data.destruction(done))
 
 

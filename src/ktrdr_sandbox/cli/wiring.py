@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.engine.interface import Engine
@@ -21,6 +21,9 @@ from ktrdr_sandbox.targeting import target
 if TYPE_CHECKING:
     from ktrdr_sandbox.settings import Settings
 
+REGISTRY_PATIENCE: Final = 30.0
+"""Seconds."""
+
 
 def workplace(output: Output, *, purpose: str = "") -> Workplace:
     """The real workplace. `purpose` is what others waiting for our locks are told."""
@@ -29,7 +32,8 @@ def workplace(output: Output, *, purpose: str = "") -> Workplace:
     store = RegistryStore(
         home.registry,
         home.registry_lock,
-        patience=lambda: settings(None).lock_patience,
+        # It is held for moments: whoever waits longer waits for something that hangs.
+        patience=lambda: min(REGISTRY_PATIENCE, settings(None).lock_patience),
         rebuild=lambda damaged: _rebuild(home, cwd, store, damaged),
         tell=output.tell,
         purpose=purpose or output.command,

@@ -93,7 +93,9 @@ def destruction_plan(plan: DestructionPlan) -> dict[str, Any]:
             "files": list(plan.unsaved.files),
             "operation": plan.unsaved.operation,
             "commits": list(plan.unsaved.commits),
+            "repositories": list(plan.unsaved.repositories),
         },
+        "ignored": list(plan.ignored),
     }
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ktrdr_sandbox.console.sharing import holdings
+from ktrdr_sandbox.naming import printable
 
 if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind them
     from ktrdr_sandbox.isolation.result import Change
@@ -171,12 +172,21 @@ def destruction_plan(plan: DestructionPlan) -> str:
     lines += [f"  image {image}" for image in plan.images]
     if plan.directory is not None:
         lines.append(f"  directory {plan.directory}")
+        lines += _ignored(plan.ignored)
     lines.append(f"  slot {plan.instance.slot} and the registry entry")
     lines += _kept(plan)
     if plan.unsaved:
         lines.append("It would refuse, because this work is nowhere else:")
         lines += [f"  {line}" for line in plan.unsaved.lines()]
     return "\n".join(lines)
+
+
+def _ignored(names: Sequence[str]) -> list[str]:
+    """The first few of what goes though nobody will be asked about it."""
+    if not names:
+        return []
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return [f"    with what git ignores in it: {printable(', '.join(names[:10]))}{more}"]
 
 
 def _kept(plan: DestructionPlan) -> list[str]:
@@ -195,6 +205,8 @@ def destruction(result: Destruction) -> str:
     lines += _kept(plan)
     if result.trash is not None:
         lines.append(f"The directory with its unsaved work is in {result.trash}.")
+        if plan.unsaved.commits:
+            lines.append(f"Its commits: git fetch '{result.trash}/lost-commits.bundle' HEAD")
     return "\n".join(lines)
 
 

@@ -153,6 +153,18 @@ def undo_steps(place: Workplace, plan: Construction) -> dict[str, Callable[[], N
     }
 
 
+def was_complete(place: Workplace, pending: journal.Pending) -> bool:
+    """Whether a killed create or init had done all; then nothing is left but to let it stand.
+
+    The registry tells, not the journal: after a loss of power the end of that may be missing.
+    """
+    entry = place.registry.read().instances.get(pending.instance_id)
+    if entry is None or entry.uuid != pending.facts.get("uuid") or entry.state != "created":
+        return False
+    place.registry.renew_copy(entry)
+    return True
+
+
 def take_back(place: Workplace, pending: journal.Pending) -> None:
     """Undo what a killed create or init did. Needs the instance's lock."""
     plan = Construction.from_facts(pending.facts)

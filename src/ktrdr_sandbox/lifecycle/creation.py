@@ -130,7 +130,7 @@ def _blank(identity: str, path: Path, *, created_by: CreatedBy, parent: Path | N
 def _alone(place: Workplace, identity: str, purpose: str) -> Iterator[None]:
     """Hold the lock of an instance to be, and end what a killed command left of one so called."""
     lock = place.home.instance_lock(identity)
-    with hold(lock, purpose=purpose, patience=600.0, tell=place.tell):
+    with hold(lock, purpose=purpose, patience=place.lock_patience, tell=place.tell):
         settle_held(place, identity)
         yield
 

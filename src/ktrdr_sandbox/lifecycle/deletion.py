@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Final
 from ktrdr_sandbox.durable import cannot_write, make_folder, sync_folder
 from ktrdr_sandbox.engine.interface import Engine
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.lifecycle.mounts import mounts_in
 from ktrdr_sandbox.paths import Home
 
 _PARTIAL: Final = ".partial"
@@ -46,6 +48,7 @@ def delete(doomed: Path, *, engine: Engine | None, images: Sequence[str], uuid: 
     """
     if not os.path.lexists(doomed):
         return
+    _refuse_mounts(doomed)
     if _try_to_delete(doomed) is None:
         return
     if engine is not None:
@@ -60,13 +63,26 @@ def delete(doomed: Path, *, engine: Engine | None, images: Sequence[str], uuid: 
         )
 
 
+def _refuse_mounts(doomed: Path) -> None:
+    """Deleting would go on in what is mounted there, which is somebody's elsewhere."""
+    mounts = mounts_in(doomed)
+    if mounts:
+        raise SandboxError(
+            "teardown-incomplete",
+            f"{doomed} was not deleted: {mounts[0]} is mounted in it.",
+            hints=(f"umount '{mounts[0]}', then run the command again.",),
+            details={"left": [str(doomed)], "mounts": [str(path) for path in mounts]},
+        )
+
+
 def _try_to_delete(doomed: Path) -> OSError | None:
     """The first failure that is not about something gone meanwhile."""
     first: list[OSError] = []
 
     def note(_function: object, path: str, info: tuple[type, BaseException, object]) -> None:
         error = info[1]
-        if isinstance(error, PermissionError) and _give_to_self(Path(path).parent):
+        inside = Path(path) != doomed  # the folder around it is not ours to change
+        if isinstance(error, PermissionError) and inside and _give_to_self(Path(path).parent):
             return
         if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
             error.filename = error.filename or path
@@ -107,37 +123,65 @@ def make_removable(directory: Path, *, engine: Engine, images: Sequence[str], uu
 
 
 def trash_place(home: Home, instance_id: str) -> Path:
-    """A new place in the trash; its name tells `gc` since when it is there."""
+    """A new place in the trash; its name tells `gc` since when it is there.
+
+    Never one that is taken, as it can be when the clock was set back: what is there would be taken
+    for this directory, moved already.
+    """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    return home.trash / f"{instance_id}-{stamp}"
+    place = home.trash / f"{instance_id}-{stamp}"
+    while os.path.lexists(place):
+        place = home.trash / f"{instance_id}.{secrets.token_hex(3)}-{stamp}"
+    return place
 
 
-def move_to_trash(doomed: Path, trash: Path) -> None:
+def move_to_trash(
+    doomed: Path, trash: Path, *, make_readable: Callable[[], None] = lambda: None
+) -> None:
     """Move a detached directory to its place in the trash; nothing when that was done before.
 
-    Onto another file system it is copied, and the copy is complete when it has its name. The
-    original is left to `delete`. Raises `cannot-write`.
+    Onto another file system it is copied, and the copy is complete, and on the disk, when it has
+    its name. The original is left to `delete`. `make_readable` is called when something in it
+    cannot be copied. Raises `cannot-write`.
     """
     if trash.exists() or not doomed.exists():
         return
     make_folder(trash.parent, mode=0o700)
-    partial = trash.with_name(trash.name + _PARTIAL)
     try:
-        doomed.rename(trash)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise cannot_write(trash, error) from error
-        _copy(doomed, partial)
-        partial.rename(trash)
+        try:
+            doomed.rename(trash)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            _copy(doomed, trash, make_readable)
+    except OSError as error:  # `shutil.Error` is one, with all failures as its only argument
+        failure = cannot_write(trash, error)
+        failure.hints = (*failure.hints, f"Until then everything is in {doomed}.")
+        raise failure from error
+    sync_folder(doomed.parent)
     sync_folder(trash.parent)
 
 
-def _copy(doomed: Path, partial: Path) -> None:
+def _copy(doomed: Path, trash: Path, make_readable: Callable[[], None]) -> None:
+    partial = trash.with_name(trash.name + _PARTIAL)
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(doomed, partial, symlinks=True)
-    except OSError as error:  # `shutil.Error` is one, with all failures as its only argument
-        raise cannot_write(partial, error) from error
+        _copy_all(doomed, partial)
+    except shutil.Error:
+        make_readable()
+        _copy_all(doomed, partial)
+    os.sync()  # the original goes next, and a loss of power must not take both
+    partial.rename(trash)
+
+
+def _copy_all(doomed: Path, partial: Path) -> None:
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(doomed, partial, symlinks=True, ignore=_special)
+
+
+def _special(folder: str, names: Sequence[str]) -> set[str]:
+    """Sockets, pipes and devices, which hold nothing and cannot be copied."""
+    paths = {name: Path(folder, name) for name in names}
+    return {n for n, p in paths.items() if not (p.is_symlink() or p.is_dir() or p.is_file())}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,13 +16,13 @@ from typing import Any, Final
 from ktrdr_sandbox.engine.interface import Engine, Resources
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle.construction import repository_held, unmark
-from ktrdr_sandbox.lifecycle.deletion import delete, detach, move_to_trash
+from ktrdr_sandbox.lifecycle.deletion import delete, detach, make_removable, move_to_trash
 from ktrdr_sandbox.lifecycle.journal import Journal, Pending
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import EngineAddress, Instance
 from ktrdr_sandbox.worktrees.git import wait_for_git_on
-from ktrdr_sandbox.worktrees.operations import forget_worktree, show_env_file
-from ktrdr_sandbox.worktrees.repository import locate
+from ktrdr_sandbox.worktrees.operations import forget_worktree, keep_git_data, show_env_file
+from ktrdr_sandbox.worktrees.repository import common_dir, worktrees
 
 _REVOCABLE: Final = frozenset({"entry removing", "containers", "directory renamed"})
 """Steps whose beginning does not yet mean that the directory is touched."""
@@ -74,13 +74,14 @@ def doomed_place(instance: Instance) -> Path:
 
 
 def common_dir_of(main: Path | None) -> Path | None:
-    """The repository's shared folder, None when the repository is gone."""
+    """The repository's shared folder, None when the repository is gone. It may be a bare one."""
     if main is None or not main.is_dir():
         return None
     try:
-        return locate(main).common_dir
+        found = common_dir(main)
+        return found if worktrees(main)[0].path.resolve() == main.resolve() else None
     except SandboxError as error:
-        if error.code == "not-a-repository":
+        if error.code == "git-failed":
             return None
         raise
 
@@ -129,7 +130,11 @@ def _the_rest(
     engine = None if plan.engine is None else place.engine(plan.engine)
     with step("directory deleted"):
         if plan.trash is not None:
-            move_to_trash(plan.doomed, plan.trash)
+            move_to_trash(
+                plan.doomed, plan.trash, make_readable=lambda: _give_to_user(plan, engine)
+            )
+            if plan.common_dir is not None and plan.trash.is_dir():
+                keep_git_data(plan.common_dir, plan.trash)
         delete(plan.doomed, engine=engine, images=plan.tools, uuid=plan.uuid)
     with step("marker removed"):
         if not plan.deletes:
@@ -145,6 +150,11 @@ def _the_rest(
         found = place.registry.read().instances.get(plan.instance_id)
         if found is not None and found.uuid == plan.uuid:
             place.registry.drop(found)
+
+
+def _give_to_user(plan: Demolition, engine: Engine | None) -> None:
+    if engine is not None:
+        make_removable(plan.doomed, engine=engine, images=plan.tools, uuid=plan.uuid)
 
 
 def _remove_from_engine(place: Workplace, plan: Demolition) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import uuid
 
-from ktrdr_sandbox.durable import cannot_write, make_folder
+from ktrdr_sandbox.durable import cannot_write, follow_owner, make_folder, private_mode
 from ktrdr_sandbox.paths import Home
 
 
@@ -19,6 +19,8 @@ def home_id(home: Home) -> str:
     fresh = home.home_id.with_name(f"home-id.{os.getpid()}.tmp")
     try:
         fresh.write_text(f"{uuid.uuid4()}\n", encoding="utf-8")
+        fresh.chmod(private_mode(home.sandbox))
+        follow_owner(fresh)
         # A link fails where another process was quicker; its id then holds.
         with contextlib.suppress(FileExistsError):
             os.link(fresh, home.home_id)

@@ -18,7 +18,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from ktrdr_sandbox.durable import cannot_write, make_folder, sync_folder
+from ktrdr_sandbox.durable import (
+    cannot_write,
+    follow_owner,
+    make_folder,
+    private_mode,
+    sync_folder,
+)
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.paths import Home
 
@@ -217,6 +223,9 @@ def _append(path: Path, entry: Mapping[str, Any], *, sync: bool) -> None:
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         try:
+            if sync:
+                os.fchmod(handle, private_mode(path.parent))
+                follow_owner(path)
             os.write(handle, data)
             if sync:
                 os.fsync(handle)

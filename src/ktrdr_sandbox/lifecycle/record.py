@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from ktrdr_sandbox.durable import replace_file
+from ktrdr_sandbox.durable import private_mode, replace_file
 from ktrdr_sandbox.isolation.result import Isolation
 from ktrdr_sandbox.models import Instance, PublishedPort
 from ktrdr_sandbox.paths import Home
@@ -40,9 +40,8 @@ def save(
         "images": sorted(own | {seed.target for seed in isolation.seeds}),
         "inputs": dict(inputs),
     }
-    replace_file(
-        home.state_of(instance.id) / FILE, json.dumps(document, indent=2) + "\n", mode=0o600
-    )
+    path = home.state_of(instance.id) / FILE
+    replace_file(path, json.dumps(document, indent=2) + "\n", mode=private_mode(path.parent))
 
 
 def load(home: Home, instance: Instance) -> StackRecord:

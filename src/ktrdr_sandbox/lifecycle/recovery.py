@@ -1,8 +1,8 @@
 """Ends what a killed command left of an instance, before the next command on it begins.
 
-What was being made is taken back. A destroy that had not touched the directory yet is called off,
-one that had is finished. An `up` or `down` is told of, and the stack left for the next `up` or
-`down`, which both take it from any state.
+What was being made is taken back, unless all of it was done. A destroy that had not touched the
+directory yet is called off, one that had is finished. An `up` or `down` is told of, and the stack
+left for the next `up` or `down`, which both take it from any state.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def held(place: Workplace, instance: Instance, *, purpose: str) -> Iterator[Inst
     changed. Raises `lock-timeout`, and `no-such-instance` when it is gone meanwhile.
     """
     lock = place.home.instance_lock(instance.id)
-    with hold(lock, purpose=f"{purpose} {instance.name}", patience=600.0, tell=place.tell):
+    purpose = f"{purpose} {instance.name}"
+    with hold(lock, purpose=purpose, patience=place.lock_patience, tell=place.tell):
         settle_held(place, instance.id)
         yield current(place, instance)
 
@@ -108,6 +109,8 @@ def current(place: Workplace, instance: Instance) -> Instance:
 
 
 def _end_making(place: Workplace, pending: Pending) -> str:
+    if construction.was_complete(place, pending):
+        return "all of it was done, so it stands."
     construction.take_back(place, pending)
     return "what it had made was taken back."
 

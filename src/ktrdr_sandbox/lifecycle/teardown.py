@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -18,15 +19,12 @@ from ktrdr_sandbox.lifecycle.demolition import (
     doomed_place,
     remove_resources,
 )
+from ktrdr_sandbox.lifecycle.mounts import mounts_in
 from ktrdr_sandbox.lifecycle.recovery import held
 from ktrdr_sandbox.lifecycle.workplace import Workplace
-from ktrdr_sandbox.models import Instance
-from ktrdr_sandbox.worktrees.repository import (
-    UnsavedWork,
-    current_branch,
-    unsaved_work,
-    worktrees,
-)
+from ktrdr_sandbox.models import ENV_FILE_NAME, Instance
+from ktrdr_sandbox.worktrees.repository import current_branch, locate, worktrees
+from ktrdr_sandbox.worktrees.unsaved import UnsavedWork, ignored_files, unsaved_work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +38,8 @@ class Shutdown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestructionPlan:
-    """What destroy would do. `directory` is None when it stays."""
+    """What destroy would do. `directory` is None when it stays; `ignored` is what git ignores in
+    it, which goes with it and counts for no work."""
 
     instance: Instance
     resources: Resources
@@ -49,6 +48,7 @@ class DestructionPlan:
     kept_because: str | None
     unsaved: UnsavedWork
     branch: str | None
+    ignored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +88,8 @@ def plan_destruction(
 
     `without_docker` is for an engine that is gone for good: it is not asked.
     """
-    directory, reason = _directory(instance, keep_worktree=keep_worktree)
-    stays = directory is None or not directory.is_dir()
+    directory, reason = _directory(place, instance, keep_worktree=keep_worktree)
+    goes = directory is not None and directory.is_dir()
     return DestructionPlan(
         instance=instance,
         resources=Resources()
@@ -98,12 +98,20 @@ def plan_destruction(
         images=() if without_docker else record.load(place.home, instance).images,
         directory=directory,
         kept_because=reason,
-        unsaved=UnsavedWork() if stays or directory is None else unsaved_work(directory),
-        branch=None if stays or directory is None else current_branch(directory),
+        unsaved=unsaved_work(directory) if directory and goes else UnsavedWork(),
+        branch=current_branch(directory) if directory and goes else None,
+        ignored=_ignored(directory) if directory and goes else (),
     )
 
 
-def _directory(instance: Instance, *, keep_worktree: bool) -> tuple[Path | None, str | None]:
+def _ignored(directory: Path) -> tuple[str, ...]:
+    own = (ENV_FILE_NAME, f"{ENV_FILE_NAME}.tmp")
+    return tuple(name for name in ignored_files(directory) if name not in own)
+
+
+def _directory(
+    place: Workplace, instance: Instance, *, keep_worktree: bool
+) -> tuple[Path | None, str | None]:
     """The directory to delete, or None and why it stays."""
     if keep_worktree:
         return None, "--keep-worktree"
@@ -113,8 +121,38 @@ def _directory(instance: Instance, *, keep_worktree: bool) -> tuple[Path | None,
         return None, None
     if not _is_ours(instance):
         return None, "it is no longer this instance's worktree"
+    others = [one for one in place.registry.read().instances.values() if one.id != instance.id]
+    for other in others:
+        if _lies_in(instance.path, other.path):
+            return None, f"it lies in the directory of {other.id}"
     _refuse_locked(instance)
+    _refuse_foreign(place, instance, others)
     return instance.path, None
+
+
+def _lies_in(path: Path, directory: Path) -> bool:
+    return path.resolve().is_relative_to(directory.resolve())
+
+
+def _refuse_foreign(place: Workplace, instance: Instance, others: Sequence[Instance]) -> None:
+    """Something is in the directory that is not the worktree's, and not even --force may take."""
+    found = [
+        (other.path, f"the directory of {other.id}", f"destroy or move {other.name} first")
+        for other in others
+    ]
+    found.append((place.home.root, "KTRDR_HOME", "move it elsewhere first"))
+    if instance.parent_repo is not None:
+        found.append((instance.parent_repo, "its own repository", "move it elsewhere first"))
+    found = [one for one in found if one[0].is_dir() and _lies_in(one[0], instance.path)]
+    found += [(path, "mounted there", f"umount '{path}'") for path in mounts_in(instance.path)]
+    if found:
+        path, what, way_out = found[0]
+        raise SandboxError(
+            "would-lose-work",
+            f"{instance.path} cannot be deleted: in it is {path}, {what}.",
+            hints=(f"{way_out[0].upper()}{way_out[1:]}", "Or keep the directory: --keep-worktree"),
+            details={"path": str(instance.path), "inside": [str(one[0]) for one in found]},
+        )
 
 
 def _refuse_locked(instance: Instance) -> None:
@@ -131,17 +169,35 @@ def _refuse_locked(instance: Instance) -> None:
 
 
 def _is_ours(instance: Instance) -> bool:
-    """The directory is a linked worktree of the repository, and not marked as another's."""
+    """The directory is a linked worktree of the repository, and not marked as another's.
+
+    Git is asked from both sides: its list alone does not tell of a directory that has become
+    something else since.
+    """
     if not _has_repository(instance):
         return False
+    here = instance.path.resolve()
     linked = {
         worktree.path.resolve() for worktree in worktrees(cast("Path", instance.parent_repo))[1:]
     }
-    if instance.path.resolve() not in linked:
+    if here not in linked or not _knows_its_repository(instance):
         return False
     if not instance.env_file.is_file():
         return True
     return reader.read(instance.env_file).get("SANDBOX_UUID", instance.uuid) == instance.uuid
+
+
+def _knows_its_repository(instance: Instance) -> bool:
+    """Git in the directory means this worktree, not a repository around it or a new one in it."""
+    try:
+        found = locate(instance.path)
+    except SandboxError as error:
+        if error.code != "not-a-repository":
+            raise
+        return False
+    return found.root.resolve() == instance.path.resolve() and found.common_dir == common_dir_of(
+        instance.parent_repo
+    )
 
 
 def destroy(
@@ -163,13 +219,11 @@ def destroy(
         )
         if plan.unsaved and not force:
             raise _would_lose_work(plan)
-        trash = _demolish(place, plan, force=force, without_docker=without_docker)
+        trash = _demolish(place, plan, without_docker=without_docker)
     return Destruction(plan=plan, trash=trash)
 
 
-def _demolish(
-    place: Workplace, plan: DestructionPlan, *, force: bool, without_docker: bool
-) -> Path | None:
+def _demolish(place: Workplace, plan: DestructionPlan, *, without_docker: bool) -> Path | None:
     instance = plan.instance
     trash = trash_place(place.home, instance.id) if plan.unsaved else None
     demolition = Demolition(
@@ -188,8 +242,10 @@ def _demolish(
     )
 
     def check() -> None:
-        if not force and plan.directory is not None and unsaved_work(plan.directory):
-            raise _would_lose_work(replace(plan, unsaved=unsaved_work(plan.directory)))
+        if trash is None and plan.directory is not None:
+            now = unsaved_work(plan.directory)
+            if now:  # even by force: the trash was not prepared for it
+                raise _would_lose_work(replace(plan, unsaved=now))
 
     with journal.operation(place.home, instance.id, "destroy", demolition.facts()) as log:
         demolish(place, instance, demolition, log, check)
@@ -213,6 +269,7 @@ def _would_lose_work(plan: DestructionPlan) -> SandboxError:
             "files": list(plan.unsaved.files),
             "operation": plan.unsaved.operation,
             "commits": list(plan.unsaved.commits),
+            "repositories": list(plan.unsaved.repositories),
         },
     )
 

@@ -30,3 +30,7 @@ class Workplace:
     engine: Callable[[EngineAddress], Engine]
     settings: Callable[[Path | None], Settings]
     tell: Callable[[str], None]
+
+    def lock_patience(self) -> float:
+        """Seconds to wait for another command on the same instance. Raises `bad-settings`."""
+        return self.settings(None).lock_patience

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from ktrdr_sandbox.durable import cannot_write, replace_file, temporary_name
+from ktrdr_sandbox.durable import cannot_write, private_mode, replace_file, temporary_name
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.locking import hold
 from ktrdr_sandbox.models import Instance
@@ -161,7 +161,7 @@ class RegistryStore:
 
     def _save(self, registry: Registry) -> None:
         text = json.dumps(dump(registry), indent=2, ensure_ascii=False) + "\n"
-        replace_file(self._path, text, mode=0o600)
+        replace_file(self._path, text, mode=private_mode(self._path.parent))
 
     # -- copies of the entries ---------------------------------------------------------------
 
@@ -175,8 +175,17 @@ class RegistryStore:
         """Of what is new or other and in use; the copy goes with the instance's state folder."""
         for key, instance in after.instances.items():
             if instance.state == "created" and before.instances.get(key) != instance:
-                text = json.dumps({"id": key, **dump_instance(instance)}, indent=2) + "\n"
-                replace_file(self._folder_of(key) / COPY, text, mode=0o600)
+                self._save_copy(instance)
+
+    def _save_copy(self, instance: Instance) -> None:
+        text = json.dumps({"id": instance.id, **dump_instance(instance)}, indent=2) + "\n"
+        copy = self._folder_of(instance.id) / COPY
+        replace_file(copy, text, mode=private_mode(copy.parent))
+
+    def renew_copy(self, instance: Instance) -> None:
+        """Write an entry's copy again, which its writer may not have come to. `cannot-write`."""
+        with self._held():
+            self._save_copy(instance)
 
     def copies(self) -> list[Instance]:
         """The entries as last copied, of instances whose registry entry may be lost."""

@@ -40,10 +40,9 @@ def _environment() -> dict[str, str]:
 
 
 def try_git(
-    arguments: Sequence[str], *, cwd: Path, index: Path | None = None, given: str | None = None
+    arguments: Sequence[str], *, cwd: Path, index: Path | None = None, stdin: str = ""
 ) -> GitOutcome:
-    """Run git and give its outcome whatever it is. `index`: a file to use instead of the index;
-    `given`: what it reads on standard input.
+    """Run git and give its outcome whatever it is. `index`: a file to use instead of the index.
 
     Raises `git-missing`.
     """
@@ -51,12 +50,10 @@ def try_git(
     environment = _environment()
     if index is not None:
         environment["GIT_INDEX_FILE"] = str(index)
-    with (
-        observed(argv, cwd=cwd) as seen,
-        _started(argv, cwd, environment, reads=given is not None) as child,
-    ):
+    source = subprocess.PIPE if stdin else subprocess.DEVNULL
+    with observed(argv, cwd=cwd) as seen, _started(argv, cwd, environment, source) as child:
         try:
-            stdout, stderr = child.communicate(given)
+            stdout, stderr = child.communicate(stdin or None)
         except BaseException:
             _end(child)
             raise
@@ -65,14 +62,14 @@ def try_git(
 
 
 def _started(
-    argv: Sequence[str], cwd: Path, environment: Mapping[str, str], *, reads: bool
+    argv: Sequence[str], cwd: Path, environment: Mapping[str, str], stdin: int
 ) -> subprocess.Popen[str]:
     try:
         return subprocess.Popen(
             argv,
             cwd=cwd,
             env=environment,
-            stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -103,11 +100,9 @@ def _end(child: subprocess.Popen[str]) -> None:
         child.kill()
 
 
-def git(
-    arguments: Sequence[str], *, cwd: Path, index: Path | None = None, given: str | None = None
-) -> str:
+def git(arguments: Sequence[str], *, cwd: Path, index: Path | None = None, stdin: str = "") -> str:
     """Standard output of a git command that must succeed. Raises `git-failed`."""
-    outcome = try_git(arguments, cwd=cwd, index=index, given=given)
+    outcome = try_git(arguments, cwd=cwd, index=index, stdin=stdin)
     if outcome.exit_code:
         raise failed(outcome)
     return outcome.stdout

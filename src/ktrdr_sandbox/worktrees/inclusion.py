@@ -74,9 +74,9 @@ def ignored(root: Path, names: Iterable[str]) -> frozenset[str]:
     given = "".join(f"{name}\0" for name in names)
     if not given:
         return frozenset()
-    outcome = try_git(["check-ignore", "--stdin", "-z"], cwd=root, given=given)
+    outcome = try_git(["check-ignore", "--stdin", "-z"], cwd=root, stdin=given)
     if outcome.exit_code > 1:  # 1: none of them
-        git(["check-ignore", "--stdin", "-z"], cwd=root, given=given)
+        git(["check-ignore", "--stdin", "-z"], cwd=root, stdin=given)
     return frozenset(_split(outcome.stdout))
 
 

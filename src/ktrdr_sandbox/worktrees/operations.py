@@ -24,6 +24,7 @@ from ktrdr_sandbox.worktrees.repository import (
     remotes_with_branch,
     worktrees,
 )
+from ktrdr_sandbox.worktrees.unsaved import ONLY_HERE, lost_commits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,6 +269,42 @@ def forget_worktree(main: Path, common_dir: Path, path: Path) -> None:
     _forget_broken_entries(common_dir, path)
     if _listed(main, path) is not None:
         git(["worktree", "remove", "--force", "--force", str(path)], cwd=main)
+
+
+# -- keeping what git has of a worktree ----------------------------------------------------------
+
+COMMITS: Final = "lost-commits.bundle"
+"""In a directory that is kept: its commits that no branch reaches, to `git fetch` from."""
+
+MODULES: Final = "git-modules"
+"""In a directory that is kept: the repositories of its submodules."""
+
+
+def keep_git_data(common_dir: Path, kept: Path) -> None:
+    """Put into a worktree that was moved aside what git has of it and forgets with it.
+
+    Any number of times, until git has forgotten it. Raises `git-failed` and `cannot-write`.
+    """
+    outcome = try_git(["rev-parse", "--path-format=absolute", "--git-dir"], cwd=kept)
+    own = Path(outcome.stdout.removesuffix("\n"))
+    if outcome.exit_code or own.resolve().parent != common_dir.resolve() / "worktrees":
+        return  # forgotten already
+    if lost_commits(kept):
+        bundle = ["bundle", "create", "--quiet", str(kept / COMMITS), "HEAD"]
+        git([*bundle, *ONLY_HERE], cwd=kept)
+    if (own / "modules").is_dir():
+        _copy_modules(own / "modules", kept / MODULES)
+
+
+def _copy_modules(modules: Path, copy: Path) -> None:
+    partial = temporary_name(copy)
+    try:
+        if not copy.exists():
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.copytree(modules, partial, symlinks=True)
+            partial.rename(copy)
+    except OSError as error:  # `shutil.Error` is one, with all failures as its only argument
+        raise cannot_write(copy, error) from error
 
 
 # -- hiding the environment file -----------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Questions to a repository: where its worktrees are, which branches exist, what would be lost."""
+"""Questions to a repository: where its worktrees are, which branches exist."""
 
 from __future__ import annotations
 
@@ -52,8 +52,12 @@ def locate(start: Path) -> Repository:
             details={"path": str(start), "git": outcome.stderr.strip()},
         )
     root = _path(outcome.stdout)
-    common = git(["rev-parse", "--path-format=absolute", "--git-common-dir"], cwd=root)
-    return Repository(root=root, main=_main_worktree(root), common_dir=_path(common))
+    return Repository(root=root, main=_main_worktree(root), common_dir=common_dir(root))
+
+
+def common_dir(cwd: Path) -> Path:
+    """The shared folder of the repository around a directory, a bare one too. `git-failed`."""
+    return _path(git(["rev-parse", "--path-format=absolute", "--git-common-dir"], cwd=cwd))
 
 
 def _path(line: str) -> Path:
@@ -106,51 +110,6 @@ def remotes_with_branch(cwd: Path, branch: str) -> list[str]:
     return [line.removeprefix("refs/remotes/") for line in text.splitlines()]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnsavedWork:
-    """What removing a worktree would lose. Paths are relative to its root."""
-
-    files: tuple[str, ...] = ()
-    operation: str | None = None
-    commits: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.files or self.operation or self.commits)
-
-    def lines(self) -> list[str]:
-        """One line for each thing, for people."""
-        found = [f"{name}" for name in self.files]
-        if self.operation:
-            found.append(f"a {self.operation} is in progress")
-        found += [f"commit on no branch: {commit}" for commit in self.commits]
-        return found
-
-
-def unsaved_work(root: Path) -> UnsavedWork:
-    """Modified, staged and untracked files, an operation in progress, commits no ref reaches."""
-    return UnsavedWork(
-        files=(*_changed_files(root), *_hidden_changes(root)),
-        operation=_operation(root),
-        commits=_lost_commits(root),
-    )
-
-
-def _changed_files(root: Path) -> tuple[str, ...]:
-    text = git(
-        ["status", "--porcelain=v1", "-z", "--untracked-files=all", "--ignore-submodules=none"],
-        cwd=root,
-    )
-    found = []
-    entries = iter(text.split("\0"))
-    for entry in entries:
-        if not entry:
-            continue
-        found.append(f"{entry[:2].strip() or '?'} {entry[3:]}")
-        if entry[0] in "RC":
-            next(entries, None)  # the name it was renamed from
-    return tuple(found)
-
-
 def foreign_files(root: Path, branch: str) -> tuple[str, ...]:
     """Files that are not, byte for byte, those of the branch; ignored ones and ours left out.
 
@@ -167,48 +126,6 @@ def foreign_files(root: Path, branch: str) -> tuple[str, ...]:
     found = [entry for entry in text.split("\0") if entry and entry[1:2] != "D"]
     own = (ENV_FILE_NAME, f"{ENV_FILE_NAME}.tmp")
     return tuple(entry[3:] for entry in found if entry[3:] not in own)
-
-
-def _hidden_changes(root: Path) -> tuple[str, ...]:
-    """Edits that `git status` was told not to see: assume-unchanged and skip-worktree."""
-    tagged = git(["ls-files", "-v", "-z"], cwd=root).split("\0")
-    hidden = [entry[2:] for entry in tagged if entry[:1].islower() or entry[:1] == "S"]
-    present = [name for name in hidden if (root / name).is_file()]
-    if not present:
-        return ()
-    staged = git(["ls-files", "--stage", "-z", "--", *present], cwd=root).split("\0")
-    committed = {entry.partition("\t")[2]: entry.split()[1] for entry in staged if entry}
-    current = git(["hash-object", "--", *present], cwd=root).split()
-    pairs = zip(present, current, strict=True)
-    return tuple(f"M {name}" for name, content in pairs if committed.get(name) != content)
-
-
-_OPERATIONS = {
-    "MERGE_HEAD": "merge",
-    "CHERRY_PICK_HEAD": "cherry-pick",
-    "REVERT_HEAD": "revert",
-    "rebase-merge": "rebase",
-    "rebase-apply": "rebase",
-    "BISECT_LOG": "bisect",
-}
-
-
-def _operation(root: Path) -> str | None:
-    for name, operation in _OPERATIONS.items():
-        path = git(["rev-parse", "--path-format=absolute", "--git-path", name], cwd=root)
-        if _path(path).exists():
-            return operation
-    return None
-
-
-def _lost_commits(root: Path) -> tuple[str, ...]:
-    """Commits of HEAD that no branch or tag reaches; only a detached HEAD has any."""
-    outcome = try_git(
-        ["log", "--format=%h %s", "HEAD", "--not", "--branches", "--remotes", "--tags"], cwd=root
-    )
-    if outcome.exit_code:  # an unborn HEAD has no commits to lose
-        return ()
-    return tuple(outcome.stdout.splitlines())
 
 
 def current_branch(root: Path) -> str | None:

@@ -18,7 +18,7 @@ from ktrdr_sandbox.lifecycle.home_id import home_id
 from ktrdr_sandbox.models import LABEL_HOME, LABEL_ID, LABEL_UUID
 from ktrdr_sandbox.settings import CHECKOUT_FILE
 from tests.support.processes import foreign_listener, held_slot
-from tests.unit.lifecycle.scenes import Scene
+from tests.unit.lifecycle.scenes import IMAGE, Scene
 
 
 @pytest.fixture
@@ -146,6 +146,34 @@ def test_orphans_and_other_homes(scene: Scene) -> None:
     assert "ktrdr--theirs" in note.text
     examined(scene, fix=True)
     assert len(scene.engine.volumes()) == 2
+
+
+def test_image_tags_of_nobody_here_are_told(scene: Scene) -> None:
+    instance = scene.instance()
+    scene.engine.add_volume("theirs", {LABEL_ID: "ktrdr--theirs", LABEL_UUID: "u", LABEL_HOME: "x"})
+    for owner in (instance.id, "ktrdr--theirs", "ktrdr--gone"):
+        scene.engine.tag(IMAGE, f"{owner}/backend:sandbox")
+    (found,) = [one for one in examined(scene, fix=True).findings if one.check == "images"]
+    assert found.level == "note"
+    assert found.text.endswith("not registered here: ktrdr--gone/backend:sandbox")
+    assert "ktrdr--gone/backend:sandbox" in scene.engine.images()
+
+
+def test_what_a_destroy_left_without_a_journal_is_told(scene: Scene) -> None:
+    instance = scene.instance()
+    left = scene.folder / ".ktrdr--gone.removing-12345678"
+    left.mkdir()
+    (found,) = [one for one in examined(scene, fix=True).findings if one.check == "leavings"]
+    assert str(left) in found.text
+    assert left.is_dir()
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        journal.operation(scene.home, instance.id, "down", {}) as log,
+    ):
+        log.owing = True
+        left.rename(left.with_name(f".{instance.id}.removing-12345678"))
+        raise KeyboardInterrupt
+    assert not [one for one in examined(scene).findings if one.check == "leavings"]
 
 
 def test_a_slot_that_others_block(scene: Scene) -> None:

@@ -30,6 +30,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     reality.directories,
     reality.strangers,
     reality.orphans,
+    reality.image_tags,
+    reality.leavings,
     reality.ports,
     home.trash,
 )

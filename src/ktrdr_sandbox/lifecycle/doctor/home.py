@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from ktrdr_sandbox.durable import private_mode
 from ktrdr_sandbox.lifecycle import journal
 from ktrdr_sandbox.lifecycle.deletion import trashed
 from ktrdr_sandbox.lifecycle.doctor.findings import Finding, note, ok, problem
@@ -27,12 +28,13 @@ def permissions(around: Surroundings) -> Iterator[Finding]:
     secret = [home.registry, *(one.env_file for one in around.instances)]
     for path in secret:
         mode = stat.S_IMODE(path.stat().st_mode) if path.is_file() else 0
-        if mode & 0o077:
+        wanted = private_mode(home.sandbox) if path == home.registry else 0o600
+        if mode & 0o777 & ~wanted:
             yield problem(
                 "permissions",
                 f"{path} can be read by others (mode {mode:03o})",
-                fix=f"chmod 600 '{path}'",
-                repair=functools.partial(path.chmod, 0o600),
+                fix=f"chmod {wanted:o} '{path}'",
+                repair=functools.partial(path.chmod, wanted),
             )
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from ktrdr_sandbox.env_file import reader
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.lifecycle import journal
 from ktrdr_sandbox.lifecycle.creation import busy_in_slot
 from ktrdr_sandbox.lifecycle.doctor.findings import Finding, note, ok, problem
 from ktrdr_sandbox.lifecycle.doctor.surroundings import Surroundings
 from ktrdr_sandbox.lifecycle.env_files import write_env_file, write_slot
-from ktrdr_sandbox.models import ENV_FILE_NAME, FIRST_SLOT, LAST_SLOT, Instance
+from ktrdr_sandbox.models import ENV_FILE_NAME, FIRST_SLOT, ID_PREFIX, LAST_SLOT, Instance
 from ktrdr_sandbox.worktrees.operations import repair_worktree
 from ktrdr_sandbox.worktrees.repository import Worktree, worktrees
 
@@ -115,6 +116,39 @@ def orphans(around: Surroundings) -> Iterator[Finding]:
                 f"on {address.label} are instances of another KTRDR_HOME: "
                 f"{', '.join(sorted(others))}",
             )
+
+
+def image_tags(around: Surroundings) -> Iterator[Finding]:
+    """Tags of an instance that is not registered here. They carry no label, so nothing tells whose
+    they are, and no command takes them away."""
+    known = {one.id for one in around.instances}
+    for address, found in around.engines.belongings.items():
+        known_there = known | {one.instance_id for one in found}
+        with contextlib.suppress(SandboxError):
+            images = around.place.engine(address).images()
+            mine = (one for one in images if one.startswith(ID_PREFIX) and "/" in one)
+            tags = sorted(one for one in mine if one.partition("/")[0] not in known_there)
+            if tags:
+                yield note(
+                    "images",
+                    f"on {address.label} are image tags of instances that are not registered here: "
+                    f"{', '.join(tags)}",
+                    fix=f"docker image rm {' '.join(tags)}, if no other KTRDR_HOME uses them",
+                )
+
+
+def leavings(around: Surroundings) -> Iterator[Finding]:
+    """Directories that a destroy renamed and that no journal tells of any more."""
+    pending = {one.instance_id for one in journal.pending(around.place.home)}
+    mains = {one.parent_repo for one in around.instances if one.parent_repo is not None}
+    for folder in sorted({main.parent for main in mains}):
+        for path in sorted(folder.glob(f".{ID_PREFIX}*.removing-*")):
+            if path.name[1:].partition(".removing-")[0] not in pending:
+                yield note(
+                    "leavings",
+                    f"{path} is what a destroy had begun to delete, here or in another KTRDR_HOME",
+                    fix=f"look into it, then rm -r '{path}'",
+                )
 
 
 def ports(around: Surroundings) -> Iterator[Finding]:
