@@ -267,7 +267,7 @@ def test_what_cannot_be_read_is_told_and_all_else_is_copied(
         "  data/deep  cannot be read: Permission denied",
     }
     assert outcome.err == (
-        "error: 2 of the source could not be copied.\n"
+        "error: 2 items of the source could not be copied.\n"
         "hint: Put right what is said above and run it again: it copies the rest.\n"
     )
     assert document.exit_code == 1, document

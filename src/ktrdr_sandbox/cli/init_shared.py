@@ -88,7 +88,7 @@ def init_shared(
             return
         error = SandboxError(
             "copy-incomplete",
-            f"{len(done.failures):,} of the source could not be copied.",
+            f"{shown.counted(len(done.failures), 'item')} of the source could not be copied.",
             hints=("Put right what is said above and run it again: it copies the rest.",),
         )
         if not json_mode:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ktrdr_sandbox.console.output import Output, on_terminal
 from ktrdr_sandbox.console.sharing import counted, size_text
@@ -17,6 +17,11 @@ if TYPE_CHECKING:  # the records only
 
 QUIET: Final = 5.0
 """Seconds between two lines, and before the first: a short copy tells only its end."""
+_ROOM_FOR_ALL: Final = 80
+_ROOM_FOR_FILES: Final = 68
+"""Columns of a terminal from which on everything fits, and everything but the bar itself."""
+_FILE_COST: Final = 64 * 1024
+"""Bytes that could be copied in the time that making one more file takes: about 0.15 ms."""
 _TITLES: Final = {
     "looking": "looking",
     "downloading": "downloading",
@@ -25,36 +30,57 @@ _TITLES: Final = {
 }
 
 
+class Speed(NamedTuple):
+    """Bytes a second, and seconds until the stage is done; None while nobody can tell."""
+
+    rate: float | None = None
+    left: float | None = None
+
+
 @dataclass
 class Pace:
-    """Bytes a second of a stage so far, and what follows from it. Times in seconds."""
+    """How fast a stage was so far, and what follows from it."""
 
-    stage: str = ""
-    began: float = 0.0
-    first: int = 0
+    _first: Progress | None = None
+    _began: float = 0.0
 
-    def rate(self, progress: Progress, now: float) -> float:
-        """Bytes a second; 0 while it is too early to tell."""
-        if progress.stage != self.stage:
-            self.stage, self.began, self.first = progress.stage, now, progress.size
-        elapsed = now - self.began
-        return (progress.size - self.first) / elapsed if elapsed > 0 else 0.0
+    def speed(self, progress: Progress, now: float) -> Speed:
+        """`now` in seconds. Small files count for more than their bytes: they come last."""
+        if self._first is None or progress.stage != self._first.stage:
+            self._first, self._began = progress, now
+        elapsed = now - self._began
+        size = progress.size - self._first.size
+        if elapsed <= 0 or size <= 0:
+            return Speed()
+        total = work_of(progress.size_total, progress.files_total)
+        if total is None:
+            return Speed(size / elapsed)
+        done = work_of(progress.size, progress.files) or 0
+        before = work_of(self._first.size, self._first.files) or 0
+        return Speed(size / elapsed, (total - done) * elapsed / (done - before))
 
 
-def line(progress: Progress, rate: float) -> str:
-    """`copying: 1.2 of 3.4 GB, 120 of 20,000 files, 310 MB/s, 7 s left`."""
-    parts = []
-    if progress.size_total is None:
-        parts.append(size_text(progress.size))
-    else:
-        parts.append(f"{size_text(progress.size)} of {size_text(progress.size_total)}")
+def work_of(size: int | None, files: int | None) -> int | None:
+    """Bytes, and for each file what it takes beside them."""
+    return None if size is None else size + (files or 0) * _FILE_COST
+
+
+def line(progress: Progress, speed: Speed) -> str:
+    """`copying: 1.2 GB of 3.4 GB, 120 of 20,000 files, 310 MB/s, 7 s left`."""
+    parts = [_amount(progress)]
     if progress.files_total is not None:
         parts.append(f"{progress.files:,} of {counted(progress.files_total, 'file')}")
-    if rate > 0:
-        parts.append(f"{size_text(rate)}/s")
-        if progress.size_total is not None:
-            parts.append(f"{_duration((progress.size_total - progress.size) / rate)} left")
+    if speed.rate is not None:
+        parts.append(f"{size_text(speed.rate)}/s")
+    if speed.left is not None:
+        parts.append(f"{_duration(speed.left)} left")
     return f"  {_TITLES[progress.stage]}: {', '.join(parts)}"
+
+
+def _amount(progress: Progress) -> str:
+    if progress.size_total is None:
+        return size_text(progress.size)
+    return f"{size_text(progress.size)} of {size_text(progress.size_total)}"
 
 
 def _duration(seconds: float) -> str:
@@ -77,9 +103,9 @@ class Lines:
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
-        rate = self._pace.rate(progress, now)
+        speed = self._pace.speed(progress, now)
         if now - self._told >= QUIET and progress.stage != "looking":
-            self.output.progress(line(progress, rate))
+            self.output.progress(line(progress, speed))
             self._told = now
 
 
@@ -89,51 +115,65 @@ def watching(output: Output) -> Iterator[Observer]:
     if output.json_mode or output.quiet or not on_terminal(sys.stderr):
         yield Lines(output)
         return
-    with _bar() as bar:
-        yield _on(bar)
-
-
-def _bar() -> Any:
-    """Bytes, rate and time left, in place; gone when it is done."""
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
+
+    console = Console(stderr=True, highlight=False)
+    if console.is_dumb_terminal:  # which cannot go back over its lines
+        yield Lines(output)
+        return
+    with bar_on(console) as bar:
+        yield on(bar)
+
+
+def bar_on(console: Any) -> Any:
+    """A bar, bytes, rate and time left, in place and in one line; gone when it is done."""
+    from rich.progress import BarColumn, ProgressColumn, TextColumn
     from rich.progress import Progress as Bar
 
-    return Bar(
+    columns: list[ProgressColumn] = [
         TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TextColumn("{task.fields[files]}"),
-        TimeRemainingColumn(compact=True),
-        console=Console(stderr=True, highlight=False),
-        transient=True,
-    )
+        TextColumn("{task.fields[amount]}", style="green"),
+    ]
+    if console.width >= _ROOM_FOR_ALL:
+        columns.insert(1, BarColumn())  # the one that gives way
+    if console.width >= _ROOM_FOR_FILES:
+        columns.append(TextColumn("{task.fields[files]}"))
+        columns.append(TextColumn("{task.fields[rate]}", style="red"))
+    columns.append(TextColumn("{task.fields[left]}", style="cyan"))
+    return Bar(*columns, console=console, transient=True)
 
 
-def _on(bar: Any) -> Observer:
+def on(bar: Any) -> Observer:
+    """What shows each stage on a bar, the one before it gone."""
     tasks: dict[str, Any] = {}
+    pace = Pace()
 
     def observe(progress: Progress) -> None:
         if progress.stage not in tasks:
             for task in tasks.values():
                 bar.update(task, visible=False)
             title = _TITLES[progress.stage]
-            tasks[progress.stage] = bar.add_task(title, total=None, files="")
-        files = ""
-        if progress.files_total is not None:
-            files = f"{progress.files:,}/{progress.files_total:,} files"
+            tasks[progress.stage] = bar.add_task(
+                title, total=None, amount="", files="", rate="", left=""
+            )
+        speed = pace.speed(progress, time.monotonic())
         bar.update(
             tasks[progress.stage],
-            completed=progress.size,
-            total=progress.size_total,
-            files=files,
+            completed=work_of(progress.size, progress.files),
+            total=work_of(progress.size_total, progress.files_total),
+            **_fields(progress, speed),
         )
 
     return observe
+
+
+def _fields(progress: Progress, speed: Speed) -> dict[str, str]:
+    files = ""
+    if progress.files_total is not None:
+        files = f"{progress.files:,}/{counted(progress.files_total, 'file')}"
+    return {
+        "amount": "" if progress.stage == "looking" else _amount(progress),
+        "files": files,
+        "rate": "" if speed.rate is None else f"{size_text(speed.rate)}/s",
+        "left": "" if speed.left is None else f"{_duration(speed.left)} left",
+    }

@@ -94,7 +94,7 @@ class Filler:
             carrier = make(lambda path: stagings[kind_of(path)], self._number)
             with self._telling(), self._written_down(plan):
                 folders = self._make_folders(plan)
-                carrier.run(plan, collect=self._outcome.add, observe=self._progress_of(plan))
+                carrier.run(plan, collect=self._collect, observe=self._progress_of(plan))
                 links = self._make_links(plan, stagings)
                 self._set_folder_times(plan)
         return Fill(plan=plan, outcome=self._outcome, links=links, folders=folders)
@@ -102,19 +102,27 @@ class Filler:
     @contextmanager
     def _written_down(self, plan: Plan) -> Iterator[None]:
         """What the block places is claimed before it and settled after it, however it ends."""
-        claims = {
-            f"{one.folder.path}/{task.entry.name}": record_of(task.entry, self._number)
-            for one in plan.folders
-            for task in one.tasks
-            if task.action != "compare"
-        }
         self._manifest.claim(
-            claims.items(), found=plan.found, number=self._number, origin=self._origin
+            dict(self._claims(plan)), found=plan.found, number=self._number, origin=self._origin
         )
         try:
             yield
         finally:
-            self._manifest.settle(self._outcome.records, claimed=claims)
+            claimed = (path for path, _ in self._claims(plan))
+            self._manifest.settle(self._outcome.records, claimed=claimed)
+
+    def _claims(self, plan: Plan) -> Iterator[tuple[str, str]]:
+        """Paths and records of what is about to be placed; made anew rather than kept."""
+        for one in plan.folders:
+            for task in one.tasks:
+                if task.action != "compare":
+                    path = f"{one.folder.path}/{task.entry.name}"
+                    yield path, record_of(task.entry, self._number)
+
+    def _collect(self, outcome: Outcome) -> None:
+        self._manifest.note(outcome.records)
+        outcome.records.clear()  # of 100,000 files they take as much memory as all else
+        self._outcome.add(outcome)
 
     @contextmanager
     def _telling(self) -> Iterator[None]:

@@ -14,10 +14,11 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from ktrdr_sandbox.durable import cannot_write, make_folder
 
@@ -26,6 +27,8 @@ _ORIGIN: Final = "="
 """First sign of an origin's name; paths begin with the name of a shared folder."""
 _CLAIM: Final = "+"
 """First sign of a claim's name, before the path."""
+_PART: Final = 4096
+"""Fields that are written at once."""
 
 SEED_KIND: Final = "seed"
 
@@ -98,7 +101,7 @@ class Manifest:
 
     def claim(
         self,
-        coming: Iterable[tuple[str, str]],
+        coming: Mapping[str, str],
         *,
         found: Iterable[tuple[str, str]],
         number: str,
@@ -108,18 +111,17 @@ class Manifest:
 
         Raises `cannot-write`.
         """
-        claims, records = dict(coming), dict(found)
+        records = dict(found)
         self.origins[number] = origin
         self.records.update(records)
-        self.claims.update(claims)
+        self.claims.update(coming)
         if self._torn:
             self.compact()
             return
-        fields = [(_ORIGIN + number, _origin_text(origin)), *records.items()]
-        fields += [(_CLAIM + path, record) for path, record in claims.items()]
+        origins = {number: origin}
         try:
             with self.path.open("ab") as stream:
-                stream.write(_encoded(fields))
+                _write(stream, _fields(origins=origins, records=records, claims=coming))
         except OSError as error:
             self._torn = True
             raise cannot_write(self.path, error) from error
@@ -129,11 +131,16 @@ class Manifest:
 
         Raises `cannot-write`.
         """
-        records = dict(placed)
-        self.records.update(records)
-        for path in (*records, *claimed):
+        self.note(placed)
+        for path in claimed:
             self.claims.pop(path, None)
         self.compact()
+
+    def note(self, placed: Iterable[tuple[str, str]]) -> None:
+        """Remember what was placed, in place of its claim; `settle` writes it down."""
+        for path, record in placed:
+            self.claims.pop(path, None)
+            self.records[path] = record
 
     def compact(self) -> None:
         """Write the whole file, by replacing it. Raises `cannot-write`.
@@ -141,19 +148,14 @@ class Manifest:
         Without fsync: on a journalling file system that would wait for every file just copied.
         What a power cut takes from this file is found out again from sizes and times.
         """
-        fields = [
-            _HEADER,
-            *((_ORIGIN + number, _origin_text(one)) for number, one in self.origins.items()),
-            *self.records.items(),
-            *((_CLAIM + path, record) for path, record in self.claims.items()),
-        ]
+        fields = _fields(origins=self.origins, records=self.records, claims=self.claims)
         make_folder(self.path.parent)
         temporary = None
         try:
             handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
             temporary = Path(name)
             with os.fdopen(handle, "wb") as stream:
-                stream.write(_encoded(fields))
+                _write(stream, chain((_HEADER,), fields))
             temporary.replace(self.path)
         except OSError as error:
             if temporary is not None:
@@ -168,6 +170,15 @@ def _origin_text(origin: Origin) -> str:
     return json.dumps(body)  # pure ASCII: names that are no text come back as they were
 
 
-def _encoded(fields: Iterable[tuple[str, str]]) -> bytes:
-    text = "".join(f"{name}\0{value}\0" for name, value in fields)
-    return text.encode("utf-8", "surrogateescape")
+def _fields(
+    *, origins: Mapping[str, Origin], records: Mapping[str, str], claims: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    yield from ((_ORIGIN + number, _origin_text(one)) for number, one in origins.items())
+    yield from records.items()
+    yield from ((_CLAIM + path, record) for path, record in claims.items())
+
+
+def _write(stream: BinaryIO, fields: Iterator[tuple[str, str]]) -> None:
+    """A part at a time: the whole text of a hundred thousand files is tens of megabytes."""
+    while part := "".join(f"{name}\0{value}\0" for name, value in islice(fields, _PART)):
+        stream.write(part.encode("utf-8", "surrogateescape"))
