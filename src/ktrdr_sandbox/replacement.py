@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 
 def become(argv: Sequence[str], *, environment: Mapping[str, str]) -> NoReturn:
@@ -16,8 +16,10 @@ def become(argv: Sequence[str], *, environment: Mapping[str, str]) -> NoReturn:
     A name without a slash is looked up on the PATH of `environment`. Raises OSError, and goes on as
     before, when it cannot be started: FileNotFoundError, PermissionError, or others.
     """
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+    streams: tuple[TextIO | None, ...] = (sys.stdout, sys.stderr)
+    for stream in streams:
+        if stream is not None:  # as after `>&-`
+            stream.flush()
     with _signals_as_a_shell_gives_them():
         os.execvpe(argv[0], list(argv), dict(environment))  # noqa: S606  no shell is the point
 

@@ -329,6 +329,14 @@ def test_no_signal_is_ignored_for_it(machine: Machine) -> None:
     assert found.ignored_signals == 0
 
 
+def test_streams_that_are_closed_are_no_hindrance(machine: Machine) -> None:
+    found = machine.in_venv()
+    argv: list[str | bytes] = ["sh", "-c", 'exec "$0" x >&- 2>&-', str(machine.own)]
+    done = run(argv, cwd=machine.checkout, environment=environment(machine.folder, {}))
+    assert done.returncode == STATUS
+    assert found.arguments == [b"x"]
+
+
 WAITING = """\
 import signal, sys, time
 signal.signal(signal.SIGINT, lambda *_: sys.exit(42))
