@@ -214,8 +214,9 @@ DATA: Final[dict[str, Shape]] = {
         ),
     ),
     "--help": obj(of=about("the command's whole name", TEXT), text=TEXT),
-    # A command line that names no command.
+    # A command line that names no command, and a group without one.
     "": NOTHING,
+    "config": NOTHING,
 }
 
 ON_FAILURE: Final[dict[str, Shape]] = {
