@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,9 +49,6 @@ JUNK: Final = (
     *("http://", "file:///dev/null", "backend,workers", ",", "list", "up"),
 )
 
-# Typer's own, which write into the shell's files; they give no document.
-NOT_TRIED: Final = {"--install-completion", "--show-completion"}
-
 
 def commands() -> dict[tuple[str, ...], list[str]]:
     """Every command's words, and its options."""
@@ -60,7 +58,7 @@ def commands() -> dict[tuple[str, ...], list[str]]:
 
 def _below(words: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...], list[str]]]:
     options = [name for one in command.params for name in one.opts if name.startswith("-")]
-    yield words, [name for name in options if name not in NOT_TRIED]
+    yield words, options
     for name, inner in getattr(command, "commands", {}).items():
         yield from _below((*words, name), inner)
 
@@ -85,6 +83,14 @@ def command_line(dice: random.Random) -> tuple[list[str], bool]:
     # A word that is no command may be one that takes everything after it: `--`.
     wants = "--json" in before or (asks and "--" not in words)
     return [*before, *words, *after, *rest], wants
+
+
+def tools(world: World) -> dict[str, str]:
+    """Nothing on PATH that `run` could do harm with: a docker without an engine, and git."""
+    docker_script(world, NO_ENGINE)
+    folder = world.folder / "bin"
+    (folder / "git").symlink_to(shutil.which("git") or "git")
+    return {"PATH": str(folder)}
 
 
 def own_statuses(words: list[str]) -> set[int]:
@@ -125,7 +131,7 @@ def run_here(line: list[str]) -> tuple[int, str, str]:
 
 @pytest.mark.parametrize("seed", range(CHUNKS))
 def test_any_command_line(world: World, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in docker_script(world, NO_ENGINE).items():
+    for name, value in tools(world).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("KTRDR_HOME", str(world.home))
     monkeypatch.chdir(world.repository.root)
@@ -139,7 +145,7 @@ def test_any_command_line(world: World, seed: int, monkeypatch: pytest.MonkeyPat
 
 
 def test_any_command_line_as_a_process(world: World) -> None:
-    engine = docker_script(world, NO_ENGINE)
+    engine = tools(world)
     dice = random.Random("processes")
     for _ in range(IN_PROCESSES):
         line, json_wanted = command_line(dice)

@@ -10,6 +10,7 @@ import typer
 from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
 from ktrdr_sandbox.cli.wiring import instance_of, workplace
+from ktrdr_sandbox.console.output import on_terminal
 from ktrdr_sandbox.errors import SandboxError
 
 
@@ -43,6 +44,6 @@ def execute(
             instance_of(place, instance),
             service,
             command_line,
-            terminal=sys.stdin.isatty() and sys.stdout.isatty(),
+            terminal=on_terminal(sys.stdin) and on_terminal(sys.stdout),
         )
     raise typer.Exit(status)

@@ -146,6 +146,28 @@ EXPLANATIONS: Final[Mapping[ErrorCode, Explanation]] = {
         "The instance has no container of that service.",
         "Start it, or take one of the services that are named.",
     ),
+    "service-not-running": Explanation(
+        "The service does not run, or nothing answers where it belongs.",
+        "Start it: 'ktrdr-sandbox up', or see why in 'ktrdr-sandbox logs'.",
+    ),
+    "ktrdr-missing": Explanation(
+        "The ktrdr command of KTRDR itself was not found.",
+        "Install it in the checkout, for example with 'uv sync'.",
+    ),
+    "command-not-found": Explanation(
+        "There is no such command to run.", "Correct its name, or PATH."
+    ),
+    "command-not-executable": Explanation(
+        "The command to run cannot be executed.", "Make the file executable, or name another."
+    ),
+    "hook-failed": Explanation(
+        "A hook of the settings failed; the message says what was done all the same.",
+        "Correct the hook. destroy goes on over it with --force.",
+    ),
+    "some-failed": Explanation(
+        "With --all: the command failed on some instances.",
+        "Each one's own failure is told; the exit status is that of the worst.",
+    ),
     "would-lose-work": Explanation(
         "The directory holds work that is nowhere else.",
         "Commit or stash it, keep it (--keep-worktree), or have it moved to the trash (--force).",

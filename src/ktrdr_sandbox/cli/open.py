@@ -11,6 +11,7 @@ import typer
 from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
 from ktrdr_sandbox.cli.wiring import instance_of, workplace
+from ktrdr_sandbox.console.output import on_terminal
 
 if TYPE_CHECKING:
     import webbrowser
@@ -45,7 +46,7 @@ def _browser() -> tuple[webbrowser.BaseBrowser | None, str]:
     """The user's browser, or None and why there is none."""
     import webbrowser  # runs a command to find the default one
 
-    if not (sys.stdout.isatty() and sys.stderr.isatty()):
+    if not (on_terminal(sys.stdout) and on_terminal(sys.stderr)):
         return None, "this is no terminal"
     displays = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER", "WSL_DISTRO_NAME")
     if sys.platform != "darwin" and not any(os.environ.get(name) for name in displays):

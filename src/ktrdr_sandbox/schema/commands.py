@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ktrdr_sandbox.api_address import Source
 from ktrdr_sandbox.errors import ErrorCode
 from ktrdr_sandbox.lifecycle.collection import Kind
 from ktrdr_sandbox.lifecycle.doctor.findings import Level
@@ -39,6 +40,8 @@ _CREATION: Final = obj(
     new_branch=FLAG,
     ports=about("the slot's port map, by role", mapping(PORT)),
     skipped_slots=about("slots passed over, and their busy ports", mapping(many(PORT))),
+    copied=about("ignored files that were copied from the main checkout", many(TEXT)),
+    not_copied=many(obj(path=TEXT, reason=TEXT)),
 )
 _PLAN: Final = obj(
     about="What would go (--dry-run).",
@@ -93,13 +96,36 @@ _FILLING: Final = obj(
     seconds=SECONDS,
     shared=maybe(part("shared")),
 )
+_FLEET: Final = obj(
+    about="--all: what the document of each instance says.",
+    instances=many(
+        obj(
+            instance=TEXT,
+            ok=FLAG,
+            exit_code=about("null when it was not begun", {"type": ["integer", "null"]}),
+            data=about("as of the command on one instance", {"type": "object"}),
+            messages=many(TEXT),
+            error=maybe(part("error")),
+        )
+    ),
+    succeeded=COUNT,
+    failed=COUNT,
+)
 
 DATA: Final[dict[str, Shape]] = {
     "create": _CREATION,
     "init": _CREATION,
-    "up": either(part("startup"), part("isolation")),
-    "down": obj(instance=part("instance"), removed=many(TEXT), volumes_kept=many(TEXT)),
-    "destroy": either(_PLAN, _DESTRUCTION, obj(instance={"type": "null"})),
+    "up": either(part("startup"), part("isolation"), _FLEET),
+    "down": either(
+        obj(instance=part("instance"), removed=many(TEXT), volumes_kept=many(TEXT)), _FLEET
+    ),
+    "destroy": either(
+        _PLAN,
+        _DESTRUCTION,
+        about("a killed command had all but ended it", obj(instance={"type": "null"})),
+        about("--all --dry-run", obj(instances=many(_PLAN))),
+        _FLEET,
+    ),
     "list": obj(
         instances=many(obj(INSTANCE, status=word(Summary), api_port=PORT)),
         dropped=about("ids of entries of which nothing was left", many(TEXT)),
@@ -116,6 +142,43 @@ DATA: Final[dict[str, Shape]] = {
     "move": obj(instance=part("instance"), former_slot=SLOT, ports=mapping(PORT)),
     "wait": part("startup"),
     "isolate": part("isolation"),
+    "env": obj(
+        about="With its secrets: it is asked for just these.",
+        instance=part("instance"),
+        file=TEXT,
+        environment=mapping(TEXT),
+    ),
+    "url": obj(url=TEXT, source=word(Source), why=TEXT),
+    # What they run has stdout to itself: a document only when that does not begin.
+    "run": NOTHING,
+    "exec": NOTHING,
+    "open": obj(tool=TEXT, url=TEXT, service=TEXT),
+    "completion": either(
+        obj(shell=TEXT, script=TEXT), obj(shell=TEXT, path=TEXT, added_to=TEXT_OR_NULL)
+    ),
+    "config show": obj(
+        checkout=TEXT_OR_NULL,
+        settings=many(
+            obj(
+                name=TEXT,
+                value=about("as a settings file would have it", {}),
+                **{"from": about("kind of place the value came from", TEXT)},
+                file=TEXT_OR_NULL,
+                line={"type": ["integer", "null"]},
+                variable=TEXT_OR_NULL,
+            )
+        ),
+        unapproved=about("set by the checkout, and not in force", {"type": "object"}),
+    ),
+    "config schema": obj(schema={"type": "object"}),
+    "config path": obj(files=many(obj(path=TEXT, exists=FLAG))),
+    "config approve": obj(
+        checkout=TEXT,
+        repository=TEXT,
+        asked={"type": "object"},
+        sha256=TEXT_OR_NULL,
+        approved=FLAG,
+    ),
     "doctor": _EXAMINATION,
     "gc": _COLLECTION,
     "init-shared": _FILLING,
@@ -151,12 +214,16 @@ DATA: Final[dict[str, Shape]] = {
         ),
     ),
     "--help": obj(of=about("the command's whole name", TEXT), text=TEXT),
-    # A command line that names no command.
+    # A command line that names no command, and a group without one.
     "": NOTHING,
+    "config": NOTHING,
 }
 
 ON_FAILURE: Final[dict[str, Shape]] = {
-    "up": part("startup"),
+    "create": _CREATION,
+    "up": either(part("startup"), _FLEET),
+    "down": _FLEET,
+    "destroy": _FLEET,
     "wait": part("startup"),
     "demo": part("startup"),
     "doctor": _EXAMINATION,

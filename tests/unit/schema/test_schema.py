@@ -33,10 +33,9 @@ def test_what_is_made_from_the_code_is_up_to_date(path: Any) -> None:
 
 def test_every_command_is_in_it() -> None:
     def names(words: str, command: Any) -> set[str]:
-        inner = getattr(command, "commands", None)
-        if inner is None:
-            return {words}
-        return {name for key in inner for name in names(f"{words} {key}".strip(), inner[key])}
+        inner = getattr(command, "commands", {})
+        below = (names(f"{words} {key}".strip(), one) for key, one in inner.items())
+        return {words}.union(*below)
 
     missing = names("", typer.main.get_command(app)) - documents.known_commands()
     assert not missing, documents.HOW_TO_ADD
