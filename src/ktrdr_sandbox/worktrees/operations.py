@@ -302,9 +302,18 @@ def _copy_modules(modules: Path, copy: Path) -> None:
         if not copy.exists():
             shutil.rmtree(partial, ignore_errors=True)
             shutil.copytree(modules, partial, symlinks=True)
+            _cut_loose(partial)
             partial.rename(copy)
     except OSError as error:  # `shutil.Error` is one, with all failures as its only argument
         raise cannot_write(copy, error) from error
+
+
+def _cut_loose(modules: Path) -> None:
+    """Each names the directory of its files, which is gone; no git would read it any more."""
+    for config in modules.rglob("config"):
+        if (config.parent / "HEAD").is_file():
+            unset = ["config", "--file", str(config), "--unset-all", "core.worktree"]
+            try_git(unset, cwd=modules)
 
 
 # -- hiding the environment file -----------------------------------------------------------------
