@@ -206,6 +206,10 @@ EXPLANATIONS: Final[Mapping[ErrorCode, Explanation]] = {
         "Some files of the source could not be copied; the others are whole.",
         "Put right what is named and run it again: it copies the rest.",
     ),
+    "some-failed": Explanation(
+        "With --all: the command failed for some of the instances; the others are done.",
+        "The data says of each how it ended; run it again for those that are named.",
+    ),
     "shared-folder-linked": Explanation(
         "A folder of the shared folder is a link, and copying would write where it leads.",
         "To have a copy instead, remove the link first.",

@@ -96,35 +96,43 @@ _FILLING: Final = obj(
     seconds=SECONDS,
     shared=maybe(part("shared")),
 )
-_FLEET: Final = obj(
-    about="--all: what the document of each instance says.",
-    instances=many(
-        obj(
-            instance=TEXT,
-            ok=FLAG,
-            exit_code=about("null when it was not begun", {"type": ["integer", "null"]}),
-            data=about("as of the command on one instance", {"type": "object"}),
-            messages=many(TEXT),
-            error=maybe(part("error")),
-        )
-    ),
-    succeeded=COUNT,
-    failed=COUNT,
-)
+_SHUTDOWN: Final = obj(instance=part("instance"), removed=many(TEXT), volumes_kept=many(TEXT))
+
+
+def _of_all(own: Shape) -> Shape:
+    """What `--all` gives of a command whose own data is `own`."""
+    return obj(
+        about="Every instance (--all), by slot.",
+        instances=many(
+            obj(
+                instance=about("its id", TEXT),
+                ok=FLAG,
+                exit_code=about("null when it was never begun", {"type": ["integer", "null"]}),
+                data=either(NOTHING, own),
+                messages=many(TEXT),
+                error=maybe(part("error")),
+            )
+        ),
+        succeeded=COUNT,
+        failed=COUNT,
+    )
+
+
+_ALL_UP: Final = _of_all(part("startup"))
+_ALL_DOWN: Final = _of_all(_SHUTDOWN)
+_ALL_DESTROYED: Final = _of_all(either(_DESTRUCTION, obj(instance={"type": "null"})))
 
 DATA: Final[dict[str, Shape]] = {
     "create": _CREATION,
     "init": _CREATION,
-    "up": either(part("startup"), part("isolation"), _FLEET),
-    "down": either(
-        obj(instance=part("instance"), removed=many(TEXT), volumes_kept=many(TEXT)), _FLEET
-    ),
+    "up": either(part("startup"), part("isolation"), _ALL_UP),
+    "down": either(_SHUTDOWN, _ALL_DOWN),
     "destroy": either(
         _PLAN,
         _DESTRUCTION,
         about("a killed command had all but ended it", obj(instance={"type": "null"})),
         about("--all --dry-run", obj(instances=many(_PLAN))),
-        _FLEET,
+        _ALL_DESTROYED,
     ),
     "list": obj(
         instances=many(obj(INSTANCE, status=word(Summary), api_port=PORT)),
@@ -186,6 +194,10 @@ DATA: Final[dict[str, Shape]] = {
         obj(directory=TEXT, stacks=many(part("startup"))),
         obj(destroyed=many(TEXT), directory=TEXT_OR_NULL),
     ),
+    "completion": either(
+        obj(shell=TEXT, script=TEXT),
+        obj(shell=TEXT, path=TEXT, added_to=TEXT_OR_NULL),
+    ),
     "schema": obj(document=about("a JSON Schema", {"type": "object"})),
     "explain": obj(
         codes=many(
@@ -221,9 +233,9 @@ DATA: Final[dict[str, Shape]] = {
 
 ON_FAILURE: Final[dict[str, Shape]] = {
     "create": _CREATION,
-    "up": either(part("startup"), _FLEET),
-    "down": _FLEET,
-    "destroy": _FLEET,
+    "up": either(part("startup"), _ALL_UP),
+    "down": _ALL_DOWN,
+    "destroy": _ALL_DESTROYED,
     "wait": part("startup"),
     "demo": part("startup"),
     "doctor": _EXAMINATION,
