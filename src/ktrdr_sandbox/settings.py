@@ -85,11 +85,22 @@ class Settings(BaseSettings):
     )
     hooks: Hooks = Hooks()
     hook_timeout: float = Field(600.0, gt=0, description="Longest run of one command of a hook")
-    demo_database_image: str = "timescale/timescaledb:latest-pg16"
-    demo_python_image: str = "python:3.12-slim"
-    demo_prometheus_image: str = "prom/prometheus:latest"
-    demo_grafana_image: str = "grafana/grafana:latest"
-    demo_jaeger_image: str = "jaegertracing/all-in-one:1.53"
+    demo_database_image: str = Field(
+        "timescale/timescaledb:latest-pg16",
+        description="Image of the database in the sample application",
+    )
+    demo_python_image: str = Field(
+        "python:3.12-slim", description="Image of Python in the sample application"
+    )
+    demo_prometheus_image: str = Field(
+        "prom/prometheus:latest", description="Image of Prometheus in the sample application"
+    )
+    demo_grafana_image: str = Field(
+        "grafana/grafana:latest", description="Image of Grafana in the sample application"
+    )
+    demo_jaeger_image: str = Field(
+        "jaegertracing/all-in-one:1.53", description="Image of Jaeger in the sample application"
+    )
 
     @field_validator("bind_address")
     @classmethod

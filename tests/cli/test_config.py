@@ -8,6 +8,7 @@ import pty
 import subprocess
 import sys
 
+import filelock
 import pytest
 
 from tests.support.world import World
@@ -256,7 +257,7 @@ def test_outside_of_a_checkout_there_is_nothing_to_approve(world: World) -> None
     )
 
 
-# -- what it costs others ------------------------------------------------------------------------
+# -- what others make of it ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", [("list",), ("status", "feat-x"), ("--version",)])
@@ -266,3 +267,12 @@ def test_commands_without_settings_do_not_read_them(world: World, command: tuple
     modules = {line.rpartition("|")[2].strip() for line in outcome.stderr.splitlines()}
     assert "ktrdr_sandbox.cli.app" in modules
     assert not {"pydantic_settings", "ktrdr_sandbox.settings"} & modules
+
+
+def test_the_patience_with_a_lock_that_somebody_holds(world: World) -> None:
+    lock = world.home / "sandbox" / "instances.lock"
+    lock.parent.mkdir(parents=True)
+    with filelock.FileLock(lock):
+        outcome = world.run("create", "feat-x", env={"KTRDR_SANDBOX_LOCK_PATIENCE": "1.1"})
+    assert outcome.exit_code == 75, outcome
+    assert "held the lock for more than 1 s" in outcome.stderr

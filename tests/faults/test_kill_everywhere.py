@@ -15,7 +15,7 @@ import pytest
 
 from ktrdr_sandbox.env_file import reader
 from ktrdr_sandbox.models import LABEL_UUID
-from tests.faults.world import Ending, FaultWorld, Zygote
+from tests.faults.world import IGNORED, Ending, FaultWorld, Zygote
 
 NAME = "feat-x"
 ID = f"ktrdr--{NAME}"
@@ -46,6 +46,13 @@ def nothing(_world: FaultWorld) -> None:
 
 def created(world: FaultWorld) -> None:
     world.ok("create", NAME)
+
+
+def with_hooks(world: FaultWorld) -> None:
+    """One before and one after what the command does."""
+    created(world)
+    hooks = 'after_ready = ["true"]\nbefore_destroy = ["true"]'
+    (world.home / "sandbox" / "config.toml").write_text(f"[hooks]\n{hooks}\n", encoding="utf-8")
 
 
 def running(world: FaultWorld) -> None:
@@ -97,6 +104,7 @@ SCENARIOS = {
     "gc": Scenario(orphaned, GC, (GC, DESTROY)),
     "doctor": Scenario(unmarked, FIX, (FIX, UP, DESTROY)),
     "destroy": Scenario(running, DESTROY, (DESTROY, STATUS, UP, CREATE)),
+    "destroy-with-hook": Scenario(with_hooks, DESTROY, (DESTROY, STATUS, UP)),
     "destroy-with-work": Scenario(
         running_with_work,
         (*DESTROY, "--force"),
@@ -170,6 +178,7 @@ def consistent(world: FaultWorld, scenario: Scenario) -> list[str]:
         *wrong_resources(world),
         *wrong_exclude(world),
         *lost_work(world, scenario),
+        *wrong_copies(world),
     ]
 
 
@@ -189,6 +198,15 @@ def wrong_entries(world: FaultWorld) -> Iterator[str]:
     states = {path.name for path in (world.home / "sandbox" / "instances").glob("*")}
     if not states <= set(entries):
         yield f"left state folders: {states - set(entries)}"
+
+
+def wrong_copies(world: FaultWorld) -> Iterator[str]:
+    """An instance that create made has all of its ignored files, whole."""
+    for entry in world.registered().values():
+        for name in IGNORED if entry["created_by"] == "create" else ():
+            copy, source = Path(entry["path"]) / name, world.repository.root / name
+            if not copy.is_file() or copy.read_bytes() != source.read_bytes():
+                yield f"copy: {copy}"
 
 
 def wrong_worktrees(world: FaultWorld) -> Iterator[str]:

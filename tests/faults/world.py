@@ -17,6 +17,9 @@ from tests.faults.stored_engine import StoredEngine
 from tests.support.repositories import GitRepository, repository
 
 IMAGE = "tiny:1"
+IGNORED = (".env", "local/key")
+"""Files of the main worktree that `create` copies."""
+
 COMPOSE = {
     "services": {
         "db": {
@@ -118,10 +121,12 @@ class FaultWorld:
         self.repository.commit(
             {
                 "docker-compose.yml": json.dumps(COMPOSE),
-                ".gitignore": "logs/\n",
+                ".gitignore": "logs/\n.env\nlocal/\n",
+                ".worktreeinclude": ".env\nlocal/*\n",
                 **{f"ktrdr/module_{i}.py": f"{i}\n" * 200 for i in range(30)},
             }
         )
+        self.repository.write({name: f"{name}\n" * 3 for name in IGNORED})
         engine = self.engine
         with engine.turn():
             engine._images.update({IMAGE, "ktrdr-backend:dev"})

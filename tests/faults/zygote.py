@@ -35,6 +35,11 @@ CHANGES = frozenset(
 )
 
 
+BY_FOLDER = frozenset({"write", "os.mkdir", "os.symlink"})
+"""What is named by the folder that it is opened from; a relative path then. Removals are done that
+way too, one by one through a whole directory: too many to be points."""
+
+
 class Points:
     """Counts the points of one command, and kills at one of them."""
 
@@ -69,6 +74,8 @@ class Points:
 
     def _inside(self, event: str, path: Any) -> str | None:
         text = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else ""
+        if event in BY_FOLDER and not text.startswith("/"):
+            return f"{event} (in a folder) {text}"
         if not text.startswith(self._world) or text.endswith((".lock", ".holder")):
             return None
         return f"{event} {text.removeprefix(self._world)}"

@@ -81,8 +81,8 @@ def test_without_any_source_the_defaults_hold(places: Places) -> None:
 def test_the_stronger_source_wins_key_by_key(
     places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    places.in_home('gate_timeout = 1\nlock_patience = 1\nbind_address = "127.0.0.4"\n')
-    places.in_checkout("gate_timeout = 2\n\nlock_patience = 2\n")
+    places.in_home('gate_timeout = 1\nhook_timeout = 1\nbind_address = "127.0.0.4"\n')
+    places.in_checkout("gate_timeout = 2\n\nhook_timeout = 2\n")
     monkeypatch.setenv("KTRDR_SANDBOX_GATE_TIMEOUT", "3")
     found = places.resolve()
     origins = {key: str(found.origins[key]) for key in FIELDS}
@@ -90,7 +90,7 @@ def test_the_stronger_source_wins_key_by_key(
         3,
         "KTRDR_SANDBOX_GATE_TIMEOUT",
     )
-    assert (found.settings.lock_patience, origins["lock_patience"]) == (
+    assert (found.settings.hook_timeout, origins["hook_timeout"]) == (
         2,
         f"{places.checkout_file}, line 3",
     )

@@ -82,24 +82,18 @@ def _run(
             argv=tuple(argv), exit_code=127 if missing else 126, lines=(f"{argv[0]}: {reason}",)
         )
     kept: deque[str] = deque(maxlen=KEPT_LINES)
-    reading = threading.Thread(target=_read, args=(child.stdout, kept, sink), daemon=True)
-    reading.start()
-    return CommandOutcome(
-        argv=tuple(argv), exit_code=_wait(child, reading, timeout), lines=tuple(kept)
-    )
-
-
-def _wait(child: subprocess.Popen[str], reading: threading.Thread, timeout: float) -> int | None:
+    exit_code: int | None = None
     try:
-        return child.wait(timeout=timeout)
+        reading = threading.Thread(target=_read, args=(child.stdout, kept, sink), daemon=True)
+        reading.start()
+        exit_code = child.wait(timeout=timeout)
     except subprocess.TimeoutExpired:
         _end(child)
-        return None
     except BaseException:
         _end(child)
         raise
-    finally:
-        reading.join(_LAST_WORDS)
+    reading.join(_LAST_WORDS)
+    return CommandOutcome(argv=tuple(argv), exit_code=exit_code, lines=tuple(kept))
 
 
 def _read(stream: IO[str], kept: deque[str], sink: LineSink) -> None:

@@ -106,6 +106,10 @@ def run_hook(
             )
             if outcome.exit_code != 0:
                 return HookFailure(hook=hook, outcome=outcome, timeout=settings.hook_timeout)
+    except BaseException:
+        # An interrupt may come between the start of a process and our knowing of it.
+        end_marked({HOOK_VARIABLE: hook, "SANDBOX_UUID": instance.uuid})
+        raise
     finally:
         note.unlink(missing_ok=True)
     return None
