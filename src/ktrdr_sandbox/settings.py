@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -138,12 +138,12 @@ class _Variables(EnvSettingsSource):
 
 
 TABLES: Final = frozenset(
-    name for name, field in Settings.model_fields.items() if field.annotation is Hooks
+    name for name, whole in Settings.model_fields.items() if whole.annotation is Hooks
 )
 FIELDS: Final[Mapping[str, FieldInfo]] = {
-    key: field
+    key: described
     for name, whole in Settings.model_fields.items()
-    for key, field in (
+    for key, described in (
         [(f"{name}.{inner}", one) for inner, one in Hooks.model_fields.items()]
         if name in TABLES
         else [(name, whole)]
@@ -176,7 +176,8 @@ class Resolution:
     origins: Mapping[str, Origin]
     asked: Withheld | None = None
     withheld: Withheld | None = None
-    remarks: tuple[str, ...] = ()
+    remarks: Mapping[str, str] = field(default_factory=dict)
+    """Sentences by what they are about, so that the same content in two checkouts is told once."""
 
     def value(self, key: str) -> Any:
         """The value of a flat key, JSON-ready."""
@@ -227,7 +228,10 @@ def resolve(home: Home, *, checkout: Path | None, approved: Approved = _nobody) 
         origins={key: _origin(layers, key) for key in FIELDS},
         asked=asked,
         withheld=withheld,
-        remarks=(*strange, *ignored, *([_unapproved(withheld)] if withheld else [])),
+        remarks={
+            **{text: text for text in (*strange, *ignored)},
+            **({withheld.digest: _unapproved(withheld)} if withheld else {}),
+        },
     )
 
 

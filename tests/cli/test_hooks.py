@@ -13,6 +13,11 @@ from tests.cli.test_create import links
 from tests.support.processes import is_alive
 from tests.support.world import World
 
+IGNORED = (
+    "<world>/ktrdr/.ktrdr-sandbox.toml sets hooks.after_create: ignored, because a checkout may do "
+    "so only with your approval. To see it and decide, run there: ktrdr-sandbox config approve"
+)
+
 
 def configure(world: World, text: str) -> None:
     folder = world.home / "sandbox"
@@ -163,12 +168,8 @@ def test_a_checkouts_hook_runs_once_it_is_approved_and_as_long_as_it_is_the_same
     theirs("one")
     skipped = world.run("create", "a")
     assert skipped.exit_code == 0, skipped
-    assert skipped.err.splitlines() == [
-        f"<world>/{where}/.ktrdr-sandbox.toml sets hooks.after_create: ignored, because a checkout "
-        "may do so only with your approval. To see it and decide, run there: ktrdr-sandbox config "
-        "approve"
-        for where in ("ktrdr", "ktrdr--a")
-    ]
+    told = [line for line in skipped.err.splitlines() if "was skipped" not in line]
+    assert told == [IGNORED]
     assert not (world.path_of("a") / "one").exists()
     assert world.run("config", "approve", "--yes").exit_code == 0
     world.run("create", "b")

@@ -14,7 +14,9 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 
-LOOK = "import os, urllib.request as u; print(u.urlopen(os.environ['URL'] + '/health').status)"
+LOOK = (
+    "import os, urllib.request as u; print(u.urlopen(os.environ['URL'] + '/api/v1/health').status)"
+)
 
 
 def test_a_stack_is_ready_after_up_and_there_before_destroy(light: Sandbox, mark: str) -> None:

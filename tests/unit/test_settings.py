@@ -257,7 +257,7 @@ def test_a_variable_that_is_no_setting_is_told_and_ignored(
     monkeypatch.setenv("KTRDR_SANDBOX_X", "1")
     found = places.resolve()
     assert found.settings == places.plain()
-    assert found.remarks == (
+    assert tuple(found.remarks.values()) == (
         f"{near}: no such setting; did you mean '{near}S'? (ignored)",
         "KTRDR_SANDBOX_X: no such setting (ignored)",
     )
@@ -283,12 +283,12 @@ def test_a_checkout_loosens_nothing_without_approval(places: Places, key: str) -
     assert found.settings == places.plain()
     assert found.withheld is not None
     assert dict(found.withheld.values) == {key: value}
-    (remark,) = found.remarks
+    (remark,) = found.remarks.values()
     assert remark.startswith(f"{places.checkout_file} sets {key}: ignored")
     places.approve()
     after = places.resolve()
     assert after.value(key) == value
-    assert (after.withheld, after.remarks) == (None, ())
+    assert (after.withheld, after.remarks) == (None, {})
 
 
 @pytest.mark.parametrize("key", LOOSENING)
@@ -319,14 +319,14 @@ def test_changed_content_needs_a_new_approval(places: Places) -> None:
 def test_an_address_that_nobody_else_reaches_is_free(places: Places, address: str) -> None:
     places.in_checkout(f'bind_address = "{address}"\nallow = []\n')
     found = places.resolve()
-    assert (found.settings.bind_address, found.remarks) == (address, ())
+    assert (found.settings.bind_address, found.remarks) == (address, {})
 
 
 def test_settings_of_the_machine_are_not_a_checkouts(places: Places) -> None:
     places.in_checkout('trash_days = 0\ndemo_python_image = "evil"\n')
     found = places.resolve()
     assert found.settings == places.plain()
-    assert [remark.partition(": ")[2].split()[0] for remark in found.remarks] == [
+    assert [remark.partition(": ")[2].split()[0] for remark in found.remarks.values()] == [
         "demo_python_image",
         "trash_days",
     ]

@@ -115,8 +115,8 @@ def _settings(home: Home, output: Output, told: set[str], checkout: Path | None)
     from ktrdr_sandbox.settings import resolve
 
     found = resolve(home, checkout=checkout, approved=functools.partial(is_approved, home))
-    for remark in found.remarks:
-        if remark not in told:
-            told.add(remark)
+    for about, remark in found.remarks.items():
+        if about not in told:
+            told.add(about)
             output.tell(remark)
     return found.settings

@@ -65,7 +65,7 @@ def survey(place: Workplace, checkout: Path | None) -> Survey:
             Setting(name=key, value=found.value(key), origin=found.origins[key]) for key in FIELDS
         ),
         files=files(place, checkout),
-        remarks=found.remarks,
+        remarks=tuple(found.remarks.values()),
         withheld=found.withheld,
     )
 
