@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ktrdr_sandbox.configuration.layers import Kind as Source
 from ktrdr_sandbox.errors import ErrorCode
 from ktrdr_sandbox.lifecycle.collection import Kind
 from ktrdr_sandbox.lifecycle.doctor.findings import Level
@@ -39,6 +40,17 @@ _CREATION: Final = obj(
     new_branch=FLAG,
     ports=about("the slot's port map, by role", mapping(PORT)),
     skipped_slots=about("slots passed over, and their busy ports", mapping(many(PORT))),
+    copied=about("git-ignored files that the new worktree got", many(TEXT)),
+    not_copied=many(obj(path=TEXT, reason=TEXT)),
+)
+_ANYTHING: Final[Shape] = {}
+_SETTING: Final = obj(
+    name=TEXT,
+    value=_ANYTHING,
+    **{"from": word(Source)},
+    file=TEXT_OR_NULL,
+    line=maybe(COUNT),
+    variable=TEXT_OR_NULL,
 )
 _PLAN: Final = obj(
     about="What would go (--dry-run).",
@@ -123,6 +135,20 @@ DATA: Final[dict[str, Shape]] = {
         obj(directory=TEXT, stacks=many(part("startup"))),
         obj(destroyed=many(TEXT), directory=TEXT_OR_NULL),
     ),
+    "config show": obj(
+        checkout=TEXT_OR_NULL,
+        settings=many(_SETTING),
+        unapproved=about("what the checkout's file sets in vain", mapping(_ANYTHING)),
+    ),
+    "config schema": obj(schema=about("a JSON Schema", {"type": "object"})),
+    "config path": obj(files=many(obj(path=TEXT, exists=FLAG))),
+    "config approve": obj(
+        checkout=TEXT,
+        repository=TEXT,
+        asked=mapping(_ANYTHING),
+        sha256=TEXT_OR_NULL,
+        approved=about("before this command", FLAG),
+    ),
     "schema": obj(document=about("a JSON Schema", {"type": "object"})),
     "explain": obj(
         codes=many(
@@ -156,6 +182,7 @@ DATA: Final[dict[str, Shape]] = {
 }
 
 ON_FAILURE: Final[dict[str, Shape]] = {
+    "create": _CREATION,
     "up": part("startup"),
     "wait": part("startup"),
     "demo": part("startup"),
