@@ -33,6 +33,11 @@ EXPLANATIONS: Final[Mapping[ErrorCode, Explanation]] = {
         "A setting has a value that cannot be used.",
         "Correct it where the hint says it comes from.",
     ),
+    "hook-failed": Explanation(
+        "A command of a hook failed or took too long; create and up have done their work, destroy "
+        "has not begun.",
+        "Mend the command that is named; its last lines are told with it.",
+    ),
     "cannot-write": Explanation(
         "A file, or standard output, cannot be written.",
         "Free space or permit writing at the path that is named.",

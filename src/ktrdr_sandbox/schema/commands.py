@@ -47,7 +47,7 @@ _ANYTHING: Final[Shape] = {}
 _SETTING: Final = obj(
     name=TEXT,
     value=_ANYTHING,
-    **{"from": word(Source)},
+    source=word(Source),
     file=TEXT_OR_NULL,
     line=maybe(COUNT),
     variable=TEXT_OR_NULL,
