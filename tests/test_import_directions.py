@@ -20,7 +20,7 @@ ALLOWED = {
     "settings": {"errors", "paths", "configuration"},
     "targeting": {*BASE, "env_file", "registry"},
     "api_address": {*BASE, "env_file"},
-    "real_ktrdr": {*BASE, "settings"},
+    "real_ktrdr": {*BASE, "settings", "lifecycle.approvals"},
     "alias": {*BASE, "api_address", "real_ktrdr", "__main__", "cli.boundary", "console.output"},
     "lifecycle": {*BASE, *ROOMS, "settings", "configuration", "api_address"},
     # records only, to render them

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -87,9 +88,12 @@ def _is_program(path: Path) -> bool:
 def _by_setting(checkout: Path, environment: Mapping[str, str], home: Home) -> Iterator[Candidate]:
     if not _may_be_set(checkout, environment, home):
         return
+    from ktrdr_sandbox.lifecycle.approvals import is_approved
     from ktrdr_sandbox.settings import load_settings  # a fifth of a second
 
-    command = load_settings(home, checkout=checkout).ktrdr_command
+    # Without approval a checkout's file does not say what runs here; `config show` tells so.
+    approved = functools.partial(is_approved, home)
+    command = load_settings(home, checkout=checkout, approved=approved).ktrdr_command
     if command is None:
         return
     program = Path(command[0]).expanduser()

@@ -61,8 +61,9 @@ def test_every_setting_with_its_origin(world: World) -> None:
         'migrate                "never"                              KTRDR_SANDBOX_MIGRATE\n'
         "allow                  []                                   default\n"
         "network_pool           -                                    default\n"
+        "ktrdr_command          -                                    default\n"
         "trash_days             7                                    default\n"
-        "lock_patience          30                                   default\n"
+        "lock_patience          600                                  default\n"
         'copy_files             [".env"]                             '
         "<world>/home/sandbox/config.toml, line 2\n"
         "hooks.after_create     []                                   default\n"
@@ -100,7 +101,7 @@ def test_settings_as_json(world: World) -> None:
             {
                 "name": "gate_timeout",
                 "value": 90.0,
-                "from": "checkout",
+                "source": "checkout",
                 "file": path,
                 "line": 1,
                 "variable": None,
@@ -118,7 +119,7 @@ def test_outside_of_a_checkout(world: World) -> None:
     configured(world, "gate_timeout = 90\n")
     outcome = world.run("config", "show", "--json", cwd=world.folder)
     assert outcome.data["checkout"] is None
-    assert {one["from"] for one in outcome.data["settings"]} <= {"default", "variable"}
+    assert {one["source"] for one in outcome.data["settings"]} <= {"default", "variable"}
 
 
 def test_of_an_instance(world: World) -> None:

@@ -191,6 +191,11 @@ def test_a_path_in_the_checkouts_file_starts_at_the_checkout(machine: Machine) -
     found = real_ktrdr(machine.checkout / "tools" / "ktrdr")
     file = machine.checkout / ".ktrdr-sandbox.toml"
     file.write_text('ktrdr_command = ["tools/ktrdr"]\n', encoding="utf-8")
+    usual = machine.in_venv()
+    assert machine.run("x", cwd=machine.checkout / "src").returncode == STATUS
+    assert usual.arguments == [b"x"]
+    assert not found.started, "a branch does not choose what runs here"
+    machine.run("sandbox", "config", "approve", "--yes")
     assert machine.run("x", cwd=machine.checkout / "src").returncode == STATUS
     assert found.arguments == [b"x"]
 

@@ -33,6 +33,11 @@ EXPLANATIONS: Final[Mapping[ErrorCode, Explanation]] = {
         "A setting has a value that cannot be used.",
         "Correct it where the hint says it comes from.",
     ),
+    "hook-failed": Explanation(
+        "A command of a hook failed or took too long; create and up have done their work, destroy "
+        "has not begun.",
+        "Mend the command that is named; its last lines are told with it.",
+    ),
     "cannot-write": Explanation(
         "A file, or standard output, cannot be written.",
         "Free space or permit writing at the path that is named.",
@@ -205,10 +210,6 @@ EXPLANATIONS: Final[Mapping[ErrorCode, Explanation]] = {
     "copy-incomplete": Explanation(
         "Some files of the source could not be copied; the others are whole.",
         "Put right what is named and run it again: it copies the rest.",
-    ),
-    "some-failed": Explanation(
-        "With --all: the command failed for some of the instances; the others are done.",
-        "The data says of each how it ended; run it again for those that are named.",
     ),
     "shared-folder-linked": Explanation(
         "A folder of the shared folder is a link, and copying would write where it leads.",

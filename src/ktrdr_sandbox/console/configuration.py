@@ -30,7 +30,7 @@ def survey_data(found: Survey, *, changed: bool) -> dict[str, Any]:
             {
                 "name": one.name,
                 "value": one.value,
-                "from": one.origin.kind,
+                "source": one.origin.kind,
                 "file": None if one.origin.path is None else str(one.origin.path),
                 "line": one.origin.line,
                 "variable": one.origin.variable,

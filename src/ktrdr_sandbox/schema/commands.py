@@ -194,10 +194,6 @@ DATA: Final[dict[str, Shape]] = {
         obj(directory=TEXT, stacks=many(part("startup"))),
         obj(destroyed=many(TEXT), directory=TEXT_OR_NULL),
     ),
-    "completion": either(
-        obj(shell=TEXT, script=TEXT),
-        obj(shell=TEXT, path=TEXT, added_to=TEXT_OR_NULL),
-    ),
     "schema": obj(document=about("a JSON Schema", {"type": "object"})),
     "explain": obj(
         codes=many(
