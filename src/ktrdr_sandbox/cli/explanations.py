@@ -165,10 +165,6 @@ EXPLANATIONS: Final[Mapping[ErrorCode, Explanation]] = {
     "command-not-executable": Explanation(
         "The command to run cannot be executed.", "Make the file executable, or name another."
     ),
-    "hook-failed": Explanation(
-        "A hook of the settings failed; the message says what was done all the same.",
-        "Correct the hook. destroy goes on over it with --force.",
-    ),
     "some-failed": Explanation(
         "With --all: the command failed on some instances.",
         "Each one's own failure is told; the exit status is that of the worst.",
