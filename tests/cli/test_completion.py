@@ -90,10 +90,24 @@ def test_the_grammar_is_that_of_the_commands() -> None:
 
 def test_the_grammar_has_every_command_and_option() -> None:
     known = json.loads(grammar.FILE.read_text(encoding="utf-8"))["commands"]
-    assert len(known) == len(app.registered_commands)
+    assert len(known) == len(app.registered_commands) + len(app.registered_groups)
     names = {name for option in known["logs"]["options"] for name in option["names"]}
     assert {"--instance", "-i", "--follow", "-f", "--tail", "--since", "--json"} <= names
     assert known["wait"]["arguments"] == [{"kind": "instance"}]
+
+
+def test_commands_of_a_group(world: World) -> None:
+    assert asked(world, "config", "sh") == ["show\tEach setting, its value, and where it came from"]
+    assert asked(world, "config", "show", "--ch") == ["--changed\tOnly what is not the default"]
+
+
+def test_tools_and_error_codes(world: World) -> None:
+    assert asked(world, "open", "g") == ["grafana"]
+    assert asked(world, "explain", "would") == ["would-lose-work"]
+
+
+def test_words_of_another_program_are_not_ours(world: World) -> None:
+    assert asked(world, "run", "make", "--jso") == [":files"]
 
 
 def test_commands(world: World) -> None:
