@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ktrdr_sandbox.configuration.layers import CHECKOUT_FILE, may_name
-from ktrdr_sandbox.durable import replace_file
+from ktrdr_sandbox.durable import cannot_write, make_folder
 from ktrdr_sandbox.engine.address import PLATFORM_SOCKET
 from ktrdr_sandbox.engine.commands import CommandOutcome, end_marked, run_command
 from ktrdr_sandbox.engine.environment import child_environment
@@ -93,7 +93,7 @@ def run_hook(
         return None
     environment = hook_environment(place, instance, hook)
     note = _note(place, instance)
-    replace_file(note, json.dumps({"hook": hook, **_ourselves()}) + "\n", mode=0o600)
+    _write(note, {"hook": hook, **_ourselves()})
     try:
         for argv in commands:
             sink(f"{hook}: {_shown(argv)}")
@@ -149,6 +149,9 @@ def end_left_over(place: Workplace, instance: Instance) -> None:
     noted = _noted(note)
     if noted is None or _is_alive(noted):
         return
+    if not noted:  # cut off while it was written, before the hook began
+        note.unlink(missing_ok=True)
+        return
     variables = {HOOK_VARIABLE: str(noted.get("hook")), "SANDBOX_UUID": instance.uuid}
     ended = end_marked(variables)
     place.tell(
@@ -160,6 +163,17 @@ def end_left_over(place: Workplace, instance: Instance) -> None:
 
 def _note(place: Workplace, instance: Instance) -> Path:
     return place.home.state_of(instance.id) / "hook.json"
+
+
+def _write(note: Path, facts: Mapping[str, Any]) -> None:
+    """In place and not by a temporary file, which a kill would leave to nobody: what is cut off
+    tells of a hook that had not begun."""
+    try:
+        make_folder(note.parent)
+        with os.fdopen(os.open(note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+            stream.write(json.dumps(facts) + "\n")
+    except OSError as error:
+        raise cannot_write(note, error) from error
 
 
 def _noted(note: Path) -> Mapping[str, Any] | None:
