@@ -27,7 +27,14 @@ ALLOWED = {
     "console": {*BASE, "lifecycle", "gate.result", "gate.report", "isolation.result"}
     | {"shared_data.results"},
     # the values that a document may have; only its file is read when the program runs
-    "schema": {*BASE, "console.output", "gate.result", "lifecycle", "shared_data.results"},
+    "schema": {
+        *BASE,
+        "configuration.layers",
+        "console.output",
+        "gate.result",
+        "lifecycle",
+        "shared_data.results",
+    },
     "cli": {*BASE, "console", "lifecycle", "schema", "targeting", "settings", "registry.store"}
     | {"api_address"}
     | {"engine.interface", "engine.docker", "engine.address", "env_file.reader", "gate.result"},
