@@ -30,6 +30,7 @@ ALLOWED = {
     "schema": {
         *BASE,
         "api_address",
+        "configuration.layers",
         "console.output",
         "gate.result",
         "lifecycle",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from ktrdr_sandbox.api_address import Source
+from ktrdr_sandbox.configuration.layers import Kind as SettingSource
 from ktrdr_sandbox.errors import ErrorCode
 from ktrdr_sandbox.lifecycle.collection import Kind
 from ktrdr_sandbox.lifecycle.doctor.findings import Level
@@ -170,9 +171,9 @@ DATA: Final[dict[str, Shape]] = {
             obj(
                 name=TEXT,
                 value=about("as a settings file would have it", {}),
-                **{"from": about("kind of place the value came from", TEXT)},
+                source=word(SettingSource),
                 file=TEXT_OR_NULL,
-                line={"type": ["integer", "null"]},
+                line=maybe(COUNT),
                 variable=TEXT_OR_NULL,
             )
         ),
