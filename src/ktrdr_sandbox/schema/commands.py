@@ -52,7 +52,10 @@ _PLAN: Final = obj(
     directory=about("null when it stays", TEXT_OR_NULL),
     kept_because=TEXT_OR_NULL,
     branch=TEXT_OR_NULL,
-    unsaved=obj(files=many(TEXT), operation=TEXT_OR_NULL, commits=many(TEXT)),
+    unsaved=obj(
+        files=many(TEXT), operation=TEXT_OR_NULL, commits=many(TEXT), repositories=many(TEXT)
+    ),
+    ignored=many(TEXT),
 )
 _DESTRUCTION: Final = obj(
     _PLAN, about="What went. `trash` is where work that was unsaved is.", trash=TEXT_OR_NULL
