@@ -23,6 +23,7 @@ from tests.support.real_ktrdr import (
     run,
     script,
 )
+from tests.support.repositories import git
 from tests.support.terminal import terminal
 
 PYPROJECT = '[project]\nname = "KTRDR"\nversion = "1"\n'
@@ -195,7 +196,8 @@ def test_a_path_in_the_checkouts_file_starts_at_the_checkout(machine: Machine) -
     assert machine.run("x", cwd=machine.checkout / "src").returncode == STATUS
     assert usual.arguments == [b"x"]
     assert not found.started, "a branch does not choose what runs here"
-    machine.run("sandbox", "config", "approve", "--yes")
+    git(machine.checkout, "init", "--quiet")
+    machine.run("sandbox", "config", "approve", "--yes", cwd=machine.checkout)
     assert machine.run("x", cwd=machine.checkout / "src").returncode == STATUS
     assert found.arguments == [b"x"]
 
