@@ -276,4 +276,4 @@ def test_the_patience_with_a_lock_that_somebody_holds(world: World) -> None:
     with filelock.FileLock(lock):
         outcome = world.run("create", "feat-x", env={"KTRDR_SANDBOX_LOCK_PATIENCE": "1.1"})
     assert outcome.exit_code == 75, outcome
-    assert "held the lock for more than 1 s" in outcome.stderr
+    assert "held the lock for more than 1.1 s" in outcome.stderr
