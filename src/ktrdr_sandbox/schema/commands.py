@@ -52,7 +52,13 @@ _PLAN: Final = obj(
     directory=about("null when it stays", TEXT_OR_NULL),
     kept_because=TEXT_OR_NULL,
     branch=TEXT_OR_NULL,
-    unsaved=obj(files=many(TEXT), operation=TEXT_OR_NULL, commits=many(TEXT)),
+    unsaved=obj(
+        files=many(TEXT),
+        operation=TEXT_OR_NULL,
+        commits=many(TEXT),
+        repositories=about("work in other repositories within it, a line each", many(TEXT)),
+    ),
+    ignored=about("what git ignores in it, which goes along", many(TEXT)),
 )
 _DESTRUCTION: Final = obj(
     _PLAN, about="What went. `trash` is where work that was unsaved is.", trash=TEXT_OR_NULL
