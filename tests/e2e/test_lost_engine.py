@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,12 +20,20 @@ pytestmark = [
 ]
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """With a short name: the engine's sockets in it may have about a hundred characters."""
+    made = Path(tempfile.mkdtemp(prefix="ktrdr-"))
+    yield made
+    shutil.rmtree(made)
+
+
 @pytest.mark.skipif(not can_be_had(), reason="another engine needs root, unshare and dockerd")
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_nothing_is_lost_and_there_is_a_way_back(name: str, tmp_path: Path) -> None:
+def test_nothing_is_lost_and_there_is_a_way_back(name: str, folder: Path) -> None:
     image = sorted(images("ktrdr-lab/tiny"))[0]
-    archive = tmp_path / "tiny.tar"
+    archive = folder / "tiny.tar"
     docker("save", "--output", str(archive), image)
-    done = apart("tests.e2e.lost_engine", name, str(tmp_path), image, str(archive))
+    done = apart("tests.e2e.lost_engine", name, str(folder), image, str(archive))
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("end\n"), done.stdout + done.stderr

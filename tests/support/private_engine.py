@@ -20,6 +20,11 @@ from tests.support.stacks import base_environment, docker, try_docker
 
 PLACES: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 START_LIMIT: Final = 90.0
+_AUTHOR: Final = {
+    f"GIT_{role}_{what}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "A Developer"), ("EMAIL", "developer@localhost"))
+}
 
 
 def can_be_had() -> bool:
@@ -38,7 +43,7 @@ def apart(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["unshare", *spaces, *shell, sys.executable, "-m", module, *arguments],
         cwd=Path(__file__).parents[2],
-        env=base_environment() | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        env=base_environment() | _AUTHOR | {"PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
         check=False,

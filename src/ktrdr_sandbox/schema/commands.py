@@ -53,9 +53,12 @@ _PLAN: Final = obj(
     kept_because=TEXT_OR_NULL,
     branch=TEXT_OR_NULL,
     unsaved=obj(
-        files=many(TEXT), operation=TEXT_OR_NULL, commits=many(TEXT), repositories=many(TEXT)
+        files=many(TEXT),
+        operation=TEXT_OR_NULL,
+        commits=many(TEXT),
+        repositories=about("work in other repositories within it, a line each", many(TEXT)),
     ),
-    ignored=many(TEXT),
+    ignored=about("what git ignores in it, which goes along", many(TEXT)),
 )
 _DESTRUCTION: Final = obj(
     _PLAN, about="What went. `trash` is where work that was unsaved is.", trash=TEXT_OR_NULL
