@@ -59,6 +59,20 @@ def cover(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """The pages as a site, in build/site; a link that leads nowhere fails."""
+    session.install("-e", ".[test]")
+    session.run("mkdocs", "build", "--strict", *session.posargs)
+
+
+@nox.session
+def pictures(session: nox.Session) -> None:
+    """The pictures of the documentation, with real stacks: needs an engine and the lab's images."""
+    session.install("-e", ".[test]", "pyte>=0.8.2,<0.9")
+    session.run("python", "-m", "scripts.make_pictures", "docs/pictures")
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Timings against the raw tools: reports, never fails by time."""
     session.install("-e", ".[test]")

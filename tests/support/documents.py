@@ -12,7 +12,7 @@ from ktrdr_sandbox.schema import FILE
 
 HOW_TO_ADD = (
     "Describe its data in src/ktrdr_sandbox/schema/commands.py, then run "
-    "'python scripts/make_tables.py' (docs/json.md)."
+    "'python -m scripts.generate' (docs/json.md)."
 )
 
 

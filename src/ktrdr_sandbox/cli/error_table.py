@@ -14,7 +14,7 @@ from ktrdr_sandbox.errors import ErrorCode
 _HEAD: Final = """\
 # Errors and exit statuses
 
-Made by `python scripts/make_tables.py` from the program's own tables; not to be edited.
+Made by `python -m scripts.generate` from the program's own tables; not to be edited.
 
 A failure is told as `error:` and `hint:` lines on stderr, or in the `error` of the document that
 `--json` prints. Its code is stable, its wording is not. `ktrdr-sandbox explain CODE` tells the same

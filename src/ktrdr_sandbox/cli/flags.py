@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ktrdr_sandbox.cli import options
+from ktrdr_sandbox.cli import examples, options
 from ktrdr_sandbox.console.output import Output
 
 
@@ -82,15 +82,17 @@ class Group(TyperGroup):
         return super().invoke(ctx)
 
 
-def share(program: typer.Typer) -> None:
+def share(program: typer.Typer, before: str = "") -> None:
     """Give the flags to a program and all its commands, those of groups within it too."""
     program.info.cls = Group
     for one in program.registered_commands:
         one.cls = Command
+        name = one.name or getattr(one.callback, "__name__", "")
+        one.epilog = examples.epilog(f"{before}{name}")
     for group in program.registered_groups:
         group.cls = Group
         if group.typer_instance is not None:
-            share(group.typer_instance)
+            share(group.typer_instance, f"{before}{group.name} ")
 
 
 def show_help(context: typer.Context) -> None:

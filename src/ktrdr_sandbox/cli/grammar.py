@@ -1,7 +1,7 @@
 """What can be typed, read off the Typer commands: what completion knows without loading them.
 
 Loading Typer and every command costs more than all the rest of an answer to TAB, so this is done
-when the program is built: `scripts/make_grammar.py` writes it to `grammar.json`, and a test says so
+when the program is built: `scripts/generate.py` writes it to `grammar.json`, and a test says so
 when the file no longer fits.
 """
 

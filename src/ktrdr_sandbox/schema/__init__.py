@@ -1,7 +1,7 @@
 """The JSON Schema of what `--json` prints.
 
 The file beside this one is what ships and what the program prints. It is made from the modules
-here by `python scripts/make_tables.py`; a test fails while it is stale.
+here by `python -m scripts.generate`; a test fails while it is stale.
 """
 
 from __future__ import annotations

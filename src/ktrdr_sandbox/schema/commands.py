@@ -1,7 +1,7 @@
 """The `data` of every command's document.
 
 To add a command: an entry in DATA with the shape of what it gives `output.result`, and one in
-ON_FAILURE when it gives data with a failure too. Then `python scripts/make_tables.py`.
+ON_FAILURE when it gives data with a failure too. Then `python -m scripts.generate`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ import typer
 from ktrdr_sandbox.cli import error_table
 from ktrdr_sandbox.cli.app import app
 from ktrdr_sandbox.errors import ErrorCode
-from scripts import make_tables
 from tests.support import documents
 
 DOCUMENT: dict[str, Any] = {
@@ -22,13 +21,6 @@ DOCUMENT: dict[str, Any] = {
     "error": None,
 }
 ERROR = {"code": "usage", "message": "No.", "hints": [], "details": {}}
-
-
-@pytest.mark.parametrize("path", make_tables.files(), ids=lambda path: path.name)
-def test_what_is_made_from_the_code_is_up_to_date(path: Any) -> None:
-    assert path.read_text(encoding="utf-8") == make_tables.files()[path], (
-        "stale: run 'python scripts/make_tables.py'"
-    )
 
 
 def test_every_command_is_in_it() -> None:

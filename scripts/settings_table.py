@@ -1,20 +1,15 @@
-"""Writes the table of settings in docs/settings.md from the settings themselves.
-
-python scripts/make_settings_table.py docs/settings.md
-"""
+"""The table of settings in docs/settings.md, made from the settings themselves."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 from ktrdr_sandbox.configuration.trust import HARMLESS, is_personal
 from ktrdr_sandbox.settings import FIELDS, TABLES, Settings
 
-BEGIN: Final = "<!-- begin: made by scripts/make_settings_table.py -->\n"
+BEGIN: Final = "<!-- begin: made by scripts/generate.py -->\n"
 END: Final = "<!-- end -->\n"
 
 
@@ -71,8 +66,3 @@ def _who(name: str) -> str:
     if is_personal(name):
         return "no"
     return "yes" if name in HARMLESS else "with approval"
-
-
-if __name__ == "__main__":
-    document = Path(sys.argv[1])
-    document.write_text(with_table(document.read_text(encoding="utf-8")), encoding="utf-8")
