@@ -143,6 +143,15 @@ def _comparable(environment: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in environment.items() if key != "PYTEST_CURRENT_TEST"}
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Tests that share an engine's slots must not run beside one another, silently least of all."""
+    if not getattr(session.config.option, "loadgroup", False):
+        return
+    for item in session.items:
+        if item.get_closest_marker("xdist_group") and "@" not in item.nodeid.rpartition("]")[2]:
+            raise pytest.UsageError("this pytest and pytest-xdist keep no groups of tests together")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What tests counted, by name; also where they ran in other processes."""
     counts: dict[str, int] = {}

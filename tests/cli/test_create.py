@@ -103,6 +103,8 @@ def test_as_json(world: World, slot: int) -> None:
             "new_branch": True,
             "ports": ports(slot),
             "skipped_slots": {},
+            "copied": [],
+            "not_copied": [],
         },
         "messages": [],
         "error": None,

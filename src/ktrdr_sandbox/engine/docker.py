@@ -6,7 +6,6 @@ import json
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,6 +40,7 @@ from ktrdr_sandbox.engine.parsing import (
 from ktrdr_sandbox.engine.whales import EVERY_PROFILE, compose_argv
 from ktrdr_sandbox.errors import CommandError, SandboxError
 from ktrdr_sandbox.models import LABEL_UUID, EngineAddress
+from ktrdr_sandbox.questions import asked
 
 OLDEST_COMPOSE: Final = (2, 24, 4)
 """First Compose that has both `!override` and `!reset` (Compose file reference, "Merge")."""
@@ -126,11 +126,10 @@ class DockerEngine(Engine):
         return tuple(self._ask(*arguments, "--format", "{{.Name}}").split())
 
     def belongings(self) -> tuple[Belonging, ...]:
-        with ThreadPoolExecutor(3) as pool:
-            containers = pool.submit(self._belongings, "container", "ps", "--all")
-            networks = pool.submit(self._belongings, "network", "network", "ls")
-            volumes = pool.submit(self._belongings, "volume", "volume", "ls")
-            return (*containers.result(), *networks.result(), *volumes.result())
+        containers = asked(lambda: self._belongings("container", "ps", "--all"))
+        networks = asked(lambda: self._belongings("network", "network", "ls"))
+        volumes = asked(lambda: self._belongings("volume", "volume", "ls"))
+        return (*containers.result(), *networks.result(), *volumes.result())
 
     def _belongings(self, kind: BelongingKind, *listing: str) -> list[Belonging]:
         text = self._ask(*listing, "--format", belonging_format(kind))

@@ -22,7 +22,6 @@ from ktrdr_sandbox.lifecycle.env_files import current_values
 from ktrdr_sandbox.lifecycle.home_id import home_id
 from ktrdr_sandbox.lifecycle.host_routes import occupied_subnets
 from ktrdr_sandbox.lifecycle.image_inputs import BuildInput, build_inputs
-from ktrdr_sandbox.lifecycle.questions import asked
 from ktrdr_sandbox.lifecycle.shared_folders import (
     make_shared_folders,
     shared_folders,
@@ -30,6 +29,7 @@ from ktrdr_sandbox.lifecycle.shared_folders import (
 )
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import Instance
+from ktrdr_sandbox.questions import asked
 from ktrdr_sandbox.settings import Settings
 from ktrdr_sandbox.slots.port_map import extra_ports, get_ports
 

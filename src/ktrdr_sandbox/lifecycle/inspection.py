@@ -12,10 +12,10 @@ from ktrdr_sandbox.engine.interface import Container
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle import log_stream, record
 from ktrdr_sandbox.lifecycle.log_stream import LogLine
-from ktrdr_sandbox.lifecycle.questions import asked
 from ktrdr_sandbox.lifecycle.recognition import recognise
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import EngineAddress, Instance, PublishedPort
+from ktrdr_sandbox.questions import asked
 from ktrdr_sandbox.shared_data import inventory
 from ktrdr_sandbox.shared_data.results import Inventory
 from ktrdr_sandbox.slots.port_map import get_ports

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from ktrdr_sandbox.engine.interface import Engine
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle.questions import asked
 from ktrdr_sandbox.models import Instance
+from ktrdr_sandbox.questions import asked
 
 IN_ALL: Final = 1.1
 """Seconds from the interrupt to the last word: the prompt is to be back within two."""

@@ -29,13 +29,13 @@ from ktrdr_sandbox.lifecycle.obstacles import (
     refuse_foreign,
     refuse_paused,
 )
-from ktrdr_sandbox.lifecycle.questions import asked
 from ktrdr_sandbox.lifecycle.recovery import held
 from ktrdr_sandbox.lifecycle.secrets import hide_in_gate, redactor_for
 from ktrdr_sandbox.lifecycle.start_order import CannotStartError, Starter
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.locking import is_held
 from ktrdr_sandbox.models import Instance, Stack
+from ktrdr_sandbox.questions import asked
 
 Observer = Callable[[GateProgress], None]
 

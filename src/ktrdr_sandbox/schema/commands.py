@@ -158,7 +158,7 @@ DATA: Final[dict[str, Shape]] = {
     "wait": part("startup"),
     "isolate": part("isolation"),
     "env": obj(
-        about="With its secrets: it is asked for just these.",
+        about="With passwords and keys as they are, for it is asked for just these.",
         instance=part("instance"),
         file=TEXT,
         environment=mapping(TEXT),

@@ -9,9 +9,9 @@ from ktrdr_sandbox.engine.address import current_address
 from ktrdr_sandbox.engine.interface import Belonging
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle.home_id import known_home_id
-from ktrdr_sandbox.lifecycle.questions import asked
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import EngineAddress, Instance
+from ktrdr_sandbox.questions import asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
