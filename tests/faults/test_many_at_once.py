@@ -31,7 +31,7 @@ def world(tmp_path: Path, zygote: Zygote) -> FaultWorld:
 
 
 def request(world: FaultWorld, label: str, *argv: str) -> dict[str, Any]:
-    return {**world.request(label), "argv": argv, "all_ports_free": True}
+    return {**world.request(label), "argv": argv}
 
 
 @pytest.mark.timeout(300)
@@ -85,7 +85,7 @@ def test_twenty_processes_at_random(
     expected = [0, 1, 3, 66, *([-9] if kills else [])]
     actors = [
         {
-            "base": {**world.request(f"a{i}"), "all_ports_free": True},
+            "base": world.request(f"a{i}"),
             "commands": commands,
             "expected": expected,
             "seconds": SECONDS,
