@@ -129,12 +129,18 @@ class _Variables(EnvSettingsSource):
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         text = str(value).strip()
-        if not text.startswith(("[", "{")) and str in get_args(field.annotation):
+        if not text.startswith(("[", "{")) and _holds_texts(field.annotation):
             return [word.strip() for word in text.split(",") if word.strip()]
         try:
             return super().decode_complex_value(field_name, field, text)
         except ValueError:
             return text
+
+
+def _holds_texts(annotation: Any) -> bool:
+    """Whether a setting is a list of texts, or may be one."""
+    kinds = get_args(annotation)
+    return str in kinds or any(str in get_args(kind) for kind in kinds)
 
 
 TABLES: Final = frozenset(

@@ -135,7 +135,9 @@ def test_values_of_each_kind_from_variables(
     monkeypatch.setenv("KTRDR_SANDBOX_HEALTH_PATHS", paths)
     monkeypatch.setenv("KTRDR_SANDBOX_HEAL_WORKERS", "false")
     monkeypatch.setenv("KTRDR_SANDBOX_NETWORK_POOL", "10.201.0.0/16")
+    monkeypatch.setenv("KTRDR_SANDBOX_KTRDR_COMMAND", "uv,run,ktrdr")
     settings = places.load()
+    assert settings.ktrdr_command == ("uv", "run", "ktrdr")
     assert settings.allow == {"privileged", "x"}
     assert settings.health_paths == ("/up",)
     assert not settings.heal_workers
