@@ -87,7 +87,11 @@ def draw(picture: Path, words: Sequence[str], raw: bytes, place: Sandbox) -> Non
         lines.pop()
     for line in lines:
         console.print(homely(line, place), no_wrap=True, overflow="crop")
-    picture.write_text(console.export_svg(title="ktrdr-sandbox"), encoding="utf-8")
+    # rich names fonts of a server; the reader's own monospace does as well, and needs no network
+    drawn = re.sub(
+        r"@font-face \{.*?\}\s*", "", console.export_svg(title="ktrdr-sandbox"), flags=re.S
+    )
+    picture.write_text(drawn, encoding="utf-8")
     print(picture)
 
 
