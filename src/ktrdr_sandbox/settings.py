@@ -138,9 +138,11 @@ class _Variables(EnvSettingsSource):
 
 
 def _holds_texts(annotation: Any) -> bool:
-    """Whether a setting is a list of texts, or may be one."""
+    """Whether a setting is a list of texts, or may be left out and is one otherwise."""
     kinds = get_args(annotation)
-    return str in kinds or any(str in get_args(kind) for kind in kinds)
+    if type(None) in kinds:
+        return any(str in get_args(kind) for kind in kinds)
+    return str in kinds
 
 
 TABLES: Final = frozenset(
