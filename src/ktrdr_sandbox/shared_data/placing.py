@@ -115,16 +115,17 @@ class Staging:
         """An empty staging folder in `folder` for the block. Raises `cannot-write`."""
         made = cls(folder)
         remove_staging(folder)
-        try:
-            made._path.mkdir(mode=0o700)
-            made.fd = os.open(made._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            made._unnamed = _UNNAMED if _takes_unnamed(made.fd) else None
-        except OSError as error:
-            raise cannot_write(made._path, error) from error
-        try:
+        try:  # from before it is made: an interrupt may come at any moment
+            try:
+                made._path.mkdir(mode=0o700)
+                made.fd = os.open(made._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                made._unnamed = _UNNAMED if _takes_unnamed(made.fd) else None
+            except OSError as error:
+                raise cannot_write(made._path, error) from error
             yield made
         finally:
-            os.close(made.fd)
+            if made.fd >= 0:
+                os.close(made.fd)
             remove_staging(folder)
 
     def draft(self, folder: int, mode: int, *, named: bool) -> Draft:
