@@ -212,7 +212,16 @@ def test_a_name_in_the_homes_file_is_looked_up(machine: Machine) -> None:
     assert found.started
 
 
-@pytest.mark.parametrize("value", ["ktrdr", "[]", "{}"])
+@pytest.mark.parametrize("value", ["ktrdr-2", "ktrdr-2,--quiet"])
+def test_a_variable_may_name_it_without_brackets(machine: Machine, value: str) -> None:
+    found, other = real_ktrdr(machine.bin / "ktrdr-2"), machine.in_venv()
+    done = machine.run("x", env={"KTRDR_SANDBOX_KTRDR_COMMAND": value})
+    assert done.returncode == STATUS, done
+    assert found.arguments == [*(word.encode() for word in value.split(",")[1:]), b"x"]
+    assert not other.started
+
+
+@pytest.mark.parametrize("value", ["[]", "{}"])
 def test_a_setting_that_is_none(machine: Machine, value: str) -> None:
     machine.in_venv()
     done = machine.run("x", env={"KTRDR_SANDBOX_KTRDR_COMMAND": value})

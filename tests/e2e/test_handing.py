@@ -76,7 +76,9 @@ def commands_inside(light: Sandbox, stack: Stack) -> None:
 
 
 def the_terminal_inside(light: Sandbox, stack: Stack) -> None:
-    command = "stty size; tty; read word; echo got $word; exit 5"
+    # the engine gives the terminal its size a moment after the command has started
+    sized = "while [ \"$(stty size)\" = '0 0' ]; do sleep 0.1; done; stty size"
+    command = f"{sized}; tty; read word; echo got $word; exit 5"
     argv = [*light.program, "exec", "backend", "sh", "-c", command]
     with terminal(argv, cwd=stack.path, environment=light.environment) as shown:
         shown.until(r"/dev/pts/\d")
