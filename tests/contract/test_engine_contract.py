@@ -440,6 +440,31 @@ def test_networks_with_their_subnets(stack: ContractStack) -> None:
     assert not {"bridge", "host", "none"} & set(stack.engine.unused_networks())
 
 
+def test_on_a_network_a_service_has_its_name_until_it_joins_without(stack: ContractStack) -> None:
+    name = f"{stack.project}_default"
+    aliased = {"networks": {"default": {"aliases": ["www"]}}}
+    call = stack.created({"app": stack.service(**aliased), "db": stack.service()})
+    own = stack.container("app").id
+    (before,) = stack.engine.inspect([own])
+    assert set(before.networks[name]) == {"app", "www"}
+    for _ in range(2):
+        stack.engine.join_unnamed(own, name, links=[f"{stack.project}-db-1:base"])
+        (after,) = stack.engine.inspect([own])
+        assert after.networks == {name: ()}
+    for _ in range(2):  # Compose takes it as it is
+        stack.engine.compose_create(call, build=(), progress=lambda _: None)
+        stack.engine.compose_start(call, ["app", "db"], progress=lambda _: None)
+        (running,) = stack.engine.inspect([own])
+        assert (running.state, running.networks) == ("running", {name: ()})
+
+
+def test_a_container_that_is_gone_joins_nothing(stack: ContractStack) -> None:
+    stack.created({"app": stack.service()})
+    app = stack.container("app")
+    stack.engine.remove(Resources(containers=(app,)), grace=0)
+    stack.engine.join_unnamed(app.id, f"{stack.project}_default", links=())
+
+
 def test_belongings_tell_whose_everything_is(stack: ContractStack) -> None:
     mount = {"type": "volume", "source": "data", "target": "/data"}
     stack.created({"app": stack.service(volumes=[mount])}, volumes=("data",))

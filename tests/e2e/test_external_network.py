@@ -1,5 +1,5 @@
 """Two instances and a stranger on one network that none of them owns, as KTRDR's later revisions
-join one for telemetry: every name leads home."""
+join one for telemetry: every name leads home, and the stranger finds none of theirs under it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.stacks import Sandbox, Stack, docker, sandbox, tiny_image, try_docker
+from tests.support.stacks import Sandbox, Stack, docker, sample_images, sandbox, try_docker
 
 pytestmark = [
     pytest.mark.engine,
@@ -32,7 +32,7 @@ def shared(mark: str) -> Iterator[str]:
 def stranger(shared: str) -> Iterator[str]:
     """A container that is called `backend` there, as that of the main environment."""
     options = ("--detach", "--network", shared, "--network-alias", "backend")
-    identity = docker("run", *options, tiny_image(), "sleep", "600")
+    identity = docker("run", *options, sample_images()["python:3.12-slim"], "sleep", "600")
     yield identity
     docker("rm", "--force", identity)
 
@@ -57,6 +57,11 @@ def addresses(stack: Stack, service: str) -> set[str]:
     return {network["IPAddress"] for network in networks.values()}
 
 
+def addresses_of(container: str) -> set[str]:
+    form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    return {docker("inspect", "--format", form, container).strip()}
+
+
 def found_under(container: str, name: str) -> set[str]:
     """The addresses that a name has in a container, asked often enough to see all of them."""
     said = [try_docker("exec", container, "getent", "hosts", name).stdout for _ in range(8)]
@@ -74,3 +79,21 @@ def test_each_instance_finds_its_own(place: Sandbox, shared: str, stranger: str,
         assert found_under(inside, "backend") <= addresses(stack, "backend")
         inside = stack.container("backend")["Id"]
         assert found_under(inside, "training-worker-1") <= addresses(stack, "training-worker-1")
+    assert found_under(stranger, "backend") == addresses_of(stranger)
+    assert not found_under(stranger, "training-worker-1")
+    for stack in stacks:
+        backend = stack.container("backend")
+        assert found_under(stranger, backend["Name"][1:]) <= addresses(stack, "backend")
+        assert found_under(stranger, backend["Name"][1:])
+
+
+def test_one_that_left_its_network_half_way_joins_it_again(
+    place: Sandbox, shared: str, stranger: str, mark: str
+) -> None:
+    stack = joined(place, f"{mark}-ext3", shared)
+    place.up(stack).expect(0)
+    docker("kill", stack.container("backend")["Id"])
+    docker("network", "disconnect", shared, stack.container("backend")["Id"])
+    place.up(stack).expect(0)
+    assert shared in stack.container("backend")["NetworkSettings"]["Networks"]
+    assert found_under(stranger, "backend") == addresses_of(stranger)

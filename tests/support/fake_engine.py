@@ -264,6 +264,14 @@ class FakeEngine(Engine):
         return 0 if image in self._images else 125
 
     @locked
+    def join_unnamed(self, container_id: str, network: str, *, links: Sequence[str]) -> None:
+        container = self.held.get(container_id)
+        if container is not None:
+            container.networks |= {network}
+            networks = {**container.detail.networks, network: ()}
+            container.detail = replace(container.detail, networks=networks)
+
+    @locked
     def tag(self, source: str, target: str) -> None:
         if source not in self._images:
             raise _failed("engine-failed", f"No such image: {source}")
@@ -352,14 +360,16 @@ class FakeEngine(Engine):
         number: int,
         service: Mapping[str, Any],
     ) -> FakeContainer:
+        networks = {
+            model["networks"][key]["name"]: (name, *((body or {}).get("aliases") or ()))
+            for key, body in service.get("networks", {}).items()
+        }
         return FakeContainer(
-            detail=self._detail(label, name, number, service),
+            detail=replace(self._detail(label, name, number, service), networks=networks),
             project=call.project,
             image=_reference(call, name, service),
             labels=service.get("labels") or {},
-            networks=frozenset(
-                model["networks"][key]["name"] for key in service.get("networks", {})
-            ),
+            networks=frozenset(networks),
             volumes=frozenset(_volumes(model, service)),
             command=tuple(service.get("command") or ()),
             ports=_published(service, number),

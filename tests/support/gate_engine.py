@@ -224,6 +224,9 @@ class GateEngine(Engine):
     def execute_here(self, *args: Any, **kwargs: Any) -> int:
         raise NotImplementedError
 
+    def join_unnamed(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError
+
     def tag(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError
 

@@ -236,6 +236,13 @@ class DockerEngine(Engine):
         if ids:
             self._do("restart", *_grace(grace), *ids)
 
+    def join_unnamed(self, container_id: str, network: str, *, links: Sequence[str]) -> None:
+        self._do("network", "disconnect", network, container_id)  # is no member: no harm
+        options = [f"--link={link}" for link in links]
+        outcome = self._run("network", "connect", *options, network, container_id)
+        if outcome.exit_code and "no such container" not in outcome.stderr.lower():
+            raise engine_failed(outcome, self.address)
+
     def tag(self, source: str, target: str) -> None:
         self._ask("image", "tag", source, target)
 

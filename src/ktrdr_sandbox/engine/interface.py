@@ -69,6 +69,8 @@ class ContainerDetail:
     working_dir: str = "/"
     memory_limit: int = 0
     """Bytes; 0 without a limit."""
+    networks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Networks by name, each with the names that it has there besides its own and its id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +198,14 @@ class Engine(ABC):
     @abstractmethod
     def restart(self, ids: Sequence[str], *, grace: int | None) -> None:
         """Restart containers. `grace` as for `remove`."""
+
+    @abstractmethod
+    def join_unnamed(self, container_id: str, network: str, *, links: Sequence[str]) -> None:
+        """Let a container that does not run join a network under its own name alone.
+
+        Whatever it was called there is forgotten. `links` are `container:alias`. A container that
+        is gone is no failure; a network that is gone may be one only when the container starts.
+        """
 
     @abstractmethod
     def logs(self, container_id: str, *, tail: int) -> tuple[str, ...]:

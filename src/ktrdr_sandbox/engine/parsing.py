@@ -117,7 +117,18 @@ def parse_detail(entry: Mapping[str, Any]) -> ContainerDetail:
         command=(entry.get("Path") or "", *(entry.get("Args") or ())),
         working_dir=config.get("WorkingDir") or "/",
         memory_limit=(entry.get("HostConfig") or {}).get("Memory") or 0,
+        networks=_networks(entry),
     )
+
+
+def _networks(entry: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Aliases without those that the engine and Compose add: the short id, the own name."""
+    own = {entry["Name"].removeprefix("/"), entry["Id"][:12]}
+    found = (entry.get("NetworkSettings") or {}).get("Networks") or {}
+    return {
+        name: tuple(alias for alias in (endpoint or {}).get("Aliases") or () if alias not in own)
+        for name, endpoint in found.items()
+    }
 
 
 def _health(text: object) -> Health:

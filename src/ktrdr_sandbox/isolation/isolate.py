@@ -17,6 +17,7 @@ from ktrdr_sandbox.isolation.binds import (
 from ktrdr_sandbox.isolation.document import Document
 from ktrdr_sandbox.isolation.files import move_files
 from ktrdr_sandbox.isolation.findings import Edit, Finding
+from ktrdr_sandbox.isolation.guests import guests
 from ktrdr_sandbox.isolation.identity import label_everything, name_the_instance
 from ktrdr_sandbox.isolation.images import built_images, image_seeds, scope_images
 from ktrdr_sandbox.isolation.links import lead_names_home
@@ -75,6 +76,7 @@ def isolate(model: Mapping[str, Any], request: IsolationRequest) -> Isolation:
         stack=derive_stack(model, allocation, images, request),
         seeds=image_seeds(model, images, request.images),
         bind_sources=tuple(sources),
+        guests=tuple(guests(model, request.instance.id, joined)),
         env=_environment(allocation),
     )
 

@@ -23,16 +23,21 @@ def lead_names_home(model: Mapping[str, Any], instance_id: str, joined: frozense
     for name, service in services.items():
         if not joined & compose.attachments(service).keys():
             continue
-        links = [
-            f"{instance_id}-{other}-1:{alias}"
-            for other, content in services.items()
-            if compose.replicas(content) == 1
-            for alias in _names(other, content, compose.attachments(service))
-        ]
+        links = links_home(service, services, instance_id)
         if links:
             reason = "on an external network the same names lead to other stacks as well"
             yield edit(("services", name, "external_links"), links, reason, after=", ".join(links))
         yield from _shared_names(name, service, services, joined)
+
+
+def links_home(service: Service, services: Mapping[str, Service], instance_id: str) -> list[str]:
+    """`container:alias` for each name by which the service may call one of its own instance."""
+    return [
+        f"{instance_id}-{other}-1:{alias}"
+        for other, content in services.items()
+        if compose.replicas(content) == 1
+        for alias in _names(other, content, compose.attachments(service))
+    ]
 
 
 def _names(name: str, service: Service, seen_from: Mapping[str, Any]) -> list[str]:

@@ -72,7 +72,7 @@ def _host_side(key: str, body: Mapping[str, Any], request: IsolationRequest) -> 
 def _join(
     key: str, body: Mapping[str, Any], model: Mapping[str, Any], request: IsolationRequest
 ) -> Findings:
-    """Joined as declared. Compose makes each service's name an alias there, for all to see."""
+    """Joined as declared, but for the names: see `guests`."""
     name = str(body.get("name") or key)
     members = [
         service
@@ -85,8 +85,8 @@ def _join(
             yield refuse(request, service, f"networks.{key}: host", reason, "host-network")
     elif members:
         text = (
-            f"joins the external network {name} with {', '.join(members)}; what else is there sees "
-            "them under these names"
+            f"joins the external network {name} with {', '.join(members)}; what else is there "
+            "finds them by their containers' names alone"
         )
         yield Notice(service=None, text=text)
 

@@ -65,6 +65,17 @@ class BindSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Guest:
+    """A service on a network that the instance did not make, to be there under its containers'
+    own names. `links` are `container:alias`, as the override gives them to the service.
+    """
+
+    service: str
+    network: str
+    links: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Isolation:
     """The override and all that goes with it.
 
@@ -79,4 +90,5 @@ class Isolation:
     stack: Stack
     seeds: tuple[ImageSeed, ...]
     bind_sources: tuple[BindSource, ...]
+    guests: tuple[Guest, ...]
     env: dict[str, str]

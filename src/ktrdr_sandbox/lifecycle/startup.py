@@ -21,6 +21,7 @@ from ktrdr_sandbox.isolation.result import Notice
 from ktrdr_sandbox.lifecycle import journal, record
 from ktrdr_sandbox.lifecycle.bundle import offer_bundle, refuse_target, write_bundle
 from ktrdr_sandbox.lifecycle.composition import Composition, compose, refuse, write_down
+from ktrdr_sandbox.lifecycle.guests import keep_names_at_home
 from ktrdr_sandbox.lifecycle.interruption import interruptible
 from ktrdr_sandbox.lifecycle.migration import SchemaMigration, end_left_over, plan_migration
 from ktrdr_sandbox.lifecycle.obstacles import (
@@ -152,6 +153,7 @@ def _up(
                     engine.compose_create(
                         composition.call, build=list(build.values()), progress=progress
                     )
+                    keep_names_at_home(engine, composition)
                 stale = _stale_images(place, composition, built=frozenset(build))
                 migration, unmigrated = plan_migration(place, composition, engine)
                 with log.step("start"), _migrating(migration) as output:

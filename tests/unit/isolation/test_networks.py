@@ -272,3 +272,46 @@ def test_several_containers_of_a_service_have_no_link_in_common() -> None:
     assert links == [f"{ID}-backend-1:backend"]
     told = [notice.text for notice in isolation.notices if notice.service == "backend"]
     assert any("the name worker leads to other stacks' containers as well" in text for text in told)
+
+
+def told_apart(services: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The services that go without their names on the engine's network `proxy`, with links."""
+    networks = {"out": {"name": "proxy", "external": True}, "own": {"name": f"{ID}_own"}}
+    model = {"services": services, "networks": networks}
+    isolation = isolate(model, a_request(networks=frozenset({"proxy"}), active=unprofiled(model)))
+    assert {guest.network for guest in isolation.guests} <= {"proxy"}
+    return {guest.service: guest.links for guest in isolation.guests}
+
+
+OUT = {"own": None, "out": None}
+TWO = {"replicas": 2}
+
+
+def test_a_joined_network_learns_no_services_name() -> None:
+    found = told_apart(
+        {
+            "backend": {"networks": OUT},
+            "edge": {"networks": {"out": {"aliases": ["www"]}}},
+            "worker": {"networks": OUT, "deploy": TWO},
+            "db": {"networks": {"own": None}},
+        }
+    )
+    assert found == {
+        "backend": (
+            f"{ID}-backend-1:backend",
+            f"{ID}-edge-1:edge",
+            f"{ID}-edge-1:www",
+            f"{ID}-db-1:db",
+        ),
+        "edge": (f"{ID}-backend-1:backend", f"{ID}-edge-1:edge", f"{ID}-edge-1:www"),
+    }, "the worker's two have no link, and edge finds them on that network alone"
+
+
+def test_several_containers_do_without_where_all_find_them_at_home() -> None:
+    services = {"backend": {"networks": OUT}, "worker": {"networks": OUT, "deploy": TWO}}
+    assert told_apart(services).keys() == {"backend", "worker"}
+
+
+def test_no_guests_without_an_external_network() -> None:
+    services = {"backend": {"networks": {"own": None}}}
+    assert told_apart(services) == {}

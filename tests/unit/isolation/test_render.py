@@ -23,6 +23,7 @@ def rendered(document: Document, *notices: Notice, **instance: Any) -> str:
         stack=Stack(services=(), ports=()),
         seeds=(),
         bind_sources=(),
+        guests=(),
         env={},
     )
     return render(isolation, a_request(an_instance(**instance)))
