@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -138,10 +137,7 @@ def by_direnv(directory: Path, environment: Mapping[str, str]) -> str:
     return outputs[1]
 
 
-NO_DIRENV = pytest.mark.skipif(shutil.which("direnv") is None, reason="direnv is not installed")
-
-
-@pytest.mark.parametrize("read", [by_bash, pytest.param(by_direnv, marks=NO_DIRENV)])
+@pytest.mark.parametrize("read", [by_bash, by_direnv])
 @pytest.mark.parametrize("which", [0, 1], ids=["by the program", "by the file"])
 @pytest.mark.parametrize("stale", [{}, STALE], ids=["clean", "stale"])
 def test_envrc(

@@ -46,7 +46,7 @@ def parser() -> Parser:
     ensure.add_argument("--no-images", action="store_true", help="only the engine and Compose")
     venv = add("venv", "make the clone's .venv with the project installed", _venv)
     venv.add_argument("extras", nargs="*", help="optional dependencies to install too")
-    add("shells", "bash, zsh and fish, for the tests of completion", _shells)
+    add("shells", "bash, zsh, fish and direnv, for the tests of what shells do", _shells)
     add("status", "what is there, and who holds it", _status)
     add("where", "the folder that the settings are written to", _where)
     return top
@@ -90,7 +90,7 @@ def _venv(given: argparse.Namespace, lab: Laboratory) -> None:
 
 def _shells(given: argparse.Namespace, lab: Laboratory) -> None:
     log = files.make_folder(lab.cache) / "apt.log"
-    install(missing(SHELL_PACKAGES), log=log, why="a test of completion")
+    install(missing(SHELL_PACKAGES), log=log, why="a test of what shells do")
 
 
 def _where(given: argparse.Namespace, lab: Laboratory) -> None:

@@ -30,6 +30,7 @@ SHELL_PACKAGES: Mapping[str, Callable[[], bool]] = {
     "bash": lambda: bool(which("bash")),
     "zsh": lambda: bool(which("zsh")),
     "fish": lambda: bool(which("fish")),
+    "direnv": lambda: bool(which("direnv")),
 }
 
 
