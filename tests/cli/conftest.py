@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import held_slot
+from tests.support.program import end_program
 from tests.support.world import World
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _program() -> Iterator[None]:
+    yield
+    end_program()
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ import pytest
 
 from ktrdr_sandbox.env_file import reader
 from ktrdr_sandbox.models import LABEL_UUID
-from tests.faults.world import IGNORED, Ending, FaultWorld, Zygote
+from tests.faults.world import IGNORED, Ending, FaultWorld, faulty_program
+from tests.support.zygote import Zygote
 
 NAME = "feat-x"
 ID = f"ktrdr--{NAME}"
@@ -23,7 +24,7 @@ ID = f"ktrdr--{NAME}"
 
 @pytest.fixture(scope="module")
 def zygote() -> Iterator[Zygote]:
-    made = Zygote()
+    made = faulty_program()
     yield made
     made.close()
 

@@ -12,7 +12,8 @@ from typing import Any, Self
 import pytest
 
 from ktrdr_sandbox.registry.schema import load
-from tests.faults.world import FaultWorld, Zygote
+from tests.faults.world import FaultWorld, faulty_program
+from tests.support.zygote import Zygote
 
 SECONDS = float(os.environ.get("KTRDR_LAB_STRESS_SECONDS", "12"))
 """How long the actors act; a minute when somebody wants to know."""
@@ -20,7 +21,7 @@ SECONDS = float(os.environ.get("KTRDR_LAB_STRESS_SECONDS", "12"))
 
 @pytest.fixture
 def zygote() -> Iterator[Zygote]:
-    made = Zygote()
+    made = faulty_program()
     yield made
     made.close()
 

@@ -10,7 +10,8 @@ import pytest
 
 from ktrdr_sandbox.env_file import reader
 from ktrdr_sandbox.models import LABEL_ID, LABEL_UUID
-from tests.faults.world import Ending, FaultWorld, Zygote
+from tests.faults.world import Ending, FaultWorld, faulty_program
+from tests.support.zygote import Zygote
 
 UP = ("up", "feat-x", "--no-wait")
 DESTROY = ("destroy", "feat-x", "--yes")
@@ -18,7 +19,7 @@ DESTROY = ("destroy", "feat-x", "--yes")
 
 @pytest.fixture(scope="module")
 def zygote() -> Iterator[Zygote]:
-    made = Zygote()
+    made = faulty_program()
     yield made
     made.close()
 

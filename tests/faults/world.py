@@ -7,7 +7,6 @@ import os
 import shutil
 import stat
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from tests.faults.stored_engine import StoredEngine
 from tests.support.repositories import GitRepository, repository
+from tests.support.zygote import Zygote
 
 IMAGE = "tiny:1"
 IGNORED = (".env", "local/key")
@@ -73,32 +73,9 @@ class Ending:
         return self.status == -9
 
 
-class Zygote:
+def faulty_program() -> Zygote:
     """The process that commands are forked from."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.zygote"],
-            cwd=Path(__file__).parents[2],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, *requests: dict[str, Any]) -> list[int]:
-        """Exit statuses of requests that run at the same time."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(requests) + "\n")
-        self._process.stdin.flush()
-        return list(json.loads(self._process.stdout.readline()))
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(timeout=20)
-        self._process.stdout.close()
+    return Zygote("tests.faults.zygote")
 
 
 class FaultWorld:

@@ -1,8 +1,8 @@
 """Runs command lines in forks of one process that has everything imported, and kills some.
 
-A request is a line of JSON on stdin, its answer one on stdout. A point where a command can be
-killed is an event of Python's audit hooks: a file opened for writing, made, renamed or removed, or
-a process started. The kill comes right before the event; `phase` tells of a started git what else.
+A point where a command can be killed is an event of Python's audit hooks: a file opened for
+writing, made, renamed or removed, or a process started. The kill comes right before the event;
+`phase` tells of a started git what else.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import time
 import traceback
 from pathlib import Path
 from typing import Any
+
+from tests.support.zygote import ended, serve
 
 CHANGES = frozenset(
     {
@@ -111,23 +113,6 @@ def _child(request: dict[str, Any]) -> int:
     return status
 
 
-def main() -> None:
-    for module in ("cli.app", "lifecycle.startup", "lifecycle.teardown", "settings"):
-        importlib.import_module(f"ktrdr_sandbox.{module}")  # so that every fork has it
-    answers = os.fdopen(os.dup(1), "w")
-    for line in sys.stdin:
-        children = [_forked(request) for request in json.loads(line)]
-        answers.write(json.dumps([_status(child) for child in children]) + "\n")
-        answers.flush()
-
-
-def _forked(request: dict[str, Any]) -> int:
-    child = os.fork()
-    if child == 0:
-        os._exit(_act(request) if "commands" in request else _child(request))
-    return child
-
-
 def _act(request: dict[str, Any]) -> int:
     """Command after command until the time is up, each in a fork of its own."""
     dice = random.Random(request["seed"])
@@ -136,14 +121,18 @@ def _act(request: dict[str, Any]) -> int:
     while time.monotonic() < until:
         argv = dice.choice(request["commands"])
         kill_at = dice.randrange(60) if dice.random() < request["kills"] else None
-        child = _forked({**request["base"], "argv": argv, "kill_at": kill_at})
-        unexpected += _status(child) not in request["expected"]
+        child = os.fork()
+        if child == 0:
+            os._exit(_child({**request["base"], "argv": argv, "kill_at": kill_at}))
+        unexpected += ended(child) not in request["expected"]
     return min(unexpected, 99)
 
 
-def _status(child: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+def _handle(request: dict[str, Any]) -> int:
+    os._exit(_act(request) if "commands" in request else _child(request))
 
 
 if __name__ == "__main__":
-    main()
+    for module in ("cli.app", "lifecycle.startup", "lifecycle.teardown", "settings"):
+        importlib.import_module(f"ktrdr_sandbox.{module}")  # so that every fork has it
+    serve(_handle)

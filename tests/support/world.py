@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import documents
+from tests.support.program import run_program
 from tests.support.repositories import GitRepository, repository
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -115,16 +114,10 @@ class World:
             **(env or {}),
         }
         where = cwd if cwd is not None else self.repository.root
-        done = subprocess.run(
-            [sys.executable, "-m", "ktrdr_sandbox", *arguments],
+        done = run_program(
+            arguments,
             cwd=where,
-            env={key: value for key, value in environment.items() if value is not None},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=100,
-            check=False,
+            environment={key: value for key, value in environment.items() if value is not None},
         )
         outcome = Outcome(
             argv=arguments,
