@@ -24,7 +24,7 @@ def tests(session: nox.Session) -> None:
 def e2e(session: nox.Session) -> None:
     """What needs a real engine and the lab's images; scripts/test provides both."""
     session.install("-e", ".[test]")
-    session.run("pytest", "-n", "2", "--dist", "loadgroup", "-m", "engine", *session.posargs)
+    session.run("pytest", "-n", "3", "--dist", "loadgroup", "-m", "engine", *session.posargs)
 
 
 @nox.session

@@ -18,7 +18,7 @@ from tests.support.stacks import (
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.xdist_group("engine"),
+    pytest.mark.xdist_group("chosen slots"),
     pytest.mark.timeout(300),
 ]
 

@@ -24,7 +24,7 @@ from tests.support.stacks import Sandbox, demo_settings, run, sandbox
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.xdist_group("engine"),
+    pytest.mark.xdist_group("chosen slots"),
     pytest.mark.timeout(600),
 ]
 

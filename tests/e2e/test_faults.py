@@ -23,7 +23,7 @@ from tests.support.stacks import Outcome, Sandbox, Stack, docker, docker_logs, g
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.xdist_group("engine"),
+    pytest.mark.xdist_group("engine, gate"),
     pytest.mark.timeout(300),
 ]
 

@@ -12,7 +12,7 @@ from tests.support.stacks import Outcome, Sandbox, Stack, docker_logs, git, sand
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.xdist_group("engine"),
+    pytest.mark.xdist_group("engine, gate"),
     pytest.mark.timeout(300),
 ]
 

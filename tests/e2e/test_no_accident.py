@@ -16,7 +16,7 @@ from tests.support.stacks import Outcome, Sandbox, Stack, docker, git, sandbox
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.xdist_group("engine"),
+    pytest.mark.xdist_group("engine, gate"),
     pytest.mark.timeout(300),
 ]
 

@@ -13,7 +13,7 @@ from tests.support.stacks import account_home, base_environment, run
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.xdist_group("engine"),
+    pytest.mark.xdist_group("chosen slots"),
     pytest.mark.timeout(600),
 ]
 

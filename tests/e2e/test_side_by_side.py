@@ -15,7 +15,7 @@ from tests.support.stacks import Sandbox, Stack, docker, git, image_id, images, 
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.xdist_group("engine"),
+    pytest.mark.xdist_group("chosen slots"),
     pytest.mark.timeout(300),
 ]
 

@@ -16,7 +16,7 @@ from tests.support.stacks import Sandbox, Stack, image_id, sandbox
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.xdist_group("engine"),
+    pytest.mark.xdist_group("engine, gate"),
     pytest.mark.timeout(300),
 ]
 
