@@ -144,7 +144,12 @@ def _comparable(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Tests that share an engine's slots must not run beside one another, silently least of all."""
+    """Tests that share an engine's slots must not run beside one another, silently least of all.
+
+    Of the groups, all but one hold slots that no other test has (`held_slot`), from the last down.
+    "chosen slots" are tests in which the program chooses, from the first up, or which have the main
+    environment's ports. "slow start" is one test that waits for a minute.
+    """
     if not getattr(session.config.option, "loadgroup", False):
         return
     for item in session.items:
