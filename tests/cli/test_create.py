@@ -123,6 +123,7 @@ def test_a_slot_held_by_a_foreign_process(world: World, slot: int) -> None:
     assert not world.path_of("feat-x").exists()
 
 
+@pytest.mark.xdist_group("chosen slots")
 def test_a_busy_slot_is_passed_over_and_told(world: World) -> None:
     """The first slot that is free now, made busy: the next create says so and takes another."""
     first = world.run("create", "first", "--json").data
