@@ -176,10 +176,30 @@ def test_a_killed_container_shows_and_comes_back_by_up(
     assert told["status"] == "partial"
     assert states.pop("mcp-preprod") == "exited"
     assert set(states.values()) == {"running"}
-    before = {container["Id"] for container in one.containers()}
+    before = made_of(one)
     room.sandbox.up(one).expect(0)
     assert room.sandbox.listed()[one.name]["status"] == "running"
-    assert {container["Id"] for container in one.containers()} == before
+    after = made_of(one)
+    killed = before.pop("mcp-preprod"), after.pop("mcp-preprod")
+    assert after == before, f"others were made anew; the killed one: {killed}"
+
+
+def made_of(stack: Stack) -> dict[str, dict[str, str]]:
+    """Each service's container, and what Compose takes for a reason to make another."""
+    return {
+        service: {
+            "id": container["Id"],
+            "config": container["Config"]["Labels"]["com.docker.compose.config-hash"],
+            "image": container["Config"]["Labels"]["com.docker.compose.image"],
+            "networks": str({n: e["NetworkID"] for n, e in networks_of(container).items()}),
+            "started": container["State"]["StartedAt"],
+        }
+        for service, container in stack.services().items()
+    }
+
+
+def networks_of(container: dict[str, Any]) -> dict[str, Any]:
+    return dict(container["NetworkSettings"]["Networks"])
 
 
 def test_main_is_never_taken_for_an_instance_whose_backend_is_down(
