@@ -9,7 +9,7 @@ from typing import Any
 import typer.main
 
 from ktrdr_sandbox.cli import examples, exit_codes
-from ktrdr_sandbox.cli.app import app
+from ktrdr_sandbox.cli.app import application
 
 HEAD = """\
 .\\" Made by scripts/generate.py.
@@ -58,7 +58,7 @@ An instance's ports and names, in its directory.
 
 def page() -> str:
     """The whole page, in the man macros of troff."""
-    root: Any = typer.main.get_command(app)
+    root: Any = typer.main.get_command(application())
     parts = [HEAD, ".SH COMMANDS\n"]
     parts += [part for name, command in leaves(root) for part in section(name, command)]
     parts += [".SH EXIT STATUS\n", *statuses(), TAIL]

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from ktrdr_sandbox.paths import ENV_FILE_NAME as ENV_FILE_NAME
+from ktrdr_sandbox.slot_numbers import FIRST_SLOT as FIRST_SLOT
+from ktrdr_sandbox.slot_numbers import LAST_SLOT as LAST_SLOT
 
 LABEL_ID: Final = "ktrdr.sandbox.instance"
 """Label with the instance id, for people and for `docker ps --filter`."""
@@ -21,9 +23,6 @@ LABEL_HOME: Final = "ktrdr.sandbox.home"
 belongs to no instance of that home is an orphan; what carries another is somebody else's."""
 
 ID_PREFIX: Final = "ktrdr--"
-
-FIRST_SLOT: Final = 1
-LAST_SLOT: Final = 10
 
 Role = Literal["backend", "db", "grafana", "jaeger_ui", "jaeger_otlp", "prometheus", "worker"]
 """What a published port is for. The seven names of the port map, with `worker` for worker_base."""

@@ -4,25 +4,47 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
-def asked(question: Callable[[], T]) -> Future[T]:
+class Answer(Generic[T]):
+    """What comes of a question, whenever it comes.
+
+    No future of the standard library: that brings logging along, and nothing else of it is needed.
+    """
+
+    def __init__(self) -> None:
+        self._known = threading.Event()
+        self._value: list[T] = []
+        self._failure: BaseException | None = None
+
+    def find(self, question: Callable[[], T]) -> None:
+        """Answer the question; for the thread that does."""
+        try:
+            self._value.append(question())
+        except BaseException as error:  # noqa: BLE001  raised where it is waited for
+            self._failure = error
+        finally:
+            self._known.set()
+
+    def result(self, timeout: float | None = None) -> T:
+        """Wait for the answer, at most `timeout` seconds. Raises the failure, if it was one, and
+        TimeoutError."""
+        if not self._known.wait(timeout):
+            raise TimeoutError
+        if self._failure is not None:
+            raise self._failure
+        return self._value[0]
+
+
+def asked(question: Callable[[], T]) -> Answer[T]:
     """Ask now, in a thread of its own; `result()` waits for the answer or raises the failure.
 
     No pool: a pool is joined when it is left and again at the end of the program, so that Ctrl-C
     would have to wait for an engine that does not answer.
     """
-    answer: Future[T] = Future()
-
-    def ask() -> None:
-        try:
-            answer.set_result(question())
-        except BaseException as error:  # noqa: BLE001  raised where it is waited for
-            answer.set_exception(error)
-
-    threading.Thread(target=ask, name="question", daemon=True).start()
+    answer: Answer[T] = Answer()
+    threading.Thread(target=answer.find, args=(question,), name="question", daemon=True).start()
     return answer

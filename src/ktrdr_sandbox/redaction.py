@@ -7,18 +7,41 @@ environment and may turn up in any log line.
 
 from __future__ import annotations
 
-import base64
-import json
+import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import quote, quote_plus, unquote
 
 HIDDEN: Final = "***"
 
 CERTAIN_LENGTH: Final = 6
 """Characters from which on a secret's value is hidden within any text. A shorter one is a word of
 other texts too: `ktrdr`, `admin`, `true`."""
+
+
+class _Form:
+    """A pattern that is compiled for the first text it may be found in, which few programs see.
+
+    Any text it is found in has one of the `signs`.
+    """
+
+    def __init__(self, pattern: str, flags: int = 0, *, signs: tuple[str, ...] = ("",)) -> None:
+        self._text, self._flags, self._signs = pattern, flags, signs
+
+    @functools.cached_property
+    def pattern(self) -> re.Pattern[str]:
+        return re.compile(self._text, self._flags)
+
+    def replaced(self, text: str, by: Callable[[re.Match[str]], str]) -> str:
+        """The text with what `by` says for each place where the pattern is found."""
+        if not any(sign in text for sign in self._signs):
+            return text
+        return self.pattern.sub(by, text)
+
+    def whole(self, text: str) -> re.Match[str] | None:
+        """The match of the whole text."""
+        return self.pattern.fullmatch(text)
+
 
 _WORDS: Final = (
     r"password|passwd|passphrase|secret|token|api[_-]?key|private[_-]?key|access[_-]?key|credential"
@@ -29,38 +52,47 @@ _NAME_OF_ONE: Final = (
     rf"(?<![\w.-])(?:[\w.-]{{0,64}}?(?:{_WORDS})[\w.-]{{0,64}}"
     rf"|(?-i:[A-Z][A-Z0-9_]{{0,64}}_{_ENDINGS}\b))"
 )
-_VARIABLE: Final = re.compile(rf"[\w.-]*(?:{_WORDS})[\w.-]*|\w+_{_ENDINGS}", re.IGNORECASE)
+_VARIABLE: Final = _Form(rf"[\w.-]*(?:{_WORDS})[\w.-]*|\w+_{_ENDINGS}", re.IGNORECASE)
 _QUOTE: Final = r"\\*[\"']"
 """A quote, escaped as often as JSON within JSON does it."""
-_ASSIGNMENT: Final = re.compile(
+_ASSIGNMENT: Final = _Form(
     rf"(?P<name>(?:{_QUOTE})?{_NAME_OF_ONE}(?:{_QUOTE})?)(?P<sep>\s*[=:]\s*)"
     rf"(?:(?P<open>{_QUOTE})[\s\S]*?(?P=open)|(?:{_QUOTE})?[^\s,;&\"'}}]+)",
     re.IGNORECASE,
+    signs=("=", ":"),
 )
-_WHOLE_LINE: Final = re.compile(r"^(?P<head>\s*(?:export +|- +)?(?P<name>[A-Z_]\w*)=).+$", re.M)
+_WHOLE_LINE: Final = _Form(
+    r"^(?P<head>\s*(?:export +|- +)?(?P<name>[A-Z_]\w*)=).+$", re.M, signs=("=",)
+)
 """A line of an environment file: its value goes on to the end, whatever stands in it."""
-_OPTION: Final = re.compile(
-    rf"(?P<name>(?<!-)--[\w-]{{0,64}}?(?:{_WORDS})[\w-]{{0,64}}\s+)(?!-)\S+", re.IGNORECASE
+_OPTION: Final = _Form(
+    rf"(?P<name>(?<!-)--[\w-]{{0,64}}?(?:{_WORDS})[\w-]{{0,64}}\s+)(?!-)\S+",
+    re.IGNORECASE,
+    signs=("--",),
 )
-_BARE_OPTION: Final = re.compile(rf"--[\w-]*(?:{_WORDS})[\w-]*", re.IGNORECASE)
-_AUTHORIZATION: Final = re.compile(
+_BARE_OPTION: Final = _Form(rf"--[\w-]*(?:{_WORDS})[\w-]*", re.IGNORECASE)
+_AUTHORIZATION: Final = _Form(
     r"(?P<scheme>\bauthorization\b\W{1,6}(?:\w+ +)?|\bbearer +)[\w.~+/=-]{8,}", re.IGNORECASE
 )
-_URL: Final = re.compile(r"(?P<scheme>(?<![\w+.-])[a-z][\w+.-]{0,32}://[^\s:/@]*):[^\s/\"]+@", re.I)
-_PASSWORD_OF_URL: Final = re.compile(r"://[^\s:/@]*:(?P<password>[^\s/\"]+)@")
-_SHAPES: Final = re.compile(
+_URL: Final = _Form(
+    r"(?P<scheme>(?<![\w+.-])[a-z][\w+.-]{0,32}://[^\s:/@]*):[^\s/\"]+@", re.I, signs=("://",)
+)
+_PASSWORD_OF_URL: Final = _Form(r"://[^\s:/@]*:(?P<password>[^\s/\"]+)@")
+_SHAPES: Final = _Form(
     r"\b(?:sk-[\w-]{16,}|gh[a-z]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[a-z]-[\w-]{10,}"
-    r"|AKIA[0-9A-Z]{16}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
+    r"|AKIA[0-9A-Z]{16}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)",
+    signs=("sk-", "gh", "github_pat_", "glpat-", "xox", "AKIA", "eyJ"),
 )
-_PEM: Final = re.compile(
-    r"(?P<begin>-----BEGIN [A-Z ]*PRIVATE KEY-----)[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+_PEM: Final = _Form(
+    r"(?P<begin>-----BEGIN [A-Z ]*PRIVATE KEY-----)[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
+    signs=("-----BEGIN ",),
 )
-_ENTRY: Final = re.compile(r"(?P<name>[A-Za-z_][\w.-]*)=[\s\S]+")
+_ENTRY: Final = _Form(r"(?P<name>[A-Za-z_][\w.-]*)=[\s\S]+")
 
 
 def is_secret_name(name: str) -> bool:
     """Whether a variable of that name holds something to hide: `..PASSWORD..`, `JWT_KEY`, ..."""
-    return _VARIABLE.fullmatch(name) is not None
+    return _VARIABLE.whole(name) is not None
 
 
 class Redactor:
@@ -76,21 +108,21 @@ class Redactor:
         """The text without any of it."""
         if self._known is not None:
             text = self._known.sub(HIDDEN, text)
-        text = _PEM.sub(lambda m: m["begin"] + HIDDEN, text)
-        text = _WHOLE_LINE.sub(
-            lambda m: m["head"] + HIDDEN if is_secret_name(m["name"]) else m[0], text
+        text = _PEM.replaced(text, lambda m: m["begin"] + HIDDEN)
+        text = _WHOLE_LINE.replaced(
+            text, lambda m: m["head"] + HIDDEN if is_secret_name(m["name"]) else m[0]
         )
-        text = _URL.sub(lambda m: f"{m['scheme']}:{HIDDEN}@", text)
-        text = _AUTHORIZATION.sub(lambda m: m["scheme"] + HIDDEN, text)
-        text = _OPTION.sub(lambda m: m["name"] + HIDDEN, text)
-        text = _ASSIGNMENT.sub(lambda m: f"{m['name']}{m['sep']}{HIDDEN}", text)
-        return _SHAPES.sub(HIDDEN, text)
+        text = _URL.replaced(text, lambda m: f"{m['scheme']}:{HIDDEN}@")
+        text = _AUTHORIZATION.replaced(text, lambda m: m["scheme"] + HIDDEN)
+        text = _OPTION.replaced(text, lambda m: m["name"] + HIDDEN)
+        text = _ASSIGNMENT.replaced(text, lambda m: f"{m['name']}{m['sep']}{HIDDEN}")
+        return _SHAPES.replaced(text, lambda _: HIDDEN)
 
     def data(self, value: Any) -> Any:
         """The same through nested JSON-ready values; what stands under a secret's name goes whole,
         and so does the value of an entry `NAME=...` of a list."""
         if isinstance(value, str):
-            entry = _ENTRY.fullmatch(value)
+            entry = _ENTRY.whole(value)
             if entry and is_secret_name(entry["name"]):
                 return f"{entry['name']}={HIDDEN}"
             return self.text(value)
@@ -113,18 +145,20 @@ def _follows_option(before: object, item: object) -> bool:
     """Whether an argument is the value of the one before it: `--password`, `hunter2`."""
     if not (isinstance(before, str) and isinstance(item, str)) or item.startswith("-"):
         return False
-    return _BARE_OPTION.fullmatch(before) is not None
+    return _BARE_OPTION.whole(before) is not None
 
 
 def redactor_of(*environments: Mapping[str, str], public: Iterable[str] = ()) -> Redactor:
     """One that knows the value of every variable whose name says secret, and the passwords of all
     addresses in other ones."""
+    from urllib.parse import unquote
+
     secret: set[str] = set()
     open_to_all = set(public)
     for environment in environments:
         for name, value in environment.items():
             (secret if is_secret_name(name) else open_to_all).add(value)
-            for found in _PASSWORD_OF_URL.finditer(value):
+            for found in _PASSWORD_OF_URL.pattern.finditer(value):
                 secret |= {found["password"], unquote(found["password"])}
     return Redactor(secret, public=open_to_all)
 
@@ -154,6 +188,10 @@ def _is_telling(word: str) -> bool:
 
 def _forms(value: str) -> Iterator[str]:
     """A value as the formats around here write it; of several lines, each on its own too."""
+    import base64  # only where secrets are known
+    import json
+    from urllib.parse import quote, quote_plus
+
     for text in {value, value.replace("$", "$$"), *_long_lines(value)}:
         yield text
         for ascii_only in (True, False):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ktrdr_sandbox.cli import grammar
-from ktrdr_sandbox.cli.app import app
+from ktrdr_sandbox.cli.app import application
 from tests.cli.docker_scripts import docker_script
 from tests.support.repositories import git
 from tests.support.world import World, register
@@ -85,7 +85,9 @@ def two(world: World) -> World:
 
 def test_the_grammar_has_every_command_and_option() -> None:
     known = json.loads(grammar.FILE.read_text(encoding="utf-8"))["commands"]
-    assert len(known) == len(app.registered_commands) + len(app.registered_groups)
+    assert len(known) == len(application().registered_commands) + len(
+        application().registered_groups
+    )
     names = {name for option in known["logs"]["options"] for name in option["names"]}
     assert {"--instance", "-i", "--follow", "-f", "--tail", "--since", "--json"} <= names
     assert known["wait"]["arguments"] == [{"kind": "instance"}]

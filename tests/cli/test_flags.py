@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from ktrdr_sandbox import __version__
-from ktrdr_sandbox.cli.app import app
+from ktrdr_sandbox.cli.app import application
 from tests.cli.docker_scripts import docker_script, empty_engine
 from tests.cli.test_envelope import VERSIONS
 from tests.support.world import World
@@ -24,7 +24,7 @@ def commands() -> dict[str, Any]:
             found |= below(f"{words} {name}".strip(), inner)
         return found
 
-    return below("", typer.main.get_command(app))
+    return below("", typer.main.get_command(application()))
 
 
 @pytest.mark.parametrize("name", commands())

@@ -17,7 +17,7 @@ import pytest
 import typer
 
 from ktrdr_sandbox.cli import exit_codes
-from ktrdr_sandbox.cli.app import app, run
+from ktrdr_sandbox.cli.app import application, run
 from tests.cli.docker_scripts import docker_script
 from tests.support import documents
 from tests.support.world import World
@@ -52,7 +52,7 @@ JUNK: Final = (
 
 def commands() -> dict[tuple[str, ...], list[str]]:
     """Every command's words, and its options."""
-    root: Any = typer.main.get_command(app)
+    root: Any = typer.main.get_command(application())
     return dict(_below((), root))
 
 

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import platform
 import signal
-import traceback
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from datetime import UTC, datetime
-from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import typer
 
 from ktrdr_sandbox import __version__
 from ktrdr_sandbox.cli import exit_codes, flags
 from ktrdr_sandbox.console.output import Output
-from ktrdr_sandbox.durable import replace_file
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.observation import listening
-from ktrdr_sandbox.paths import log_folder
 from ktrdr_sandbox.redaction import redact
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @contextmanager
@@ -97,6 +95,13 @@ def _defect(name: str, error: Exception) -> SandboxError:
 
 
 def _write_report(name: str, error: Exception) -> Path | None:
+    import platform  # for this alone, and no part of a start that goes well
+    import traceback
+    from datetime import UTC, datetime
+
+    from ktrdr_sandbox.durable import replace_file
+    from ktrdr_sandbox.paths import log_folder
+
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
     path = log_folder() / f"report-{stamp}.txt"
     text = "\n".join(

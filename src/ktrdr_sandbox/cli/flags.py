@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ktrdr_sandbox.cli import examples, options
+from ktrdr_sandbox.cli.values import keep_plain
 from ktrdr_sandbox.console.output import Output
 
 
@@ -63,6 +64,7 @@ class Command(TyperCommand):
 
     def __init__(self, name: str | None, **rest: Any) -> None:
         super().__init__(name, **{**rest, "add_help_option": False})
+        keep_plain(self.params, self.callback)
         self._own = _add_shared(self)
 
     def invoke(self, ctx: Any) -> Any:
@@ -75,6 +77,7 @@ class Group(TyperGroup):
 
     def __init__(self, **rest: Any) -> None:
         super().__init__(**{**rest, "add_help_option": False})
+        keep_plain(self.params, self.callback)
         self._own = _add_shared(self)
 
     def invoke(self, ctx: Any) -> Any:

@@ -19,7 +19,7 @@ import typer
 from typer.models import ArgumentInfo, OptionInfo
 
 from ktrdr_sandbox.cli import flags
-from ktrdr_sandbox.cli.app import app, root
+from ktrdr_sandbox.cli.app import application, root
 from ktrdr_sandbox.errors import ErrorCode
 from ktrdr_sandbox.gate.result import CHECK_NAMES
 from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT
@@ -54,7 +54,7 @@ def grammar() -> dict[str, Any]:
     return {
         "slots": [FIRST_SLOT, LAST_SLOT],
         "options": _options([*_parameters("", root), *_parameters("", flags.shared)]),
-        "commands": _commands(app),
+        "commands": _commands(application()),
     }
 
 

@@ -36,19 +36,19 @@ def logs(
     """View logs for instance services, also of containers that have stopped."""
     with command("logs", json_mode=json_mode) as output:
         from ktrdr_sandbox.console.log_lines import LogLines, colour_wanted, show
-        from ktrdr_sandbox.lifecycle import inspection
+        from ktrdr_sandbox.lifecycle import log_reading
 
         place = workplace(output)
         wanted = instance_of(place, instance)
-        request = inspection.LogRequest(
+        request = log_reading.LogRequest(
             services=tuple(services or ()), follow=follow, tail=tail, since=since
         )
         if json_mode:
-            output.result("", inspection.collected_logs(place, wanted, request))
+            output.result("", log_reading.collected_logs(place, wanted, request))
             return
         view = LogLines(colour=colour_wanted(), timestamps=timestamps)
         try:
-            show(inspection.shown_logs(place, wanted, request), view)
+            show(log_reading.shown_logs(place, wanted, request), view)
         except KeyboardInterrupt:
             if not follow:
                 raise

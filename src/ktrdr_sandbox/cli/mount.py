@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from ktrdr_sandbox.cli.app import app, run
+from ktrdr_sandbox.cli.app import application, run
 
 
 class _Passing(TyperGroup):
@@ -31,4 +31,4 @@ class _Passing(TyperGroup):
 sandbox = typer.Typer(
     name="sandbox", cls=_Passing, help="One complete, isolated KTRDR stack per git branch."
 )
-sandbox.registered_commands.extend(app.registered_commands)
+sandbox.registered_commands.extend(application().registered_commands)

@@ -9,7 +9,7 @@ import typer
 from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
 from ktrdr_sandbox.cli.wiring import instance_of, workplace
-from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT
+from ktrdr_sandbox.slot_numbers import FIRST_SLOT, LAST_SLOT
 
 
 def move(

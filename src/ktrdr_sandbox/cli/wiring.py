@@ -8,17 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ktrdr_sandbox.console.output import Output
-from ktrdr_sandbox.engine.interface import Engine
-from ktrdr_sandbox.env_file.reader import find
-from ktrdr_sandbox.lifecycle import journal
 from ktrdr_sandbox.lifecycle.workplace import Workplace
-from ktrdr_sandbox.models import EngineAddress, Instance
-from ktrdr_sandbox.naming import instance_id
 from ktrdr_sandbox.paths import Home
 from ktrdr_sandbox.registry.store import Rebuilt, RegistryStore
-from ktrdr_sandbox.targeting import target
 
 if TYPE_CHECKING:
+    from ktrdr_sandbox.engine.interface import Engine
+    from ktrdr_sandbox.models import EngineAddress, Instance
     from ktrdr_sandbox.settings import Settings
 
 REGISTRY_PATIENCE: Final = 30.0
@@ -54,13 +50,17 @@ def instance_of(place: Workplace, name: str | None) -> Instance:
 
     Raises `no-such-instance`, `not-in-instance`, and what ending that raises.
     """
-    from ktrdr_sandbox.lifecycle.recognition import recognise  # only where an instance is meant
-    from ktrdr_sandbox.lifecycle.recovery import current, settle
+    from ktrdr_sandbox.env_file.reader import find  # only where an instance is meant
+    from ktrdr_sandbox.lifecycle.recognition import recognise
+    from ktrdr_sandbox.naming import instance_id
+    from ktrdr_sandbox.targeting import target
 
     if name is not None:  # it may be unknown to the registry already, or not know it any more
-        settle(place, instance_id(name))
+        _settled(place, instance_id(name))
     instance = target(place.registry.read(), name=name, cwd=place.cwd)
-    if journal.exists(place.home, instance.id) and settle(place, instance.id):
+    if _settled(place, instance.id):
+        from ktrdr_sandbox.lifecycle.recovery import current
+
         instance = current(place, instance)
     marker = find(place.cwd) if name is None else None
     return recognise(place, instance, here=marker.parent if marker else None)
@@ -71,14 +71,26 @@ def instance_to_end(place: Workplace, name: str | None) -> Instance | None:
 
     Raises as `instance_of`.
     """
-    from ktrdr_sandbox.lifecycle.recovery import settle
+    from ktrdr_sandbox.naming import instance_id
+    from ktrdr_sandbox.targeting import target
 
     known = place.registry.read()
     identity = instance_id(name) if name else target(known, name=None, cwd=place.cwd).id
-    ended = settle(place, identity)
+    ended = _settled(place, identity)
     if ended and identity not in place.registry.read().instances:
         return None
     return instance_of(place, name)
+
+
+def _settled(place: Workplace, identity: str) -> bool:
+    """Whether there was something to end of a killed command. What ends it is rarely loaded."""
+    from ktrdr_sandbox.lifecycle import journal
+
+    if not journal.exists(place.home, identity):
+        return False
+    from ktrdr_sandbox.lifecycle.recovery import settle
+
+    return settle(place, identity)
 
 
 def _working_directory() -> Path:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -89,6 +88,8 @@ class Output:
     def _envelope(
         self, *, data: dict[str, Any], error: dict[str, Any] | None, disclosed: bool = False
     ) -> None:
+        import json
+
         document = {
             "schema": SCHEMA,
             "command": self.command,

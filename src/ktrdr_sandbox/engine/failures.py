@@ -10,35 +10,35 @@ from ktrdr_sandbox.engine.process import Outcome
 from ktrdr_sandbox.errors import CommandError, ErrorCode, SandboxError
 from ktrdr_sandbox.models import EngineAddress
 
-_NOT_ANSWERING: Final = re.compile(
+_NOT_ANSWERING: Final = (
     r"cannot connect to the docker daemon|is the docker daemon running|error during connect"
     r"|failed to connect to the docker api|connection refused.*docker|permission denied while "
-    r"trying to connect|context .* (does not exist|not found)|unable to resolve docker endpoint",
-    re.IGNORECASE,
+    r"trying to connect|context .* (does not exist|not found)|unable to resolve docker endpoint"
 )
-_NO_COMPOSE: Final = re.compile(
+_NO_COMPOSE: Final = (
     r"'compose' is not a docker command|unknown command: docker compose"
-    r"|unknown (?:shorthand )?flag: .*\n+(?:see 'docker --help'|usage:  docker \[options\])",
-    re.IGNORECASE,
+    r"|unknown (?:shorthand )?flag: .*\n+(?:see 'docker --help'|usage:  docker \[options\])"
 )
-_PORT_TAKEN: Final = re.compile(
+_PORT_TAKEN: Final = (
     r"(?:bind for [^ ]*?:(?P<a>\d+) failed: port is already allocated"
     r"|listen (?:tcp|udp)\d? [^ ]*?:(?P<b>\d+): bind: address already in use"
     r"|exposing port (?:tcp|udp) [^ ]*?:(?P<c>\d+) ->"
-    r"|failed to bind host port (?:for )?[^ ]*?:(?P<d>\d+)[:/])",
-    re.IGNORECASE,
+    r"|failed to bind host port (?:for )?[^ ]*?:(?P<d>\d+)[:/])"
 )
-_NO_IMAGE: Final = re.compile(
+_NO_IMAGE: Final = (
     r"pull access denied|manifest (?:for .* )?(?:unknown|not found)|no such image"
     r"|repository does not exist|failed to resolve reference|get \"?https?://[^ ]*/v2/"
-    r"|failed to do request",
-    re.IGNORECASE,
+    r"|failed to do request"
 )
-_NO_SUBNET: Final = re.compile(
+_NO_SUBNET: Final = (
     r"could not find an available, non-overlapping ipv4 address pool"
-    r"|all predefined address pools have been fully subnetted",
-    re.IGNORECASE,
+    r"|all predefined address pools have been fully subnetted"
 )
+
+
+def _found(pattern: str, text: str) -> re.Match[str] | None:
+    # Compiled (and kept by `re`) once something has failed, which it seldom has.
+    return re.search(pattern, text, re.IGNORECASE)
 
 
 def not_answering(address: EngineAddress, said: str) -> SandboxError:
@@ -67,7 +67,7 @@ def compose_missing() -> SandboxError:
 
 def engine_failed(outcome: Outcome, address: EngineAddress) -> SandboxError:
     """The error for a plain Docker command that should have succeeded."""
-    if outcome.exit_code is None or _NOT_ANSWERING.search(outcome.text):
+    if outcome.exit_code is None or _found(_NOT_ANSWERING, outcome.text):
         return not_answering(address, _first_line(outcome.text))
     return _failed("engine-failed", "Docker", outcome, _first_line(outcome.text))
 
@@ -78,12 +78,12 @@ def compose_failed(outcome: Outcome, address: EngineAddress, *, step: str) -> Sa
     # Before the engine itself is suspected: Compose reports what it cancelled on the first failure
     # as `error during connect` too.
     for pattern, make in _KINDS:
-        match = pattern.search(text)
+        match = _found(pattern, text)
         if match:
             return make(outcome, match)
-    if _NOT_ANSWERING.search(text):
+    if _found(_NOT_ANSWERING, text):
         return not_answering(address, _first_line(text))
-    if _NO_COMPOSE.search(text):
+    if _found(_NO_COMPOSE, text):
         return compose_missing()
     return _failed("compose-failed", step, outcome, _last_lines(text))
 
@@ -124,9 +124,7 @@ def _no_subnet(outcome: Outcome, match: re.Match[str]) -> SandboxError:
     return error
 
 
-_KINDS: Final[
-    tuple[tuple[re.Pattern[str], Callable[[Outcome, re.Match[str]], SandboxError]], ...]
-] = (
+_KINDS: Final[tuple[tuple[str, Callable[[Outcome, re.Match[str]], SandboxError]], ...]] = (
     (_PORT_TAKEN, _port_taken),
     (_NO_SUBNET, _no_subnet),
     (_NO_IMAGE, _image_missing),

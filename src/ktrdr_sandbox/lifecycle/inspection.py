@@ -1,27 +1,23 @@
-"""list, status and logs: what is, asked of the engine each time."""
+"""list and status: what is, asked of the engine each time."""
 
 from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 from ktrdr_sandbox.engine.interface import Container
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle import log_stream, record
-from ktrdr_sandbox.lifecycle.log_stream import LogLine
 from ktrdr_sandbox.lifecycle.recognition import recognise
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import EngineAddress, Instance, PublishedPort
 from ktrdr_sandbox.questions import asked
-from ktrdr_sandbox.shared_data import inventory
-from ktrdr_sandbox.shared_data.results import Inventory
 from ktrdr_sandbox.slots.port_map import get_ports
 
-DEFAULT_TAIL: Final = 100
-"""Lines a container in a JSON document when nobody says how many."""
+if TYPE_CHECKING:
+    from ktrdr_sandbox.shared_data.results import Inventory
 
 Summary = Literal["running", "partial", "stopped", "orphaned", "unknown", "creating", "removing"]
 """running: every container runs; partial: some do; stopped: none; orphaned: the directory is gone
@@ -65,7 +61,8 @@ def list_instances(place: Workplace) -> Listing:
     by_engine = _containers_of_all(place, registered)
     rows, dropped = [], []
     for instance in registered:
-        containers = by_engine.get(instance.engine)
+        by_uuid = by_engine.get(instance.engine)
+        containers = None if by_uuid is None else by_uuid.get(instance.uuid, [])
         if _is_stale(place, instance, containers):
             place.registry.drop(instance)
             shutil.rmtree(place.home.state_of(instance.id), ignore_errors=True)
@@ -74,7 +71,7 @@ def list_instances(place: Workplace) -> Listing:
         rows.append(
             ListedInstance(
                 instance=instance,
-                status=_summary(instance, _own(instance, containers)),
+                status=_summary(instance, containers),
                 api_port=get_ports(instance.slot)["backend"],
             )
         )
@@ -84,15 +81,15 @@ def list_instances(place: Workplace) -> Listing:
 
 def _containers_of_all(
     place: Workplace, instances: Iterable[Instance]
-) -> dict[EngineAddress, tuple[Container, ...] | None]:
-    """Containers by engine; None for one that does not answer, which is told once."""
+) -> dict[EngineAddress, dict[str, list[Container]] | None]:
+    """Containers by engine and uuid; None for one that does not answer, which is told once."""
     addresses = list(dict.fromkeys(instance.engine for instance in instances))
     if not addresses:
         return {}
 
-    def ask(address: EngineAddress) -> tuple[Container, ...] | None:
+    def ask(address: EngineAddress) -> dict[str, list[Container]] | None:
         try:
-            return place.engine(address).containers()
+            return _by_uuid(place.engine(address).containers())
         except SandboxError as error:
             place.tell(error.message)
             return None
@@ -101,20 +98,19 @@ def _containers_of_all(
     return {address: answer.result() for address, answer in zip(addresses, answers, strict=True)}
 
 
-def _own(
-    instance: Instance, containers: tuple[Container, ...] | None
-) -> tuple[Container, ...] | None:
-    if containers is None:
-        return None
-    return tuple(c for c in containers if c.uuid == instance.uuid)
+def _by_uuid(containers: Iterable[Container]) -> dict[str, list[Container]]:
+    found: dict[str, list[Container]] = {}
+    for container in containers:
+        found.setdefault(container.uuid, []).append(container)
+    return found
 
 
-def _is_stale(
-    place: Workplace, instance: Instance, containers: tuple[Container, ...] | None
-) -> bool:
+def _is_stale(place: Workplace, instance: Instance, containers: Sequence[Container] | None) -> bool:
     """The directory is gone and so is everything in Docker: volumes, networks and images too."""
     if instance.path.is_dir() or containers is None or instance.state != "created":
         return False
+    from ktrdr_sandbox.lifecycle import record  # directories are seldom gone
+
     engine = place.engine(instance.engine)
     if engine.resources(instance.uuid):
         return False
@@ -122,7 +118,7 @@ def _is_stale(
     return not images or engine.images().isdisjoint(images)
 
 
-def _summary(instance: Instance, containers: tuple[Container, ...] | None) -> Summary:
+def _summary(instance: Instance, containers: Sequence[Container] | None) -> Summary:
     if instance.state != "created":
         return instance.state
     if not instance.path.is_dir():
@@ -139,6 +135,9 @@ def _summary(instance: Instance, containers: tuple[Container, ...] | None) -> Su
 
 def status(place: Workplace, instance: Instance) -> InstanceStatus:
     """One instance in detail. Raises `docker-not-answering`, `docker-missing`."""
+    from ktrdr_sandbox.lifecycle import record
+    from ktrdr_sandbox.shared_data import inventory
+
     found = place.engine(instance.engine).containers(uuid=instance.uuid)
     containers = tuple(container for container in found if not container.oneoff)
     kept = record.load(place.home, instance)
@@ -154,91 +153,4 @@ def status(place: Workplace, instance: Instance) -> InstanceStatus:
         ports=kept.ports,
         named_ports=get_ports(instance.slot),
         shared=inventory.take(place.home.shared),
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogRequest:
-    """`tail` None shows all lines; `since` is Docker's own notation ("10m", a timestamp)."""
-
-    services: tuple[str, ...] = ()
-    follow: bool = False
-    tail: int | None = None
-    since: str | None = None
-
-
-def shown_logs(
-    place: Workplace, instance: Instance, request: LogRequest
-) -> Iterator[LogLine | None]:
-    """Lines by time; asked from labels alone, so also when the Compose file is gone.
-
-    With `follow` they go on over restarts, and None says that there is none just now. Nothing is
-    hidden in them: it is the terminal of whoever started the stack. Raises `no-such-service`, and
-    `usage` for a `since` that is no time.
-    """
-    engine = place.engine(instance.engine)
-    found = _wanted_containers(place, instance, request)
-    if not request.follow:
-        return log_stream.read(engine, instance, found, tail=request.tail, since=request.since)
-
-    def wanted() -> list[Container]:
-        every = engine.containers(uuid=instance.uuid)
-        return [c for c in every if not request.services or c.service in request.services]
-
-    def exists() -> bool:
-        entry = place.registry.read().instances.get(instance.id)
-        return entry is not None and entry.uuid == instance.uuid
-
-    follower = log_stream.Follower(engine, instance, wanted, exists, place.tell)
-    return follower.lines(tail=request.tail, since=request.since)
-
-
-def collected_logs(place: Workplace, instance: Instance, request: LogRequest) -> dict[str, Any]:
-    """The lines by container, for the JSON envelope; `follow` and `since` do not apply.
-
-    Raises `no-such-service`, and `usage` for `follow`, which has no end to put in a document.
-    """
-    if request.follow or request.since:
-        raise SandboxError("usage", "--json goes with --tail only, not with --follow or --since.")
-    engine = place.engine(instance.engine)
-    found = _wanted_containers(place, instance, request)
-    tail = DEFAULT_TAIL if request.tail is None else request.tail
-    return {
-        "instance": instance.id,
-        "containers": [
-            {
-                "name": c.name,
-                "service": c.service,
-                "lines": list(engine.logs(c.id, tail=tail)),
-            }
-            for c in found
-        ],
-    }
-
-
-def _wanted_containers(
-    place: Workplace, instance: Instance, request: LogRequest
-) -> list[Container]:
-    containers = place.engine(instance.engine).containers(uuid=instance.uuid)
-    known = sorted({container.service for container in containers})
-    unknown = [service for service in request.services if service not in known]
-    if unknown or not known:
-        raise _no_such_service(instance, unknown, known)
-    return [c for c in containers if not request.services or c.service in request.services]
-
-
-def _no_such_service(
-    instance: Instance, unknown: Sequence[str], known: Sequence[str]
-) -> SandboxError:
-    if not known:
-        return SandboxError(
-            "no-such-service",
-            f"{instance.id} has no containers, so there are no logs.",
-            hints=(f"Start it: ktrdr-sandbox up {instance.name}",),
-            details={"instance": instance.id},
-        )
-    return SandboxError(
-        "no-such-service",
-        f"{instance.id} has no service '{unknown[0]}'. Services: {', '.join(known)}.",
-        details={"instance": instance.id, "unknown": list(unknown), "services": list(known)},
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import TimeoutError as TooLate
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -39,7 +38,7 @@ def interruptible(engine: Engine, instance: Instance) -> Iterator[None]:
         settled = asked(looks.until_settled)
         try:
             settled.result(timeout=max(0.0, until - time.monotonic()))
-        except (TooLate, SandboxError):
+        except (TimeoutError, SandboxError):
             engine.end_commands(at_once=True)
         raise _interrupted(looks) from None
 

@@ -6,13 +6,10 @@ import contextlib
 from dataclasses import replace
 from pathlib import Path
 
-from ktrdr_sandbox.env_file import reader
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import ENV_FILE_NAME, Instance
 from ktrdr_sandbox.registry.schema import Registry
-from ktrdr_sandbox.worktrees.operations import repair_worktree
-from ktrdr_sandbox.worktrees.repository import worktrees
 
 
 def recognise(place: Workplace, instance: Instance, *, here: Path | None = None) -> Instance:
@@ -32,6 +29,8 @@ def recognise(place: Workplace, instance: Instance, *, here: Path | None = None)
 
 
 def _has_marker(directory: Path, instance: Instance) -> bool:
+    from ktrdr_sandbox.env_file import reader  # this and git: only where something was moved
+
     marker = directory / ENV_FILE_NAME
     with contextlib.suppress(SandboxError):
         return marker.is_file() and reader.read(marker).get("SANDBOX_UUID") == instance.uuid
@@ -40,6 +39,8 @@ def _has_marker(directory: Path, instance: Instance) -> bool:
 
 def _elsewhere(instance: Instance) -> Path | None:
     """Where git lists a worktree with the instance's marker."""
+    from ktrdr_sandbox.worktrees.repository import worktrees
+
     parent = instance.parent_repo
     if parent is None or not parent.is_dir():
         return None
@@ -72,6 +73,8 @@ def _follow(place: Workplace, instance: Instance, now: Path) -> Instance:
         return registry.with_instance(moved), moved
 
     moved = place.registry.update(change)
+    from ktrdr_sandbox.worktrees.operations import repair_worktree
+
     if moved.is_worktree and moved.parent_repo is not None and moved.parent_repo.is_dir():
         repair_worktree(moved.parent_repo, now)
     place.tell(

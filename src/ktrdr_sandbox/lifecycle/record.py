@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ktrdr_sandbox.durable import private_mode, replace_file
-from ktrdr_sandbox.isolation.result import Isolation
 from ktrdr_sandbox.models import Instance, PublishedPort
 from ktrdr_sandbox.paths import Home
+
+if TYPE_CHECKING:
+    from ktrdr_sandbox.isolation.result import Isolation
 
 FILE = "stack.json"
 

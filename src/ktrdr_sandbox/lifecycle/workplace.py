@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ktrdr_sandbox.engine.interface import Engine
-from ktrdr_sandbox.models import EngineAddress
 from ktrdr_sandbox.paths import Home
 from ktrdr_sandbox.registry.store import RegistryStore
 
 if TYPE_CHECKING:  # pydantic is a fifth of a second; commands that read no setting do without
+    from ktrdr_sandbox.engine.interface import Engine
+    from ktrdr_sandbox.models import EngineAddress
     from ktrdr_sandbox.settings import Settings
 
 

@@ -10,14 +10,8 @@ import pytest
 
 from ktrdr_sandbox.engine.interface import Engine
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle.inspection import (
-    LogRequest,
-    Summary,
-    collected_logs,
-    list_instances,
-    shown_logs,
-    status,
-)
+from ktrdr_sandbox.lifecycle.inspection import Summary, list_instances, status
+from ktrdr_sandbox.lifecycle.log_reading import LogRequest, collected_logs, shown_logs
 from ktrdr_sandbox.models import EngineAddress, Instance
 from tests.unit.lifecycle.scenes import Scene
 

@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from ktrdr_sandbox.cli import error_table
-from ktrdr_sandbox.cli.app import app
+from ktrdr_sandbox.cli.app import application
 from ktrdr_sandbox.errors import ErrorCode
 from tests.support import documents
 
@@ -29,7 +29,7 @@ def test_every_command_is_in_it() -> None:
         below = (names(f"{words} {key}".strip(), one) for key, one in inner.items())
         return {words}.union(*below)
 
-    missing = names("", typer.main.get_command(app)) - documents.known_commands()
+    missing = names("", typer.main.get_command(application())) - documents.known_commands()
     assert not missing, documents.HOW_TO_ADD
 
 
