@@ -9,43 +9,43 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, Final, get_type_hints
-
-_TEXT: Final = (str, str | None)
-_TEXTS: Final = (list[str], list[str] | None)
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
 def keep_plain(parameters: Sequence[Any], function: Callable[..., Any] | None) -> None:
-    """Leave what is text, or was not given, out of the conversion of a function's parameters.
+    """Leave text, words of a choice and what was not given out of the conversion of a function's
+    parameters.
 
     The rest, wrong values with their messages included, is Typer's as ever.
     """
     hints = get_type_hints(inspect.unwrap(function)) if function is not None else {}
     for one in parameters:
-        if one.callback is None:
-            kind = hints.get(one.name)
-            one.process_value = functools.partial(
-                _value, one, one.process_value, text=kind in _TEXT, texts=kind in _TEXTS
-            )
+        if one.name in hints and one.callback is None:
+            kind = _given(hints[one.name])
+            one.process_value = functools.partial(_value, one, one.process_value, kind)
+
+
+def _given(kind: Any) -> Any:
+    """The type of a value that is given: without `| None`."""
+    parts = [one for one in get_args(kind) if one is not type(None)]
+    return parts[0] if type(None) in get_args(kind) else kind
 
 
 def _value(
-    parameter: Any,
-    convert: Callable[[Any, Any], Any],
-    context: Any,
-    value: Any,
-    *,
-    text: bool,
-    texts: bool,
+    parameter: Any, convert: Callable[[Any, Any], Any], kind: Any, context: Any, value: Any
 ) -> Any:
     if value is None and not parameter.required:
-        return () if texts else None
-    if text and isinstance(value, str):
+        return () if get_origin(kind) is list else None
+    if isinstance(value, str) and _is_right(kind, value):
         return value
-    if texts and value and isinstance(value, (tuple, list)) and _all_text(value):
+    if kind == list[str] and isinstance(value, (tuple, list)) and value and _are_texts(value):
         return tuple(value)
     return convert(context, value)
 
 
-def _all_text(values: Sequence[Any]) -> bool:
+def _are_texts(values: Sequence[object]) -> bool:
     return all(isinstance(one, str) for one in values)
+
+
+def _is_right(kind: Any, value: str) -> bool:
+    return kind is str or (get_origin(kind) is Literal and value in get_args(kind))
