@@ -37,7 +37,7 @@ ALLOWED = {
         "shared_data.results",
     },
     "cli": {*BASE, "console", "lifecycle", "schema", "targeting", "settings", "registry.store"}
-    | {"api_address"}
+    | {"api_address", "configuration.defaults"}
     | {"engine.interface", "engine.docker", "engine.address", "env_file.reader", "gate.result"},
 }
 

@@ -24,6 +24,7 @@ from pydantic_settings import (
 )
 
 from ktrdr_sandbox.configuration.commands import Hooks
+from ktrdr_sandbox.configuration.defaults import DEFAULTS, Defaults
 from ktrdr_sandbox.configuration.layers import (
     CHECKOUT_FILE,
     PREFIX,
@@ -48,58 +49,72 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_nested_delimiter=DELIMITER, extra="forbid", frozen=True
     )
 
-    bind_address: str = Field("127.0.0.1", description="Address that host ports are published on")
+    bind_address: str = Field(
+        DEFAULTS.bind_address, description="Address that host ports are published on"
+    )
     compose_file: str | None = Field(
-        None, description="Compose file, relative to the checkout, instead of the usual search"
+        DEFAULTS.compose_file,
+        description="Compose file, relative to the checkout, instead of the usual search",
     )
     health_paths: tuple[str, ...] = Field(
-        ("/health", "/api/v1/health"),
+        DEFAULTS.health_paths,
         description="Backend health paths; the next is tried where one answers 404",
     )
-    gate_timeout: float = Field(120.0, gt=0, description="Longest wait for a stack to be ready")
+    gate_timeout: float = Field(
+        DEFAULTS.gate_timeout, gt=0, description="Longest wait for a stack to be ready"
+    )
     heal_workers: bool = Field(
-        True, description="Restart, once, workers that are up but never registered"
+        DEFAULTS.heal_workers, description="Restart, once, workers that are up but never registered"
     )
     migrate: Literal["auto", "always", "never"] = Field(
-        "auto",
+        DEFAULTS.migrate,
         description="Whether up applies the checkout's alembic migrations: where nothing else does,"
         " always, or never",
     )
     allow: frozenset[str] = Field(
-        frozenset(), description="Refusals of isolation to let pass, by the name each gives"
+        DEFAULTS.allow, description="Refusals of isolation to let pass, by the name each gives"
     )
     network_pool: str | None = Field(
-        None, description="CIDR from which each slot gets its own small subnets"
+        DEFAULTS.network_pool, description="CIDR from which each slot gets its own small subnets"
     )
     ktrdr_command: tuple[str, ...] | None = Field(
-        None, min_length=1, description="Command that 'ktrdr' hands over to, instead of a search"
+        DEFAULTS.ktrdr_command,
+        min_length=1,
+        description="Command that 'ktrdr' hands over to, instead of a search",
     )
     trash_days: float = Field(
-        7.0, ge=0, description="Days for which gc keeps what destroy --force moved to the trash"
+        DEFAULTS.trash_days,
+        ge=0,
+        description="Days for which gc keeps what destroy --force moved to the trash",
     )
     lock_patience: float = Field(
-        600.0, gt=0, description="Longest wait for another command on the same instance"
+        DEFAULTS.lock_patience,
+        gt=0,
+        description="Longest wait for another command on the same instance",
     )
     copy_files: tuple[str, ...] = Field(
-        (), description="Git-ignored files that create copies, as in `.worktreeinclude`"
+        DEFAULTS.copy_files,
+        description="Git-ignored files that create copies, as in `.worktreeinclude`",
     )
     hooks: Hooks = Hooks()
-    hook_timeout: float = Field(600.0, gt=0, description="Longest run of one command of a hook")
+    hook_timeout: float = Field(
+        DEFAULTS.hook_timeout, gt=0, description="Longest run of one command of a hook"
+    )
     demo_database_image: str = Field(
-        "timescale/timescaledb:latest-pg16",
+        DEFAULTS.demo_database_image,
         description="Image of the database in the sample application",
     )
     demo_python_image: str = Field(
-        "python:3.12-slim", description="Image of Python in the sample application"
+        DEFAULTS.demo_python_image, description="Image of Python in the sample application"
     )
     demo_prometheus_image: str = Field(
-        "prom/prometheus:latest", description="Image of Prometheus in the sample application"
+        DEFAULTS.demo_prometheus_image, description="Image of Prometheus in the sample application"
     )
     demo_grafana_image: str = Field(
-        "grafana/grafana:latest", description="Image of Grafana in the sample application"
+        DEFAULTS.demo_grafana_image, description="Image of Grafana in the sample application"
     )
     demo_jaeger_image: str = Field(
-        "jaegertracing/all-in-one:1.53", description="Image of Jaeger in the sample application"
+        DEFAULTS.demo_jaeger_image, description="Image of Jaeger in the sample application"
     )
 
     @field_validator("bind_address")
@@ -122,6 +137,10 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
+
+
+AnySettings = Settings | Defaults
+"""What a command is given: the same by name and value where nothing is set."""
 
 
 class _Variables(EnvSettingsSource):
@@ -190,6 +209,12 @@ class Resolution:
     def value(self, key: str) -> Any:
         """The value of a flat key, JSON-ready."""
         return _values(self.settings)[key]
+
+
+def as_data(settings: AnySettings) -> dict[str, Any]:
+    """All of them, JSON-ready."""
+    judged = Settings(**nested({})) if isinstance(settings, Defaults) else settings
+    return judged.model_dump(mode="json")
 
 
 Approved = Callable[[Path, str], bool]
@@ -340,9 +365,11 @@ __all__ = [
     "CHECKOUT_FILE",
     "FIELDS",
     "PREFIX",
+    "AnySettings",
     "Resolution",
     "Settings",
     "Withheld",
+    "as_data",
     "load_settings",
     "resolve",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ atexit.register(lambda: pathlib.Path({file!r}).write_text("\\n".join(sys.modules
 """
 
 
-def loaded(world: World, *arguments: str, env: Mapping[str, str] | None = None) -> set[str]:
+def loaded(world: World, *arguments: str, env: Mapping[str, str | None] | None = None) -> set[str]:
     """The modules that a process of the program has when it ends."""
     noting, file = world.folder / "noting", world.folder / "modules"
     noting.mkdir(exist_ok=True)
@@ -83,6 +84,15 @@ def test_before_any_command_nothing_is_heavier_than_typer(
 )
 def test_quick_commands_load_nothing_heavy(known: World, arguments: tuple[str, ...]) -> None:
     modules = loaded(known, *arguments, env=empty_engine(known))
+    assert heavy(modules) == set()
+
+
+@pytest.mark.parametrize(
+    "arguments", [("create", "feat-y"), ("destroy", "feat-x", "--yes", "--json")], ids=" ".join
+)
+def test_where_nothing_is_set_nothing_is_judged(known: World, arguments: tuple[str, ...]) -> None:
+    set_here = {name: None for name in os.environ if name.startswith("KTRDR_SANDBOX_")}
+    modules = loaded(known, *arguments, env={**empty_engine(known), **set_here})
     assert heavy(modules) == set()
 
 

@@ -15,7 +15,7 @@ from ktrdr_sandbox.registry.store import Rebuilt, RegistryStore
 if TYPE_CHECKING:
     from ktrdr_sandbox.engine.interface import Engine
     from ktrdr_sandbox.models import EngineAddress, Instance
-    from ktrdr_sandbox.settings import Settings
+    from ktrdr_sandbox.settings import AnySettings
 
 REGISTRY_PATIENCE: Final = 30.0
 """Seconds."""
@@ -121,8 +121,12 @@ def _engine(address: EngineAddress) -> Engine:
     return DockerEngine(address, os.environ)
 
 
-def _settings(home: Home, output: Output, told: set[str], checkout: Path | None) -> Settings:
+def _settings(home: Home, output: Output, told: set[str], checkout: Path | None) -> AnySettings:
     """Settings for a checkout; what there is to say of them is told once a command."""
+    from ktrdr_sandbox.configuration.defaults import DEFAULTS, is_nothing_set
+
+    if is_nothing_set(home, checkout):
+        return DEFAULTS
     from ktrdr_sandbox.lifecycle.approvals import is_approved
     from ktrdr_sandbox.settings import resolve
 

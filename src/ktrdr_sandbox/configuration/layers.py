@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from ktrdr_sandbox.configuration.defaults import CHECKOUT_FILE as CHECKOUT_FILE
+from ktrdr_sandbox.configuration.defaults import PREFIX as PREFIX
 from ktrdr_sandbox.configuration.problems import BadSettingsError, Problem
-
-CHECKOUT_FILE: Final = ".ktrdr-sandbox.toml"
-PREFIX: Final = "KTRDR_SANDBOX_"
 
 Kind = Literal["variable", "checkout", "home", "default"]
 
@@ -61,17 +60,6 @@ class Layer:
     def without(self, keys: frozenset[str]) -> Layer:
         """The same layer as if it did not set these."""
         return replace(self, values={k: v for k, v in self.values.items() if k not in keys})
-
-
-def may_name(word: str, *files: Path, variables: Iterable[str]) -> bool:
-    """Whether a setting's name occurs in any source at all.
-
-    For commands that need no setting but one: reading them properly costs a fifth of a second, and
-    a fault in another setting is nothing to them.
-    """
-    if any(name.upper().startswith(PREFIX + word.upper()) for name in variables):
-        return True
-    return any(path.is_file() and word.encode() in path.read_bytes() for path in files)
 
 
 def flat(values: Mapping[str, Any], *, tables: frozenset[str]) -> dict[str, Any]:

@@ -11,10 +11,12 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
-from ktrdr_sandbox.engine.interface import LineSink
 from ktrdr_sandbox.observation import observed
+
+if TYPE_CHECKING:
+    from ktrdr_sandbox.engine.interface import LineSink
 
 KEPT_LINES: Final = 40
 """Last lines of the output that are kept for an error."""

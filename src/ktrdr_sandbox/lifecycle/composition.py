@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ktrdr_sandbox.durable import cannot_write, replace_file
 from ktrdr_sandbox.engine.environment import child_environment
@@ -30,8 +30,10 @@ from ktrdr_sandbox.lifecycle.shared_folders import (
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.questions import asked
-from ktrdr_sandbox.settings import Settings
 from ktrdr_sandbox.slots.port_map import extra_ports, get_ports
+
+if TYPE_CHECKING:
+    from ktrdr_sandbox.settings import AnySettings
 
 OVERRIDE = "override.yml"
 T = TypeVar("T")
@@ -42,7 +44,7 @@ class Composition:
     """An instance's stack, isolated: the call to make, and what isolation found and changed."""
 
     instance: Instance
-    settings: Settings
+    settings: AnySettings
     call: ComposeCall
     model: Mapping[str, Any]
     """The checkout's own model, resolved, before isolation."""
@@ -54,7 +56,7 @@ class Composition:
     """What the stack's own images are built from."""
 
 
-def base_call(place: Workplace, instance: Instance, settings: Settings) -> ComposeCall:
+def base_call(place: Workplace, instance: Instance, settings: AnySettings) -> ComposeCall:
     """The call on the checkout's own files, without the override.
 
     Raises `compose-file-missing`, `env-file-damaged`, `no-such-instance` when

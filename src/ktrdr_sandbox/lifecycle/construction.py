@@ -12,7 +12,6 @@ from typing import Any
 from ktrdr_sandbox.durable import cannot_write, temporary_name
 from ktrdr_sandbox.env_file import reader
 from ktrdr_sandbox.lifecycle import journal
-from ktrdr_sandbox.lifecycle.deletion import move_to_trash, trash_place
 from ktrdr_sandbox.lifecycle.env_files import write_env_file
 from ktrdr_sandbox.lifecycle.journal import Step
 from ktrdr_sandbox.lifecycle.workplace import Workplace
@@ -125,6 +124,8 @@ def undo_steps(place: Workplace, plan: Construction) -> dict[str, Callable[[], N
     """How each step is taken back, by its name; any number of times, in the reverse order."""
 
     def save(directory: Path) -> None:
+        from ktrdr_sandbox.lifecycle.deletion import move_to_trash, trash_place
+
         trash = trash_place(place.home, plan.instance_id)
         move_to_trash(directory, trash)
         place.tell(f"{directory} held files that are not its branch's; they are kept in {trash}.")

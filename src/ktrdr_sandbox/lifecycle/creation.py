@@ -15,11 +15,9 @@ from ktrdr_sandbox.engine.address import current_address
 from ktrdr_sandbox.env_file import reader
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle import journal
-from ktrdr_sandbox.lifecycle.checkout import is_ktrdr_checkout
 from ktrdr_sandbox.lifecycle.construction import Construction, construct, repository_held
 from ktrdr_sandbox.lifecycle.copies import copy_ignored_files
 from ktrdr_sandbox.lifecycle.env_files import DEFAULT_WORKERS
-from ktrdr_sandbox.lifecycle.recovery import settle, settle_all, settle_held
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.locking import hold
 from ktrdr_sandbox.models import ID_PREFIX, CreatedBy, Instance
@@ -78,6 +76,9 @@ def init(place: Workplace, *, slot: int | None) -> Creation:
 
     Raises `already-initialised`, `not-a-repository`, `slot-taken`, `port-conflict`, ...
     """
+    from ktrdr_sandbox.lifecycle.checkout import is_ktrdr_checkout
+    from ktrdr_sandbox.lifecycle.recovery import settle
+
     repository = locate(place.cwd)
     if not is_ktrdr_checkout(repository.root):
         raise SandboxError(
@@ -131,7 +132,10 @@ def _alone(place: Workplace, identity: str, purpose: str) -> Iterator[None]:
     """Hold the lock of an instance to be, and end what a killed command left of one so called."""
     lock = place.home.instance_lock(identity)
     with hold(lock, purpose=purpose, patience=place.lock_patience, tell=place.tell):
-        settle_held(place, identity)
+        if journal.exists(place.home, identity):
+            from ktrdr_sandbox.lifecycle.recovery import settle_held  # seldom needed
+
+            settle_held(place, identity)
         yield
 
 
@@ -220,6 +224,8 @@ def _reserve(place: Workplace, blank: _Blank, wanted: int | None) -> tuple[Insta
     except SandboxError as error:
         if error.code not in ("slots-exhausted", "slot-taken") or not _unfinished(place, blank):
             raise
+    from ktrdr_sandbox.lifecycle.recovery import settle_all
+
     settle_all(place)
     return _take_slot(place, blank, wanted)
 

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ktrdr_sandbox.durable import cannot_write, make_folder, sync_folder
-from ktrdr_sandbox.engine.interface import Engine
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle.mounts import mounts_in
 from ktrdr_sandbox.paths import Home
+
+if TYPE_CHECKING:
+    from ktrdr_sandbox.engine.interface import Engine
 
 _PARTIAL: Final = ".partial"
 
@@ -131,7 +132,7 @@ def trash_place(home: Home, instance_id: str) -> Path:
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     place = home.trash / f"{instance_id}-{stamp}"
     while os.path.lexists(place):
-        place = home.trash / f"{instance_id}.{secrets.token_hex(3)}-{stamp}"
+        place = home.trash / f"{instance_id}.{os.urandom(3).hex()}-{stamp}"
     return place
 
 

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ktrdr_sandbox.durable import cannot_write, make_folder
 from ktrdr_sandbox.errors import SandboxError
@@ -16,7 +16,9 @@ from ktrdr_sandbox.lifecycle.startup import Observer, Startup, UpOptions, up
 from ktrdr_sandbox.lifecycle.teardown import destroy
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import ID_PREFIX, Instance
-from ktrdr_sandbox.settings import Settings
+
+if TYPE_CHECKING:
+    from ktrdr_sandbox.settings import AnySettings
 
 NAMES: Final = ("demo-one", "demo-two")
 _MARKER: Final = ".made-by-ktrdr-sandbox-demo"
@@ -67,7 +69,7 @@ def demonstrate(
     return Demonstration(folder=folder, startups=tuple(startups))
 
 
-def _make(folder: Path, repository: Path, settings: Settings) -> None:
+def _make(folder: Path, repository: Path, settings: AnySettings) -> None:
     if folder.exists() and any(folder.iterdir()) and not (folder / _MARKER).exists():
         raise SandboxError(
             "directory-exists",
@@ -83,7 +85,7 @@ def _make(folder: Path, repository: Path, settings: Settings) -> None:
     make_repository(repository, images=sample_images(settings), branches=NAMES)
 
 
-def sample_images(settings: Settings) -> dict[str, str]:
+def sample_images(settings: AnySettings) -> dict[str, str]:
     """Image names in the sample to those the settings choose."""
     return {
         "timescale/timescaledb:latest-pg16": settings.demo_database_image,

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ktrdr_sandbox.configuration.layers import CHECKOUT_FILE, may_name
+from ktrdr_sandbox.configuration.defaults import CHECKOUT_FILE, may_name
 from ktrdr_sandbox.durable import cannot_write, make_folder
 from ktrdr_sandbox.engine.address import PLATFORM_SOCKET
 from ktrdr_sandbox.engine.commands import CommandOutcome, end_marked, run_command
 from ktrdr_sandbox.engine.environment import child_environment
-from ktrdr_sandbox.engine.interface import LineSink
 from ktrdr_sandbox.env_file import reader
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle.shared_folders import shared_variables
@@ -27,6 +26,7 @@ from ktrdr_sandbox.models import Instance
 
 if TYPE_CHECKING:
     from ktrdr_sandbox.configuration.commands import Hook
+    from ktrdr_sandbox.engine.interface import LineSink
 
 HOOK_VARIABLE: Final = "KTRDR_HOOK"
 """Tells a hook's commands which hook they are of, and us which processes are a hook's."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from ktrdr_sandbox.paths import Home
-from ktrdr_sandbox.shared_data import inventory
 from ktrdr_sandbox.shared_data.layout import KINDS, make_kinds
 
 
@@ -27,4 +26,6 @@ def make_shared_folders(home: Home) -> None:
 
 def nothing_shared(home: Home) -> bool:
     """Whether there is no data, model or strategy at all."""
+    from ktrdr_sandbox.shared_data import inventory  # few need it
+
     return inventory.is_empty(home.shared)

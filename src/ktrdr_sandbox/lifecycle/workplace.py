@@ -13,7 +13,7 @@ from ktrdr_sandbox.registry.store import RegistryStore
 if TYPE_CHECKING:  # pydantic is a fifth of a second; commands that read no setting do without
     from ktrdr_sandbox.engine.interface import Engine
     from ktrdr_sandbox.models import EngineAddress
-    from ktrdr_sandbox.settings import Settings
+    from ktrdr_sandbox.settings import AnySettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Workplace:
     environment: Mapping[str, str]
     registry: RegistryStore
     engine: Callable[[EngineAddress], Engine]
-    settings: Callable[[Path | None], Settings]
+    settings: Callable[[Path | None], AnySettings]
     tell: Callable[[str], None]
 
     def lock_patience(self) -> float:

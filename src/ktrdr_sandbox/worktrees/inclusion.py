@@ -7,7 +7,6 @@ people's.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -51,6 +50,8 @@ def included(main: Path, patterns: Sequence[str]) -> tuple[str, ...]:
         return ()
     listed = _split(git([*_IGNORED, "--exclude-standard", "--directory", "-z"], cwd=main))
     places = [name for name in listed if not name.endswith("/") or _is_named(name, wanted)]
+    import tempfile  # slow to load, and few need it
+
     with tempfile.TemporaryDirectory(prefix="ktrdr-sandbox-") as folder:
         rules = Path(folder) / "patterns"
         text = "".join(f"{line}\n" for line in patterns)

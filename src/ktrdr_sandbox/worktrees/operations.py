@@ -24,7 +24,6 @@ from ktrdr_sandbox.worktrees.repository import (
     remotes_with_branch,
     worktrees,
 )
-from ktrdr_sandbox.worktrees.unsaved import ONLY_HERE, lost_commits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,6 +288,8 @@ def keep_git_data(common_dir: Path, kept: Path) -> None:
     own = Path(outcome.stdout.removesuffix("\n"))
     if outcome.exit_code or own.resolve().parent != common_dir.resolve() / "worktrees":
         return  # forgotten already
+    from ktrdr_sandbox.worktrees.unsaved import ONLY_HERE, lost_commits
+
     if lost_commits(kept):
         bundle = ["bundle", "create", "--quiet", str(kept / COMMITS), "HEAD"]
         git([*bundle, *ONLY_HERE], cwd=kept)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,6 +114,8 @@ def foreign_files(root: Path, branch: str) -> tuple[str, ...]:
 
     Unlike `git status` it needs no index: in a worktree that git was still filling there is none.
     """
+    import tempfile  # slow to load, and few need it
+
     with tempfile.TemporaryDirectory(prefix="ktrdr-sandbox-") as folder:
         index = Path(folder) / "index"
         outcome = try_git(["read-tree", branch], cwd=root, index=index)

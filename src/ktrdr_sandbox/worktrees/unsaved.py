@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +104,8 @@ def _hidden_changes(root: Path) -> tuple[str, ...]:
     present = {name for name in hidden if os.path.lexists(root / name)}
     if not present:
         return ()
+    import tempfile  # slow to load, and few need it
+
     with tempfile.TemporaryDirectory(prefix="ktrdr-sandbox-") as folder:
         index = Path(folder) / "index"
         shutil.copyfile(_git_path(root, "index"), index)

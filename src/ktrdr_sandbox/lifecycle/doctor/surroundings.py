@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,13 +15,22 @@ from ktrdr_sandbox.models import EngineAddress, Instance
 from ktrdr_sandbox.questions import asked
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Engines:
     """Belongings by engine, and for an engine that did not answer, why. `here` is today's."""
 
     here: EngineAddress
     belongings: Mapping[EngineAddress, tuple[Belonging, ...]]
     silent: Mapping[EngineAddress, SandboxError]
+
+    @functools.cached_property
+    def by_uuid(self) -> Mapping[tuple[EngineAddress, str], tuple[Belonging, ...]]:
+        """What is each instance's, told apart once however many there are."""
+        found: dict[tuple[EngineAddress, str], list[Belonging]] = {}
+        for address, belongings in self.belongings.items():
+            for one in belongings:
+                found.setdefault((address, one.uuid), []).append(one)
+        return {key: tuple(ones) for key, ones in found.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +45,9 @@ class Surroundings:
 
     def of(self, instance: Instance) -> tuple[Belonging, ...] | None:
         """What an instance has on its engine; None when that does not answer."""
-        found = self.engines.belongings.get(instance.engine)
-        return None if found is None else tuple(o for o in found if o.uuid == instance.uuid)
+        if instance.engine not in self.engines.belongings:
+            return None
+        return self.engines.by_uuid.get((instance.engine, instance.uuid), ())
 
     def orphans(self) -> dict[tuple[EngineAddress, str], list[Belonging]]:
         """By engine and uuid: what carries this home's id and belongs to no instance of it."""
