@@ -74,10 +74,9 @@ def pictures(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Timings against the raw tools: reports, never fails by time."""
+    """Timings against the raw tools, into docs/benchmarks.md: reports, never fails by time."""
     session.install("-e", ".[test]")
-    for script in sorted(Path("tests/bench").glob("*.py")):
-        session.run("python", "-m", f"tests.bench.{script.stem}", *session.posargs)
+    session.run("python", "-m", "tests.bench", *session.posargs)
 
 
 @nox.session

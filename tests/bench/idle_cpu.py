@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import httpx
 import psutil
 
-from tests.support.bench_stage import heading, stage
+from tests.bench.harness import heading
+from tests.support.bench_stage import stage
 from tests.support.stacks import containers, docker
 
 SETTLING = 75.0

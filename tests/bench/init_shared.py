@@ -1,6 +1,6 @@
 """`ktrdr-sandbox init-shared --from` against `cp -a`: 20,000 small files and 1 GiB of large ones.
 
-    python tests/bench/init_shared.py [--runs N] [--folder DIR]
+    python -m tests.bench.init_shared [--runs N] [--folder DIR]
 
 Alternating runs, each into a folder of its own, for a file system may take much longer to create
 files where it has just removed as many. Printed are medians, their ratio, and the peak of memory.
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import random
 import shutil
 import statistics
@@ -23,6 +22,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.bench.harness import compiled, heading
 
 SMALL, FOLDERS = 20_000, 50
 LARGE, LARGE_SIZE = 4, 256 * 1024 * 1024
@@ -54,9 +55,7 @@ def measure(scratch: Path, runs: int) -> tuple[list[Run], list[Run], list[Run]]:
     make_source(source)
     plain, first, again = [], [], []
     tool = [sys.executable, "-m", "ktrdr_sandbox", "init-shared", "--from", str(source)]
-    # Compiled as an installed program is, whatever this shell says of bytecode.
-    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(scratch / "bytecode")}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    environment = compiled(scratch / "bytecode")
     once([*tool[:3], "--version"], environment)
     once(["cp", "-a", str(source), str(scratch / "warm-up")], environment)
     for number in range(runs):
@@ -99,8 +98,7 @@ def once(argv: Sequence[str], environment: Mapping[str, str]) -> Run:
 
 
 def report(plain: list[Run], first: list[Run], again: list[Run]) -> None:
-    machine = f"{os.cpu_count()} cores, {platform.system()} {platform.release()}"
-    print(f"{SMALL:,} small files and 1 GiB, {len(plain)} alternating runs, {machine}")
+    print(heading(f"{SMALL:,} small files and 1 GiB, {len(plain)} alternating runs"))
     rows = {"cp -a": plain, "init-shared": first, "init-shared again": again}
     for name, runs in rows.items():
         shown = ", ".join(f"{run.wall:.2f}" for run in runs)

@@ -1,6 +1,6 @@
 """What isolation adds to `docker compose config` for the stack's eleven services.
 
-    python tests/bench/isolation_override.py [rounds]
+    python -m tests.bench.isolation_override [rounds]
 
 Each round resolves the model with Compose, then makes the override of it, so that both see the same
 load of the machine. Printed are medians, the ratio, and the time to import the rules, which a
@@ -9,20 +9,17 @@ command pays once. The limit is 30 ms for both; it is reported, not enforced.
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ktrdr_sandbox.isolation.isolate import isolate
 from ktrdr_sandbox.isolation.render import render
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.bench.harness import compiled, timed
 from tests.corpus.worlds import CASES, World
 
 LIMIT_MS = 30.0
@@ -35,19 +32,16 @@ _IMPORT = (
 )
 
 
-def timed(action: Callable[[], Any]) -> tuple[float, Any]:
+def answered(action: Callable[[], Any]) -> tuple[float, Any]:
     """Milliseconds that an action takes, and its result."""
-    start = time.perf_counter()
-    result = action()
-    return (time.perf_counter() - start) * 1000, result
+    results: list[Any] = []
+    return timed(lambda: results.append(action())) * 1000, results[0]
 
 
 def import_ms(bytecode: Path) -> float:
     """Milliseconds to import the rules, compiled as installed ones are, beside the models."""
-    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(bytecode)}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-c", _IMPORT]
-    done = subprocess.run(command, env=environment, capture_output=True, check=True)
+    done = subprocess.run(command, env=compiled(bytecode), capture_output=True, check=True)
     return float(done.stdout) * 1000
 
 
@@ -60,9 +54,9 @@ def main(rounds: int) -> None:
         config, override, imports = [], [], []
         import_ms(Path(folder) / "bytecode")
         for _ in range(rounds):
-            spent, model = timed(lambda: world.config("ktrdr--s1", root, files))
+            spent, model = answered(lambda: world.config("ktrdr--s1", root, files))
             config.append(spent)
-            override.append(timed(lambda: render(isolate(model, request), request))[0])  # noqa: B023
+            override.append(answered(lambda: render(isolate(model, request), request))[0])  # noqa: B023
             imports.append(import_ms(Path(folder) / "bytecode"))
     compose, ours, loading = map(statistics.median, (config, override, imports))
     print(f"services                       {len(model['services'])}")

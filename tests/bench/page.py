@@ -86,7 +86,7 @@ def _kept(row: Row, before: Iterable[str]) -> str:
     """The line there was, with today's remark."""
     for line in before:
         if line.startswith(row.begin):
-            return f"{line.rpartition(' | ')[0]} | {row.rest} |" if row.rest else line
+            return f"{line.rsplit('|', 2)[0]}| {row.rest} |"
     return row.unmeasured()
 
 

@@ -7,12 +7,11 @@ start, on a terminal. It reports; it never fails by time.
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 from pathlib import Path
 
+from tests.bench.harness import heading, line
 from tests.e2e.test_interrupt import HANGS, MOMENTS
-from tests.support.bench_stage import heading, listed
 from tests.support.stacks import Sandbox, Stack, sandbox, token
 from tests.support.terminal import CONTROL_C, terminal
 
@@ -32,8 +31,7 @@ def main() -> None:
         print(heading(f"Ctrl-C to prompt, {runs} runs each"), flush=True)
         for moment, pattern in MOMENTS.items():
             seconds = [interrupted(place, stack, pattern) for _ in range(runs)]
-            median = statistics.median(seconds)
-            print(f"  {moment:9} median {median:.2f} s  {listed(seconds, digits=2)}", flush=True)
+            print(line(moment, seconds, digits=2), flush=True)
 
 
 def interrupted(place: Sandbox, stack: Stack, pattern: str) -> float:

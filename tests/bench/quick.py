@@ -81,7 +81,10 @@ class Place:
 def place() -> Iterator[Place]:
     """Made in a scratch folder, away with the block."""
     folder = Path(tempfile.mkdtemp(prefix="ktrdr-bench-"))
-    environment = {**compiled(folder / "bytecode"), "KTRDR_HOME": str(folder / "home")}
+    plain = compiled(folder / "bytecode")
+    for name in [name for name in plain if name.startswith("KTRDR_")]:  # nothing is set
+        del plain[name]
+    environment = {**plain, "KTRDR_HOME": str(folder / "home")}
     try:
         made = Place(folder, environment)
         made.repository.mkdir()

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from tests.support.bench_stage import Stage, heading, stage
+from tests.bench.harness import heading
+from tests.support.bench_stage import Stage, stage
 from tests.support.http import eventually
 from tests.support.stacks import containers, docker_logs
 

@@ -14,9 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.bench.harness import heading, listed
 from tests.bench.ready_lag import moment
 from tests.e2e.test_faults import FAULTS, LIMIT, Fault, told
-from tests.support.bench_stage import heading, listed
 from tests.support.stacks import Sandbox, Stack, git, sandbox, token
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,20 +100,3 @@ def stage() -> Iterator[Stage]:
         if had_image:
             subprocess.run(["docker", "image", "rm", TAG], capture_output=True, check=False)
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def timed(action: Callable[[], object]) -> float:
-    """Seconds that it takes."""
-    began = time.monotonic()
-    action()
-    return time.monotonic() - began
-
-
-def heading(what: str) -> str:
-    machine = f"{os.cpu_count()} cores, {platform.system()} {platform.release()}"
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    return f"{what}; {machine}, load {load}"
-
-
-def listed(values: Sequence[float], *, digits: int = 1) -> str:
-    return "(" + ", ".join(f"{value:.{digits}f}" for value in values) + ")"

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ktrdr_sandbox.engine import process
 from ktrdr_sandbox.engine.address import flags
@@ -18,18 +18,7 @@ from ktrdr_sandbox.engine.failures import (
     engine_failed,
     not_answering,
 )
-from ktrdr_sandbox.engine.interface import (
-    Belonging,
-    BelongingKind,
-    ComposeCall,
-    Container,
-    ContainerDetail,
-    Engine,
-    ExecResult,
-    LineSink,
-    Resources,
-    Versions,
-)
+from ktrdr_sandbox.engine.interface import Container, Engine, LineSink
 from ktrdr_sandbox.engine.parsing import (
     CONTAINER_FORMAT,
     belonging_format,
@@ -41,6 +30,17 @@ from ktrdr_sandbox.engine.whales import EVERY_PROFILE, compose_argv
 from ktrdr_sandbox.errors import CommandError, SandboxError
 from ktrdr_sandbox.models import LABEL_UUID, EngineAddress
 from ktrdr_sandbox.questions import asked
+
+if TYPE_CHECKING:
+    from ktrdr_sandbox.engine.records import (
+        Belonging,
+        BelongingKind,
+        ComposeCall,
+        ContainerDetail,
+        ExecResult,
+        Resources,
+        Versions,
+    )
 
 OLDEST_COMPOSE: Final = (2, 24, 4)
 """First Compose that has both `!override` and `!reset` (Compose file reference, "Merge")."""
@@ -71,6 +71,8 @@ class DockerEngine(Engine):
     # -- questions ---------------------------------------------------------------------------
 
     def versions(self) -> Versions:
+        from ktrdr_sandbox.engine.records import Versions
+
         text = self._ask("version", "--format", "{{json .}}")
         found = json.loads(text)
         server = found.get("Server") or {}
@@ -115,6 +117,8 @@ class DockerEngine(Engine):
         return found
 
     def resources(self, uuid: str) -> Resources:
+        from ktrdr_sandbox.engine.records import Resources
+
         wanted = f"--filter=label={LABEL_UUID}={uuid}"
         return Resources(
             containers=self.containers(uuid=uuid),
@@ -188,6 +192,8 @@ class DockerEngine(Engine):
             raise _no_logs(complaint, since, argv)
 
     def execute(self, container_id: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
+        from ktrdr_sandbox.engine.records import ExecResult
+
         outcome = process.run(
             [*self._docker, "exec", container_id, *argv],
             environment=self._environment,

@@ -9,11 +9,31 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ktrdr_sandbox.models import EngineAddress
+
+if TYPE_CHECKING:
+    from ktrdr_sandbox.engine.records import Belonging as Belonging
+    from ktrdr_sandbox.engine.records import BelongingKind as BelongingKind
+    from ktrdr_sandbox.engine.records import ComposeCall as ComposeCall
+    from ktrdr_sandbox.engine.records import ContainerDetail as ContainerDetail
+    from ktrdr_sandbox.engine.records import ExecResult as ExecResult
+    from ktrdr_sandbox.engine.records import Resources as Resources
+    from ktrdr_sandbox.engine.records import Versions as Versions
+else:
+
+    def __getattr__(name: str) -> Any:
+        """What is in `records`, part of this interface, for the first who imports it from here:
+        making these classes takes its time, and quick commands see none of them."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        from ktrdr_sandbox.engine import records
+
+        return getattr(records, name)
+
 
 ContainerState = Literal["created", "running", "paused", "restarting", "removing", "exited", "dead"]
 Health = Literal["none", "starting", "healthy", "unhealthy"]
@@ -35,117 +55,6 @@ class Container:
     uuid: str
     published: tuple[tuple[str, int, int, str], ...] = ()
     """(host address, host port, container port, protocol) for each port published now."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerDetail:
-    """What `inspect` tells of one container that the list does not.
-
-    `health_log` is the output of the last health probe, "" when there was none. `exit_code` is of
-    the last run and meaningless while running. `health_test` is the effective command (image or
-    Compose file), in Docker's form: ("CMD", ...) or ("CMD-SHELL", text); () without one.
-    """
-
-    id: str
-    name: str
-    service: str
-    replica: int
-    state: ContainerState
-    health: Health
-    exit_code: int
-    oom_killed: bool
-    restart_count: int
-    error: str
-    started_at: str
-    finished_at: str
-    health_test: tuple[str, ...] = ()
-    health_log: str = ""
-    published: tuple[tuple[str, int, int, str], ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
-    volumes: tuple[str, ...] = ()
-    """Names of the volumes mounted, anonymous ones included."""
-    command: tuple[str, ...] = ()
-    """Program and arguments, entrypoint included, whether file or image gives them."""
-    working_dir: str = "/"
-    memory_limit: int = 0
-    """Bytes; 0 without a limit."""
-    networks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Networks by name, each with the names that it has there besides its own and its id."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resources:
-    """Everything on an engine that carries one uuid label. Networks and volumes by name."""
-
-    containers: tuple[Container, ...] = ()
-    networks: tuple[str, ...] = ()
-    volumes: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.containers or self.networks or self.volumes)
-
-    def names(self) -> tuple[str, ...]:
-        """Names for people, each with its kind."""
-        return (
-            *(f"container {container.name}" for container in self.containers),
-            *(f"network {name}" for name in self.networks),
-            *(f"volume {name}" for name in self.volumes),
-        )
-
-
-BelongingKind = Literal["container", "network", "volume"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Belonging:
-    """One thing on an engine and whose it says it is. All texts are "" where nothing is said.
-
-    `home`, `slot`, `instance_id` and `uuid` are from our labels, `project` and `directory` from
-    Compose's own; only containers tell the directory.
-    """
-
-    kind: BelongingKind
-    name: str
-    instance_id: str = ""
-    uuid: str = ""
-    home: str = ""
-    slot: str = ""
-    project: str = ""
-    directory: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Versions:
-    """Versions as the tools print them; `compose` without a leading v."""
-
-    client: str
-    engine: str
-    api: str
-    compose: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecResult:
-    """Outcome of a command run inside a container. `exit_code` is None when time ran out."""
-
-    exit_code: int | None
-    output: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComposeCall:
-    """All that decides what a Compose command acts on; made in one place for every command.
-
-    `environment` is the child's whole environment, already built (see `environment.py`).
-    `files` may be empty for commands that work from labels alone.
-    """
-
-    project: str
-    directory: Path
-    files: tuple[Path, ...]
-    env_files: tuple[Path, ...] = ()
-    profiles: tuple[str, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 LineSink = Callable[[str], None]

@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Final, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
-from ktrdr_sandbox.engine.interface import (
-    Belonging,
-    BelongingKind,
-    Container,
-    ContainerDetail,
-    ContainerState,
-    Health,
-)
+from ktrdr_sandbox.engine.interface import Container, ContainerState, Health
 from ktrdr_sandbox.models import LABEL_HOME, LABEL_ID, LABEL_SLOT, LABEL_UUID
+
+if TYPE_CHECKING:
+    from ktrdr_sandbox.engine.records import Belonging, BelongingKind, ContainerDetail
 
 _PROJECT: Final = "com.docker.compose.project"
 _SERVICE: Final = "com.docker.compose.service"
@@ -74,6 +70,8 @@ def belonging_format(kind: str) -> str:
 
 def parse_belonging(kind: BelongingKind, line: str) -> Belonging:
     """One line of the above."""
+    from ktrdr_sandbox.engine.records import Belonging
+
     name, *values = (str(value) for value in json.loads(line))
     return Belonging(kind=kind, name=name, **dict(zip(_BELONGING, values, strict=True)))
 
@@ -92,6 +90,8 @@ def _published_text(text: str) -> tuple[tuple[str, int, int, str], ...]:
 
 def parse_detail(entry: Mapping[str, Any]) -> ContainerDetail:
     """One element of `docker container inspect`."""
+    from ktrdr_sandbox.engine.records import ContainerDetail
+
     state = entry["State"]
     config = entry.get("Config") or {}
     labels = config.get("Labels") or {}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from ktrdr_sandbox.engine.interface import ComposeCall
 from ktrdr_sandbox.models import EngineAddress
+
+if TYPE_CHECKING:
+    from ktrdr_sandbox.engine.records import ComposeCall
 
 EVERY_PROFILE: Final = ("*",)
 

@@ -14,6 +14,7 @@ from typing import Final
 from ktrdr_sandbox.durable import cannot_write, replace_file, temporary_name
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import ENV_FILE_NAME
+from ktrdr_sandbox.questions import asked
 from ktrdr_sandbox.worktrees.git import GitOutcome, failed, git, try_git, wait_for_git_on
 from ktrdr_sandbox.worktrees.repository import (
     Repository,
@@ -54,11 +55,11 @@ def choose_checkout(repository: Repository, *, name: str, branch: str | None) ->
             f"'{wanted}' is not a valid branch name.",
             details={"branch": wanted},
         )
-    existing = commit_of(repository.root, f"refs/heads/{wanted}")
+    existing, remotes, head = _ask(repository.root, wanted)
     if existing:
         _refuse_checked_out(repository, wanted)
         return Checkout(branch=wanted, creates_branch=False, start=existing)
-    remote = _only_remote(repository, wanted)
+    remote = _only_remote(remotes, wanted)
     if remote:
         start = commit_of(repository.root, f"refs/remotes/{remote}")
         return Checkout(branch=wanted, creates_branch=True, start=start or remote, tracks=remote)
@@ -69,7 +70,16 @@ def choose_checkout(repository: Repository, *, name: str, branch: str | None) ->
             hints=("Leave --branch out to start a new branch from the current commit.",),
             details={"branch": branch},
         )
-    return _from_current_commit(repository, wanted)
+    return _from_current_commit(repository, head, wanted)
+
+
+def _ask(root: Path, branch: str) -> tuple[str | None, list[str], str | None]:
+    """All that decides what is checked out, asked at once: the commit of a branch of that name,
+    the remotes that have one, and the current commit."""
+    existing = asked(lambda: commit_of(root, f"refs/heads/{branch}"))
+    remotes = asked(lambda: remotes_with_branch(root, branch))
+    head = commit_of(root, "HEAD")
+    return existing.result(), remotes.result(), head
 
 
 def _refuse_checked_out(repository: Repository, branch: str) -> None:
@@ -84,21 +94,19 @@ def _refuse_checked_out(repository: Repository, branch: str) -> None:
             )
 
 
-def _only_remote(repository: Repository, branch: str) -> str | None:
-    remotes = remotes_with_branch(repository.root, branch)
+def _only_remote(remotes: Sequence[str], branch: str) -> str | None:
     if len(remotes) > 1:
         raise SandboxError(
             "worktree-failed",
             f"Cannot create worktree: branch '{branch}' is on several remotes: "
             f"{', '.join(remotes)}.",
             hints=(f"Make it first: git branch --track {branch} {remotes[0]}",),
-            details={"branch": branch, "remotes": remotes},
+            details={"branch": branch, "remotes": list(remotes)},
         )
     return remotes[0] if remotes else None
 
 
-def _from_current_commit(repository: Repository, branch: str) -> Checkout:
-    head = commit_of(repository.root, "HEAD")
+def _from_current_commit(repository: Repository, head: str | None, branch: str) -> Checkout:
     if head is None:
         raise SandboxError(
             "worktree-failed",

@@ -42,7 +42,8 @@ class Repository:
 
 def locate(start: Path) -> Repository:
     """The repository around a directory. Raises `not-a-repository`."""
-    outcome = try_git(["rev-parse", "--show-toplevel"], cwd=start)
+    both = ["rev-parse", "--path-format=absolute", "--show-toplevel", "--git-common-dir"]
+    outcome = try_git(both, cwd=start)
     if outcome.exit_code:
         raise SandboxError(
             "not-a-repository",
@@ -50,8 +51,19 @@ def locate(start: Path) -> Repository:
             hints=("Go to your KTRDR checkout and run the command there.",),
             details={"path": str(start), "git": outcome.stderr.strip()},
         )
-    root = _path(outcome.stdout)
-    return Repository(root=root, main=_main_worktree(root), common_dir=common_dir(root))
+    root, common = _two_paths(outcome.stdout) or _one_by_one(start)
+    return Repository(root=root, main=_main_worktree(root), common_dir=common)
+
+
+def _two_paths(text: str) -> tuple[Path, Path] | None:
+    """The paths of two lines; None where a path may itself hold a line's end."""
+    lines = text.removesuffix("\n").split("\n")
+    return (Path(lines[0]), Path(lines[1])) if len(lines) == 2 else None
+
+
+def _one_by_one(start: Path) -> tuple[Path, Path]:
+    root = _path(git(["rev-parse", "--show-toplevel"], cwd=start))
+    return root, common_dir(root)
 
 
 def common_dir(cwd: Path) -> Path:
