@@ -1,6 +1,6 @@
 """Values that are right as the command line has them, kept from Typer's conversion.
 
-From 0.26 on Typer converts by pydantic, text and what was not given included. Loading that takes
+From 0.29 on Typer converts by pydantic, text and what was not given included. Loading that takes
 longer than all the rest of a quick command.
 """
 
