@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
+
+_ONE_WAIT: Final = 0.2
+"""Seconds."""
 
 
 class Answer(Generic[T]):
@@ -32,8 +37,11 @@ class Answer(Generic[T]):
     def result(self, timeout: float | None = None) -> T:
         """Wait for the answer, at most `timeout` seconds. Raises the failure, if it was one, and
         TimeoutError."""
-        if not self._known.wait(timeout):
-            raise TimeoutError
+        until = math.inf if timeout is None else time.monotonic() + timeout
+        # In short waits: a signal in the moment before one begins is only seen when it ends.
+        while not self._known.wait(max(0.0, min(_ONE_WAIT, until - time.monotonic()))):
+            if time.monotonic() >= until:
+                raise TimeoutError
         if self._failure is not None:
             raise self._failure
         return self._value[0]
