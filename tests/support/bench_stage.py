@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from ktrdr_sandbox.lifecycle.sample import make_repository
+from tests.bench.harness import compiled, program
 from tests.support.stacks import Outcome, run, sample_images, token
 
 TAG: Final = "ktrdr-backend:dev"
@@ -61,7 +62,7 @@ class Stage:
 
     @property
     def program(self) -> list[str]:
-        return [sys.executable, "-m", "ktrdr_sandbox"]
+        return program()
 
     def compose_down(self) -> None:
         self.compose("down", "-v", "--timeout", "0")
@@ -86,12 +87,14 @@ def stage() -> Iterator[Stage]:
     for name in _WRITABLE:
         (repository / name).mkdir(exist_ok=True)
         (repository / name).chmod(0o777)
-    environment = {**os.environ, "KTRDR_HOME": str(scratch / "home")}
+    environment = {**compiled(scratch / "bytecode"), "KTRDR_HOME": str(scratch / "home")}
     made = Stage(repository=repository, project=f"bench-{token()}", environment=environment)
     had_image = subprocess.run(["docker", "image", "inspect", TAG], capture_output=True).returncode
     try:
         made.compose("build", "-q")
         made.tool("create", made.project)
+        for command in ("up", "destroy"):  # its modules are compiled by then
+            made.tool(command, "--dry-run", made.project)
         yield made
     finally:
         made.compose_down()

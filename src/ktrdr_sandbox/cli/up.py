@@ -43,7 +43,7 @@ def up(
     interrupted = "'up' goes on with it, 'down' stops it."
     with command("up", json_mode=json_mode, when_interrupted=interrupted) as output:
         from ktrdr_sandbox.console import data, text
-        from ktrdr_sandbox.console.live import watching
+        from ktrdr_sandbox.console.watching import watching
         from ktrdr_sandbox.lifecycle import composition, startup
         from ktrdr_sandbox.lifecycle.fleet import everyone
         from ktrdr_sandbox.lifecycle.hooks import end_left_over, run_hook

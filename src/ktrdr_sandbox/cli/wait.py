@@ -30,7 +30,7 @@ def wait(
     """Wait until a stack is ready: the Startability Gate alone, for scripts."""
     with command("wait", json_mode=json_mode) as output:
         from ktrdr_sandbox.console import data, text
-        from ktrdr_sandbox.console.live import watching
+        from ktrdr_sandbox.console.watching import watching
         from ktrdr_sandbox.gate.result import CHECK_NAMES, CheckName
         from ktrdr_sandbox.lifecycle import startup
 

@@ -2,51 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from rich.console import Console
-from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from ktrdr_sandbox.console.output import Output, on_terminal
-from ktrdr_sandbox.console.progress import ComposeLines, GateLines
+from ktrdr_sandbox.console.progress import ComposeLines
 from ktrdr_sandbox.console.pulling import Pulls
 from ktrdr_sandbox.gate.result import CHECK_NAMES, GateProgress
 from ktrdr_sandbox.redaction import redact
-
-
-class Watching(Protocol):
-    """What a start is shown through: lines of Compose, and the gate's progress."""
-
-    def line(self, text: str) -> None: ...
-
-    def gate(self, progress: GateProgress) -> None: ...
-
-
-@dataclass
-class _Lines:
-    """Whole lines, for pipes and files."""
-
-    output: Output
-    _gate: GateLines = field(init=False)
-    _compose: ComposeLines = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._gate = GateLines(self.output)
-        self._compose = ComposeLines(self.output, everything=self.output.verbose)
-
-    def line(self, text: str) -> None:
-        self._compose(text)
-
-    def gate(self, progress: GateProgress) -> None:
-        self._gate(progress)
 
 
 @dataclass
@@ -110,16 +77,3 @@ def _seconds(elapsed: float) -> str:
 def can_redraw(console: Console) -> bool:
     """Whether the terminal can go back over its lines, and has the signs that are drawn."""
     return console.is_terminal and not console.is_dumb_terminal and "utf" in console.encoding
-
-
-@contextmanager
-def watching(output: Output) -> Iterator[Watching]:
-    """A live view where stderr is a terminal, whole lines elsewhere, nothing with `--json` or
-    `--quiet`."""
-    console = Console(stderr=True, highlight=False)
-    if output.json_mode or output.quiet or not (on_terminal(sys.stderr) and can_redraw(console)):
-        yield _Lines(output)
-        return
-    view = LiveView(console, output.verbose)
-    with Live(view, console=console, refresh_per_second=8, transient=True):
-        yield view

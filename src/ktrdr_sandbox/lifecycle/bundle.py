@@ -32,7 +32,6 @@ from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import ENV_FILE_NAME, Instance
 from ktrdr_sandbox.redaction import Redactor
 from ktrdr_sandbox.registry.schema import Registry, dump
-from ktrdr_sandbox.settings import as_data
 from ktrdr_sandbox.worktrees.git import try_git
 
 SCHEMA: Final = "ktrdr-sandbox-bundle/1"
@@ -220,6 +219,8 @@ def _state(
         "registry.json": dump(Registry({instance.id: instance}))["instances"],
     }
     with findings.attempt("settings.json"):
+        from ktrdr_sandbox.settings import as_data  # judges, and is slow to load
+
         found["settings.json"] = as_data(place.settings(instance.path))
     override = place.home.state_of(instance.id) / OVERRIDE
     for name, path in ((ENV_FILE_NAME, instance.env_file), ("compose/override.yml", override)):

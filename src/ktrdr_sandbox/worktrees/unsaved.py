@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -140,10 +140,20 @@ _OPERATIONS: Final = {
 
 
 def _operation(root: Path) -> str | None:
-    for name, operation in _OPERATIONS.items():
-        if _git_path(root, name).exists():
-            return operation
-    return None
+    paths = _git_paths(root, list(_OPERATIONS))
+    under_way = (
+        name for name, path in zip(_OPERATIONS.values(), paths, strict=True) if path.exists()
+    )
+    return next(under_way, None)
+
+
+def _git_paths(root: Path, names: Sequence[str]) -> list[Path]:
+    """Where git keeps these of this worktree, asked at once."""
+    wanted = [word for name in names for word in ("--git-path", name)]
+    lines = git(["rev-parse", "--path-format=absolute", *wanted], cwd=root).splitlines()
+    if len(lines) != len(names):  # a path may itself hold a line's end
+        return [_git_path(root, name) for name in names]
+    return [Path(line) for line in lines]
 
 
 def _git_path(root: Path, name: str) -> Path:
