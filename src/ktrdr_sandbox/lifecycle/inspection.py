@@ -12,11 +12,12 @@ from ktrdr_sandbox.engine.interface import Container
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle.recognition import recognise
 from ktrdr_sandbox.lifecycle.workplace import Workplace
-from ktrdr_sandbox.models import EngineAddress, Instance, PublishedPort
+from ktrdr_sandbox.models import EngineAddress, Instance
 from ktrdr_sandbox.questions import asked
 from ktrdr_sandbox.slots.port_map import get_ports
 
 if TYPE_CHECKING:
+    from ktrdr_sandbox.models import PublishedPort
     from ktrdr_sandbox.shared_data.results import Inventory
 
 Summary = Literal["running", "partial", "stopped", "orphaned", "unknown", "creating", "removing"]
