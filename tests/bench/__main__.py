@@ -38,14 +38,14 @@ ROWS: Final = (
         work="`up` on what runs",
         against="`docker compose up -d`",
         wanted=1.2,
-        rest="the Compose file is read for the override, python-on-whales and httpx are loaded, and "
-        "the whole gate proves the stack again",
+        rest="the Compose file is read for the override, python-on-whales and httpx are loaded, "
+        "and the whole gate proves the stack again",
     ),
     Row(
         work="`destroy`",
         against="`docker compose down -v` and `git worktree remove`",
         wanted=0.06,
-        rest="the engine's own removals are two thirds; work that would be lost is looked for twice",
+        rest="the engine's own removals are two thirds; what would be lost is looked for twice",
     ),
     Row(work="`init-shared`", against="`cp -a`", wanted=1.0),
     Row(work="five `up` at once, to all passed", against="five plain stacks at once", wanted=0.4),
