@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -139,8 +140,11 @@ def type_all(
 ) -> None:
     """In one shell, so that a `cd` holds for what comes after it."""
     script = "\n".join(line for command in typed for line in lines_of(command))
-    for shown, real in {**stand_ins(place), **replaced}.items():
+    for shown, real in stand_ins(place).items():
         script = script.replace(shown, real)
+    if replaced:  # all at once: one may become what another is
+        shown = "|".join(map(re.escape, replaced))
+        script = re.sub(shown, lambda found: replaced[found[0]], script)
     start = place.repository if place.repository.is_dir() else place.home
     environment = place.environment | demo_settings()
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
