@@ -344,7 +344,6 @@ class _Run:
 
     def _result(self, name: str, fill: Fill, left_out: list[LeftOut]) -> Filling:
         plan, outcome = fill.plan, fill.outcome
-        tasks = [task for one in plan.folders for task in one.tasks if task.action != "compare"]
         planned = Filling(
             source=name,
             destination=str(self._shared),
@@ -356,9 +355,9 @@ class _Run:
         if self._wanted.dry_run:
             return replace(
                 planned,
-                new=sum(task.action == "new" for task in tasks),
-                replaced=sum(task.action == "replace" for task in tasks),
-                size=sum(task.entry.size for task in tasks),
+                new=sum(one.new for one in plan.folders),
+                replaced=sum(one.replaced for one in plan.folders),
+                size=sum(one.size for one in plan.folders),
                 links=sum(len(one.links) for one in plan.folders),
                 folders=sum(not one.exists for one in plan.folders),
             )

@@ -11,80 +11,24 @@ import errno
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Final, Literal
 
 from ktrdr_sandbox.shared_data.entries import FileEntry, Folder, LinkEntry
 from ktrdr_sandbox.shared_data.manifest import SEED_KIND, Manifest, Origin
+from ktrdr_sandbox.shared_data.plans import (
+    FolderPlan,
+    Plan,
+    Seen,
+    Task,
+    link_record,
+    record_of,
+)
 from ktrdr_sandbox.shared_data.results import Kept
 
-Action = Literal["new", "replace", "compare"]
-"""compare: same size and another time, so that only the content tells whether it differs."""
-
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_BLOCK: Final = 4096
-"""Bytes that a file system rounds up to, with something for the name."""
 _GRAINS: Final = (100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
 """Nanoseconds to which file systems round times down."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One file to place. `expected` is what lies there now, or None."""
-
-    entry: FileEntry
-    action: Action
-    expected: os.stat_result | None = None
-    reason: Kept | None = None
-    """Why the file is kept, should a comparison show that it differs."""
-
-
-@dataclass(slots=True)
-class FolderPlan:
-    """What is to be done in one folder. `exists` is False where it has to be made."""
-
-    folder: Folder
-    exists: bool
-    tasks: list[Task] = field(default_factory=list)
-    links: list[tuple[LinkEntry, bool]] = field(default_factory=list)
-    """Links to make, and whether each replaces something."""
-
-    def __bool__(self) -> bool:
-        return bool(self.tasks or self.links) or not self.exists
-
-    @property
-    def room_needed(self) -> int:
-        """Bytes on disk while it runs: what is replaced lies there until its successor does."""
-        placed = [task.entry for task in self.tasks if task.action != "compare"]
-        return sum(min(entry.allocated, entry.size) + _BLOCK for entry in placed)
-
-
-@dataclass(slots=True)
-class Plan:
-    """What a run will do. `found` are records to add for what is there already."""
-
-    folders: list[FolderPlan] = field(default_factory=list)
-    kept: list[Kept] = field(default_factory=list)
-    found: list[tuple[str, str]] = field(default_factory=list)
-    unchanged: int = 0
-
-    @property
-    def size(self) -> int:
-        """Bytes to read."""
-        return sum(task.entry.size for one in self.folders for task in one.tasks)
-
-    @property
-    def files(self) -> int:
-        return sum(len(one.tasks) for one in self.folders)
-
-
-def record_of(entry: FileEntry, origin: str) -> str:
-    """The manifest's record of a file that was placed."""
-    return f"{entry.size}:{entry.mtime_ns}:{origin}"
-
-
-def link_record(link: LinkEntry, origin: str) -> str:
-    return f">{link.target}:{origin}"
 
 
 class Comparison:
@@ -142,14 +86,17 @@ class Comparison:
         if there >= 0:
             with os.scandir(there) as entries:  # by descriptor: no path to walk for each file
                 present = {entry.name: entry for entry in entries}
-        plan = FolderPlan(folder, exists=there >= 0)
+        # Without its files, which the plan holds in a smaller form.
+        plan = FolderPlan(replace(folder, files=[]), exists=there >= 0)
         prefix = f"{folder.path}/"
+        new = []
         for entry in folder.files:
             found = present.get(entry.name)
             if found is None:
-                plan.tasks.append(Task(entry, "new"))
+                new.append(entry)
             else:
                 self._file(plan, prefix + entry.name, entry, found)
+        plan.add_new(new)
         for link in folder.links:
             self._link(plan, prefix + link.name, link, present.get(link.name), there)
         if plan:
@@ -183,7 +130,7 @@ class Comparison:
 
     def _no_file(self, plan: FolderPlan, path: str, entry: FileEntry, info: os.stat_result) -> None:
         if self._overwrite and stat.S_ISLNK(info.st_mode):
-            plan.tasks.append(Task(entry, "replace", info))
+            plan.add(Task(entry, "replace", Seen(info.st_size, info.st_mtime_ns)))
             return
         what = "a link" if stat.S_ISLNK(info.st_mode) else "a folder"
         self._keep(path, "in-the-way", what)
@@ -205,13 +152,13 @@ class Comparison:
             self.plan.unchanged += 1  # a file system with coarse times: nothing has changed
             return
         if self._overwrite or _is_torn(info, entry, record, claim):
-            plan.tasks.append(Task(entry, "replace", info))
+            plan.add(Task(entry, "replace", Seen(info.st_size, info.st_mtime_ns)))
             return
         kept = self._reason(path, ours)
         if kept is None:
-            plan.tasks.append(Task(entry, "replace", info))
+            plan.add(Task(entry, "replace", Seen(info.st_size, info.st_mtime_ns)))
         elif info.st_size == entry.size:
-            plan.tasks.append(Task(entry, "compare", info, kept))
+            plan.add(Task(entry, "compare", Seen(info.st_size, info.st_mtime_ns), kept))
         else:
             self.plan.kept.append(kept)
 

@@ -1,0 +1,231 @@
+"""Copies of this process that work off a list of jobs: Python runs in one thread at a time.
+
+A copy has all that its parent has at that moment, so that jobs are told by their number; what it
+found out comes back through a pipe. It hears no signals: it stops when its parent says so, and
+when it has no parent any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import marshal
+import mmap
+import os
+import select
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, Generic, TypeVar
+
+from ktrdr_sandbox.shared_data.crew import BEAT, StoppedError
+
+Job = TypeVar("Job")
+
+_MOST: Final = 4
+"""More wait for one another, and for the disk, longer than they gain."""
+_AHEAD: Final = 2
+"""Jobs that one copy has: it never waits for the next."""
+_NUMBER: Final = 4
+"""Bytes of a number in a pipe."""
+_DEAF: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def fitting() -> int:
+    """How many copies are of use; 0 where this process should not copy itself.
+
+    Not on macOS, whose own libraries may not survive it, and not beside other threads, which may
+    hold what the copy then waits for.
+    """
+    if sys.platform != "linux":
+        return 0
+    threading = sys.modules.get("threading")
+    if threading is not None and threading.active_count() > 1:
+        return 0
+    count = len(os.sched_getaffinity(0))
+    return min(_MOST, count) if count > 1 else 0
+
+
+class SharedTally:
+    """What one copy has done so far. Written by it alone, read by its parent."""
+
+    __slots__ = ("_at", "_board", "_parent")
+
+    def __init__(self, board: memoryview, at: int, parent: int) -> None:
+        self._board = board
+        self._at = at
+        self._parent = parent
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the parent wants no more, or is gone."""
+        return bool(self._board[0]) or os.getppid() != self._parent
+
+    def tick(self, size: int) -> None:
+        """Count bytes. Raises StoppedError."""
+        self._board[self._at] += size
+        if self.stopped:
+            raise StoppedError
+
+    def finish_file(self) -> None:
+        self._board[self._at + 1] += 1
+
+
+class _Copy:
+    """One copy, as its parent knows it."""
+
+    __slots__ = ("jobs", "owing", "pid", "results")
+
+    def __init__(self, pid: int, jobs: int, results: int) -> None:
+        self.pid = pid
+        self.jobs = jobs
+        self.results = results
+        self.owing = 0
+
+
+class Forks(Generic[Job]):
+    """Works jobs off with `count` copies of this process.
+
+    `work` does one job in a copy and gives what `marshal` can carry; `collect` gets it in this
+    process; `observe` gets bytes and files done, about ten times a second.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Job, SharedTally], Any],
+        *,
+        collect: Callable[[Any], None],
+        observe: Callable[[int, int], None],
+        count: int,
+    ) -> None:
+        self._work = work
+        self._collect = collect
+        self._observe = observe
+        self._count = count
+        self._jobs: Sequence[Job] = ()
+        self._next = 0
+        self._copies: list[_Copy] = []
+
+    def run(self, jobs: Sequence[Job]) -> None:
+        """Work off all jobs. Raises ChildProcessError when somebody else has ended a copy."""
+        self._jobs = jobs
+        with mmap.mmap(-1, mmap.PAGESIZE) as shared, memoryview(shared).cast("Q") as board:
+            with self._started(board):
+                self._wait(board)
+            self._tell(board)
+
+    @contextmanager
+    def _started(self, board: memoryview) -> Iterator[None]:
+        """The copies for the block. An interrupt, too, waits for the files they are at."""
+        try:
+            for number in range(min(self._count, len(self._jobs))):
+                self._start(board, 1 + 2 * number)
+            yield
+        finally:
+            board[0] = 1
+            try:
+                self._drain()
+            finally:
+                for copy in self._copies:
+                    os.close(copy.jobs)
+                    os.close(copy.results)
+                    os.waitpid(copy.pid, 0)
+
+    def _start(self, board: memoryview, at: int) -> None:
+        jobs, give = os.pipe()
+        back, results = os.pipe()
+        tally = SharedTally(board, at, os.getpid())
+        # A pipe ends when nobody holds its other end any more.
+        others = [give, back, *(fd for one in self._copies for fd in (one.jobs, one.results))]
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, _DEAF)  # and the copy leaves it so
+            pid = os.fork()
+            if not pid:
+                self._serve(jobs, results, others, tally)
+            self._copies.append(_Copy(pid, give, back))
+        finally:
+            os.close(jobs)
+            os.close(results)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _serve(self, jobs: int, results: int, others: Sequence[int], tally: SharedTally) -> None:
+        """What a copy does, until there are no more jobs; it does not return."""
+        try:
+            for fd in others:
+                os.close(fd)
+            while number := os.read(jobs, _NUMBER):
+                job = self._jobs[int.from_bytes(number, "little")]
+                try:
+                    done = (None if tally.stopped else self._work(job, tally), "")
+                except Exception:  # noqa: BLE001  carried to the parent, which raises it
+                    done = (None, traceback.format_exc())
+                _send(results, done)
+        finally:
+            os._exit(0)  # the parent's files, locks and messages are the parent's
+
+    def _wait(self, board: memoryview) -> None:
+        told = time.monotonic()
+        waiting = select.poll()
+        by_pipe = {copy.results: copy for copy in self._copies}
+        for copy in self._copies:
+            waiting.register(copy.results, select.POLLIN)
+            self._feed(copy)
+        while any(copy.owing for copy in self._copies):
+            for fd, _ in waiting.poll(BEAT * 1000):
+                self._take(by_pipe[fd])
+                self._feed(by_pipe[fd])
+            if time.monotonic() - told >= BEAT:
+                self._tell(board)
+                told = time.monotonic()
+
+    def _feed(self, copy: _Copy) -> None:
+        while copy.owing < _AHEAD and self._next < len(self._jobs):
+            os.write(copy.jobs, self._next.to_bytes(_NUMBER, "little"))
+            self._next += 1
+            copy.owing += 1
+
+    def _take(self, copy: _Copy) -> None:
+        result, defect = _receive(copy.results)
+        copy.owing -= 1
+        if defect:
+            raise RuntimeError(defect)
+        if result is not None:
+            self._collect(result)
+
+    def _drain(self) -> None:
+        """What was finished after somebody said stop is finished all the same."""
+        for copy in self._copies:
+            with contextlib.suppress(ChildProcessError):  # told already, or not worth it
+                while copy.owing:
+                    self._take(copy)
+
+    def _tell(self, board: memoryview) -> None:
+        done = board.tolist()
+        self._observe(sum(done[1::2]), sum(done[2::2]))
+
+
+def _send(pipe: int, message: Any) -> None:
+    text = marshal.dumps(message)
+    rest = memoryview(len(text).to_bytes(_NUMBER, "little") + text)
+    while rest:
+        rest = rest[os.write(pipe, rest) :]
+
+
+def _receive(pipe: int) -> Any:
+    size = int.from_bytes(_read(pipe, _NUMBER), "little")
+    return marshal.loads(_read(pipe, size))  # noqa: S302  this program's own, of this moment
+
+
+def _read(pipe: int, size: int) -> bytes:
+    parts = []
+    while size:
+        part = os.read(pipe, size)
+        if not part:
+            raise ChildProcessError(errno.ECHILD, "one of its own processes was ended")
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
