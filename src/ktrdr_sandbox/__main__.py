@@ -26,13 +26,23 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "ktrdr-sandbo
         # Here and not above: a tenth of a second in which Ctrl-C must not bring a traceback.
         if COMPLETE in os.environ:
             sys.exit(_complete())
-        from ktrdr_sandbox.cli.app import run
-
-        status = run(sys.argv[1:] if arguments is None else arguments, program=program)
+        status = _run(sys.argv[1:] if arguments is None else arguments, program=program)
     except KeyboardInterrupt:
         _tell_interrupted()
         status = INTERRUPTED
     sys.exit(status)
+
+
+def _run(arguments: Sequence[str], *, program: str) -> int:
+    if arguments and arguments[0] == "init-shared":
+        from ktrdr_sandbox.cli.filling import fill_at_once
+
+        status = fill_at_once(arguments)
+        if status is not None:
+            return status
+    from ktrdr_sandbox.cli.app import run
+
+    return run(arguments, program=program)
 
 
 def _open_standard_streams() -> None:

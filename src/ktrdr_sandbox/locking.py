@@ -31,18 +31,60 @@ def hold(
     `purpose` is what others are told this process is doing ("create feat-x"). Says once who holds
     it after a second. Raises `lock-timeout`, `cannot-write`.
     """
-    import filelock  # kept off the way of commands that lock nothing
-
     make_folder(path.parent)
+    with _held(path, patience=patience, tell=tell):
+        try:
+            _share(path)
+            _note_holder(path, purpose)
+            yield
+        finally:
+            _forget_holder(path)
+
+
+@contextmanager
+def _held(path: Path, *, patience: Patience, tell: Callable[[str], None]) -> Iterator[None]:
+    free = _take_free(path)
+    if free is not None:
+        import fcntl
+
+        try:
+            yield
+        finally:
+            fcntl.flock(free, fcntl.LOCK_UN)
+            os.close(free)
+        return
+    import filelock  # kept off the way of commands that wait for nobody
+
     lock = filelock.FileLock(path, mode=private_mode(path.parent))
     _acquire(lock, path, patience=patience, tell=tell)
     try:
-        _share(path)
-        _note_holder(path, purpose)
         yield
     finally:
-        _forget_holder(path)
         lock.release()
+
+
+def _take_free(path: Path) -> int | None:
+    """The lock that filelock would take, where nobody has it: a lock on the file by the kernel.
+
+    None where somebody has it, and for whatever filelock knows better. A copy of this process that
+    outlives it holds the lock as well.
+    """
+    try:
+        import fcntl
+
+        fd = os.open(
+            path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, private_mode(path.parent)
+        )
+    except (ImportError, OSError):
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(fd), path.stat()):  # nobody has replaced it meanwhile
+            return fd
+    except OSError:
+        pass
+    os.close(fd)
+    return None
 
 
 def _share(path: Path) -> None:

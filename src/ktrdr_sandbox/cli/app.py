@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from ktrdr_sandbox.cli import exit_codes, flags
+from ktrdr_sandbox.cli import exit_codes, flags, said
 from ktrdr_sandbox.cli.completion import completion
 from ktrdr_sandbox.cli.config import config
 from ktrdr_sandbox.cli.create import create
@@ -102,19 +102,21 @@ def run(arguments: Sequence[str], *, program: str = "ktrdr-sandbox") -> int:
 
     `program` is how it was called: `ktrdr sandbox` is the same.
     """
-    flags.begin(arguments)
+    said.begin(arguments)
     try:
         status = app(list(arguments), prog_name=program, standalone_mode=False)
     except typer.Exit as leaving:
         return leaving.exit_code
+    except SystemExit as leaving:  # by the boundary
+        return said.status_of(leaving)
     except (typer.Abort, KeyboardInterrupt):
-        flags.early_output("").failure(SandboxError("interrupted", "Interrupted."))
+        said.early_output("").failure(SandboxError("interrupted", "Interrupted."))
         return exit_codes.INTERRUPTED
     except _CLICK_ERROR as error:
         _wrong_usage(error, program)
         return exit_codes.USAGE
     except SandboxError as error:  # help or version that could not be shown
-        flags.early_output("").failure(error)
+        said.early_output("").failure(error)
         return exit_codes.exit_code("", error.code)
     return status if isinstance(status, int) else exit_codes.SUCCESS
 
@@ -124,4 +126,4 @@ def _wrong_usage(error: Any, program: str) -> None:
     path = context.command_path if context is not None else program
     message = str(error.format_message()).rstrip(".") + "."
     failure = SandboxError("usage", message, hints=(f"Run '{path} --help'.",))
-    flags.early_output(path.removeprefix(program).strip()).failure(failure)
+    said.early_output(path.removeprefix(program).strip()).failure(failure)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 import signal
-import traceback
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-import typer
-
 from ktrdr_sandbox import __version__
-from ktrdr_sandbox.cli import exit_codes, flags
+from ktrdr_sandbox.cli import exit_codes, said
 from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.durable import replace_file
 from ktrdr_sandbox.errors import SandboxError
@@ -29,7 +25,7 @@ def command(name: str, *, json_mode: bool, when_interrupted: str = "") -> Iterat
 
     `when_interrupted` is the sentence that tells in which state an interrupt leaves things.
     """
-    output = flags.output(name, json_mode=json_mode)
+    output = said.output(name, json_mode=json_mode)
     previous = _interrupt_on_termination()
     try:
         with _listening(output):
@@ -38,21 +34,27 @@ def command(name: str, *, json_mode: bool, when_interrupted: str = "") -> Iterat
         if error.code == "interrupted" and when_interrupted:
             error.hints = (*error.hints, when_interrupted)
         output.failure(error)
-        raise typer.Exit(exit_codes.exit_code(name, error.code)) from None
+        raise SystemExit(exit_codes.exit_code(name, error.code)) from None
     except KeyboardInterrupt:
         # A second Ctrl-C while this is told must not bring a traceback after all.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         hints = (when_interrupted,) if when_interrupted else ()
         output.failure(SandboxError("interrupted", "Interrupted.", hints=hints))
-        raise typer.Exit(exit_codes.INTERRUPTED) from None
-    except (typer.Exit, typer.Abort):
-        raise
-    except Exception as error:  # noqa: BLE001  the boundary: anything else is our defect
+        raise SystemExit(exit_codes.INTERRUPTED) from None
+    except Exception as error:  # the boundary: anything else is our defect
+        if _is_typers(error):
+            raise
         output.failure(_defect(name, error))
-        raise typer.Exit(exit_codes.INTERNAL) from None
+        raise SystemExit(exit_codes.INTERNAL) from None
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _is_typers(error: Exception) -> bool:
+    """Whether it is Typer's way to leave a command; where it was not loaded, nothing is."""
+    typer = sys.modules.get("typer")
+    return typer is not None and isinstance(error, (typer.Exit, typer.Abort))
 
 
 def _listening(output: Output) -> AbstractContextManager[None]:
@@ -64,8 +66,8 @@ def ended_by(name: str, error: BaseException) -> int:
     try:
         with command(name, json_mode=False):
             raise error
-    except typer.Exit as leaving:
-        return leaving.exit_code
+    except SystemExit as leaving:
+        return said.status_of(leaving)
 
 
 def _interrupt_on_termination() -> dict[signal.Signals, signal._HANDLER]:
@@ -97,6 +99,10 @@ def _defect(name: str, error: Exception) -> SandboxError:
 
 
 def _write_report(name: str, error: Exception) -> Path | None:
+    import platform  # with these a command would begin later that has no defect
+    import traceback
+    from datetime import UTC, datetime
+
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
     path = log_folder() / f"report-{stamp}.txt"
     text = "\n".join(

@@ -2,60 +2,18 @@
 
 They stand before or after the command's name. A command that reads `json_mode` gets it as a
 parameter (`options.Json`); everything else follows from the `Output` that the boundary makes.
+What was said is kept in `said.py`, which knows nothing of Typer.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ktrdr_sandbox.cli import examples, options
-from ktrdr_sandbox.console.output import Output
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flags:
-    """What was said so far on the command line. `typed` is all of it."""
-
-    typed: tuple[str, ...] = ()
-    json_mode: bool = False
-    quiet: bool = False
-    verbose: bool = False
-
-
-_said: Final[ContextVar[Flags]] = ContextVar("_said", default=Flags())  # noqa: B039  frozen
-
-
-def begin(arguments: Sequence[str]) -> None:
-    """Forget the flags of an earlier command line of this process."""
-    _said.set(Flags(typed=tuple(arguments)))
-
-
-def output(name: str, *, json_mode: bool = False) -> Output:
-    """The output of a command, as the flags want it."""
-    said = _said.get()
-    return Output(
-        command=name,
-        json_mode=json_mode or said.json_mode,
-        quiet=said.quiet,
-        verbose=said.verbose,
-    )
-
-
-def early_output(name: str) -> Output:
-    """The same before the command line is understood, or when it never will be.
-
-    What follows `--` belongs to another program.
-    """
-    typed = _said.get().typed
-    ours = typed[: typed.index("--")] if "--" in typed else typed
-    return Output(command=name, json_mode="--json" in ours)
+from ktrdr_sandbox.cli import examples, options, said
 
 
 class Command(TyperCommand):
@@ -98,7 +56,7 @@ def share(program: typer.Typer, before: str = "") -> None:
 def show_help(context: typer.Context) -> None:
     """The help of a command, as the result."""
     text = context.get_help()
-    early_output("--help").result(text, {"of": context.command_path, "text": text})
+    said.early_output("--help").result(text, {"of": context.command_path, "text": text})
 
 
 def _show_help(context: typer.Context, wanted: bool) -> None:
@@ -141,12 +99,12 @@ def _add_shared(command: Any) -> frozenset[str]:
 
 def _hear(context: Any, own: frozenset[str]) -> None:
     """Join a level's flags with those before it, and leave its command its own parameters."""
-    said, given = _said.get(), context.params
-    joined = Flags(
-        typed=said.typed,
-        json_mode=said.json_mode or given["json_mode"],
-        quiet=said.quiet or given["quiet"],
-        verbose=said.verbose or given["verbose"],
+    before, given = said.now(), context.params
+    joined = said.Flags(
+        typed=before.typed,
+        json_mode=before.json_mode or given["json_mode"],
+        quiet=before.quiet or given["quiet"],
+        verbose=before.verbose or given["verbose"],
     )
     if joined.quiet and joined.verbose:
         context.fail("--quiet and --verbose exclude one another.")
@@ -154,4 +112,4 @@ def _hear(context: Any, own: frozenset[str]) -> None:
     for one in _shared_parameters():
         if one.name not in own:
             given.pop(one.name)
-    _said.set(joined)
+    said.say(joined)

@@ -7,10 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ktrdr_sandbox.cli import exit_codes, options
-from ktrdr_sandbox.cli.boundary import command
-from ktrdr_sandbox.cli.wiring import workplace
-from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.cli import options
+from ktrdr_sandbox.cli.filling import fill
 
 
 def init_shared(
@@ -62,36 +60,16 @@ def init_shared(
     Safe to repeat: only what is missing or has changed in the source is copied, and a file that was
     changed in the shared folder is kept and listed.
     """
-    interrupted = "Everything that was copied is whole; the same command goes on from there."
-    with command("init-shared", json_mode=json_mode, when_interrupted=interrupted) as output:
-        from ktrdr_sandbox.console import sharing as shown
-        from ktrdr_sandbox.console.copying import watching
-        from ktrdr_sandbox.lifecycle import sharing
-
-        place = workplace(output)
-        wanted = sharing.Wanted(
-            source=source,
-            minimal=minimal,
-            url=url,
-            sha256=sha256,
-            link=link,
-            overwrite=overwrite,
-            dry_run=dry_run,
-            stall=stall,
-        )
-        with watching(output) as observe:
-            done = sharing.init_shared(place, wanted, observe=observe)
-        held = sharing.holdings(place) if done.changed else None
-        text, data = shown.filling(done, held), shown.filling_data(done, held)
-        if not done.failures:
-            output.result(text, data)
-            return
-        error = SandboxError(
-            "copy-incomplete",
-            f"{shown.counted(len(done.failures), 'item')} of the source could not be copied.",
-            hints=("Put right what is said above and run it again: it copies the rest.",),
-        )
-        if not json_mode:
-            output.result(text, data)
-        output.failure(error, data=data)
-        raise typer.Exit(exit_codes.exit_code("init-shared", error.code))
+    fill(
+        {
+            "source": source,
+            "minimal": minimal,
+            "url": url,
+            "sha256": sha256,
+            "link": link,
+            "overwrite": overwrite,
+            "dry_run": dry_run,
+            "stall": stall,
+        },
+        json_mode=json_mode,
+    )

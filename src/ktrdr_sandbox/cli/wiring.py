@@ -8,17 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ktrdr_sandbox.console.output import Output
-from ktrdr_sandbox.engine.interface import Engine
-from ktrdr_sandbox.env_file.reader import find
-from ktrdr_sandbox.lifecycle import journal
-from ktrdr_sandbox.lifecycle.workplace import Workplace
-from ktrdr_sandbox.models import EngineAddress, Instance
-from ktrdr_sandbox.naming import instance_id
 from ktrdr_sandbox.paths import Home
-from ktrdr_sandbox.registry.store import Rebuilt, RegistryStore
-from ktrdr_sandbox.targeting import target
 
 if TYPE_CHECKING:
+    from ktrdr_sandbox.engine.interface import Engine
+    from ktrdr_sandbox.lifecycle.sharing import Place
+    from ktrdr_sandbox.lifecycle.workplace import Workplace
+    from ktrdr_sandbox.models import EngineAddress, Instance
+    from ktrdr_sandbox.registry.store import Rebuilt, RegistryStore
     from ktrdr_sandbox.settings import Settings
 
 REGISTRY_PATIENCE: Final = 30.0
@@ -27,6 +24,9 @@ REGISTRY_PATIENCE: Final = 30.0
 
 def workplace(output: Output, *, purpose: str = "") -> Workplace:
     """The real workplace. `purpose` is what others waiting for our locks are told."""
+    from ktrdr_sandbox.lifecycle.workplace import Workplace  # more than init-shared needs
+    from ktrdr_sandbox.registry.store import RegistryStore
+
     home, cwd = Home.from_environment(), _working_directory()
     settings = functools.partial(_settings, home, output, set())
     store = RegistryStore(
@@ -49,13 +49,24 @@ def workplace(output: Output, *, purpose: str = "") -> Workplace:
     )
 
 
+def sharing_place(output: Output) -> Place:
+    """All that init-shared needs: the shared folder knows no instance."""
+    from ktrdr_sandbox.lifecycle.sharing import Place
+
+    return Place(Home.from_environment(), _working_directory(), output.tell)
+
+
 def instance_of(place: Workplace, name: str | None) -> Instance:
     """The instance a command means, once what a killed command left of it has been ended.
 
     Raises `no-such-instance`, `not-in-instance`, and what ending that raises.
     """
+    from ktrdr_sandbox.env_file.reader import find
+    from ktrdr_sandbox.lifecycle import journal
     from ktrdr_sandbox.lifecycle.recognition import recognise  # only where an instance is meant
     from ktrdr_sandbox.lifecycle.recovery import current, settle
+    from ktrdr_sandbox.naming import instance_id
+    from ktrdr_sandbox.targeting import target
 
     if name is not None:  # it may be unknown to the registry already, or not know it any more
         settle(place, instance_id(name))
@@ -72,6 +83,8 @@ def instance_to_end(place: Workplace, name: str | None) -> Instance | None:
     Raises as `instance_of`.
     """
     from ktrdr_sandbox.lifecycle.recovery import settle
+    from ktrdr_sandbox.naming import instance_id
+    from ktrdr_sandbox.targeting import target
 
     known = place.registry.read()
     identity = instance_id(name) if name else target(known, name=None, cwd=place.cwd).id

@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from ktrdr_sandbox.durable import make_folder
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.locking import hold
-from ktrdr_sandbox.paths import pack_folder
+from ktrdr_sandbox.paths import Home, pack_folder
 from ktrdr_sandbox.shared_data import inventory, seed
 from ktrdr_sandbox.shared_data.copying import Copying
 from ktrdr_sandbox.shared_data.filling import Fill, Filler
@@ -28,6 +27,14 @@ from ktrdr_sandbox.shared_data.results import Filling, Inventory, LeftOut, Obser
 
 LOCK_PATIENCE: Final = 600.0
 """Seconds: another run may be copying gigabytes, and this one then finds nothing to do."""
+
+
+class Place(NamedTuple):
+    """Where the shared folder lies and who is told. A workplace has as much, and more to load."""
+
+    home: Home
+    cwd: Path
+    tell: Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +54,12 @@ class Wanted:
     stall: float = 30.0
 
 
-def holdings(place: Workplace) -> Inventory:
+def holdings(place: Place) -> Inventory:
     """What the shared folder holds."""
     return inventory.take(place.home.shared)
 
 
-def init_shared(place: Workplace, wanted: Wanted, *, observe: Observer) -> Filling:
+def init_shared(place: Place, wanted: Wanted, *, observe: Observer) -> Filling:
     """Fill the shared folder. Safe to repeat; an interrupted run is gone on with.
 
     Raises `usage`, `source-missing`, `source-unusable`, `archive-unsafe`, `archive-damaged`,
@@ -105,7 +112,7 @@ def _checksum(text: str | None) -> str | None:
 class _Run:
     """One run, once it is alone."""
 
-    def __init__(self, place: Workplace, wanted: Wanted, observe: Observer) -> None:
+    def __init__(self, place: Place, wanted: Wanted, observe: Observer) -> None:
         self._place = place
         self._wanted = wanted
         self._observe = observe
