@@ -122,14 +122,19 @@ class FolderSource:
         folder = Folder(place.path, place.location, info.st_mode & 0o777, info.st_mtime_ns)
         if self._keep_owner:
             folder.owner, folder.group = info.st_uid, info.st_gid
-        below = []
+        below: list[_Place] = []
         for entry in self._entries(place, opened):
-            if entry.is_symlink():
+            try:
+                info = entry.stat(follow_symlinks=False)
+            except OSError as error:
+                self._leave(f"{place.path}/{entry.name}", _unreadable(error), failed=True)
+                continue
+            if stat.S_ISLNK(info.st_mode):
                 below += self._link(place, folder, entry.name)
-            elif entry.is_dir(follow_symlinks=False):
+            elif stat.S_ISDIR(info.st_mode):
                 below.append(self._inner(place, entry.name))
             else:
-                self._file(place, folder, entry)
+                self._add(folder, entry.name, info)
         self._below += below
         return folder
 
@@ -145,14 +150,6 @@ class FolderSource:
     @staticmethod
     def _inner(place: _Place, name: str) -> _Place:
         return place._replace(path=f"{place.path}/{name}", location=f"{place.location}/{name}")
-
-    def _file(self, place: _Place, folder: Folder, entry: os.DirEntry[str]) -> None:
-        try:
-            info = entry.stat(follow_symlinks=False)
-        except OSError as error:
-            self._leave(f"{place.path}/{entry.name}", _unreadable(error), failed=True)
-            return
-        self._add(folder, entry.name, info)
 
     def _add(self, folder: Folder, name: str, info: os.stat_result) -> None:
         mode = info.st_mode

@@ -140,32 +140,24 @@ class Forks(Generic[Job]):
         tally = SharedTally(board, at, os.getpid())
         # A pipe ends when nobody holds its other end any more.
         others = [give, back, *(fd for one in self._copies for fd in (one.jobs, one.results))]
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         try:
-            signal.pthread_sigmask(signal.SIG_BLOCK, _DEAF)  # and the copy leaves it so
-            pid = os.fork()
-            if not pid:
-                self._serve(jobs, results, others, tally)
-            self._copies.append(_Copy(pid, give, back))
+            pid = _fork(lambda: self._serve(jobs, results, others, tally))
         finally:
             os.close(jobs)
             os.close(results)
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._copies.append(_Copy(pid, give, back))
 
     def _serve(self, jobs: int, results: int, others: Sequence[int], tally: SharedTally) -> None:
-        """What a copy does, until there are no more jobs; it does not return."""
-        try:
-            for fd in others:
-                os.close(fd)
-            while number := os.read(jobs, _NUMBER):
-                job = self._jobs[int.from_bytes(number, "little")]
-                try:
-                    done = (None if tally.stopped else self._work(job, tally), "")
-                except Exception:  # noqa: BLE001  carried to the parent, which raises it
-                    done = (None, traceback.format_exc())
-                _send(results, done)
-        finally:
-            os._exit(0)  # the parent's files, locks and messages are the parent's
+        """What a copy does, until there are no more jobs."""
+        for fd in others:
+            os.close(fd)
+        while number := os.read(jobs, _NUMBER):
+            job = self._jobs[int.from_bytes(number, "little")]
+            try:
+                done = (None if tally.stopped else self._work(job, tally), "")
+            except Exception:  # noqa: BLE001  carried to the parent, which raises it
+                done = (None, traceback.format_exc())
+            send(results, done)
 
     def _wait(self, board: memoryview) -> None:
         told = time.monotonic()
@@ -189,7 +181,7 @@ class Forks(Generic[Job]):
             copy.owing += 1
 
     def _take(self, copy: _Copy) -> None:
-        result, defect = _receive(copy.results)
+        result, defect = receive(copy.results)
         copy.owing -= 1
         if defect:
             raise RuntimeError(defect)
@@ -208,14 +200,55 @@ class Forks(Generic[Job]):
         self._observe(sum(done[1::2]), sum(done[2::2]))
 
 
-def _send(pipe: int, message: Any) -> None:
+@contextmanager
+def started(work: Callable[[int], None]) -> Iterator[int]:
+    """A copy that does one thing beside the block; gives the pipe it writes to.
+
+    When the block ends nobody listens to it any more, which ends it.
+    """
+    pipe, results = os.pipe()
+
+    def only_writing() -> None:
+        os.close(pipe)  # so that it is without a reader when the parent is gone
+        work(results)
+
+    try:
+        pid = _fork(only_writing)
+    finally:
+        os.close(results)
+    try:
+        yield pipe
+    finally:
+        os.close(pipe)
+        os.waitpid(pid, 0)
+
+
+def _fork(work: Callable[[], None]) -> int:
+    """Do `work` in a copy, which ends with it; gives its process id."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _DEAF)  # and the copy leaves it so
+        pid = os.fork()
+        if pid:
+            return pid
+        try:
+            work()
+        finally:
+            os._exit(0)  # the parent's files, locks and messages are the parent's
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def send(pipe: int, message: Any) -> None:
+    """Write a message that `receive` gives at the other end."""
     text = marshal.dumps(message)
     rest = memoryview(len(text).to_bytes(_NUMBER, "little") + text)
     while rest:
         rest = rest[os.write(pipe, rest) :]
 
 
-def _receive(pipe: int) -> Any:
+def receive(pipe: int) -> Any:
+    """The next message. Raises ChildProcessError when there comes none any more."""
     size = int.from_bytes(_read(pipe, _NUMBER), "little")
     return marshal.loads(_read(pipe, size))  # noqa: S302  this program's own, of this moment
 
