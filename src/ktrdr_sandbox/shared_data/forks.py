@@ -42,8 +42,12 @@ def fitting() -> int:
     """
     if sys.platform != "linux":
         return 0
-    threading = sys.modules.get("threading")
-    if threading is not None and threading.active_count() > 1:
+    try:
+        with os.scandir("/proc/self/task") as tasks:
+            threads = sum(1 for _ in tasks)  # those of no Python's making, too
+    except OSError:
+        return 0
+    if threads > 1:
         return 0
     count = len(os.sched_getaffinity(0))
     return min(_MOST, count) if count > 1 else 0
@@ -176,7 +180,10 @@ class Forks(Generic[Job]):
 
     def _feed(self, copy: _Copy) -> None:
         while copy.owing < _AHEAD and self._next < len(self._jobs):
-            os.write(copy.jobs, self._next.to_bytes(_NUMBER, "little"))
+            try:
+                os.write(copy.jobs, self._next.to_bytes(_NUMBER, "little"))
+            except BrokenPipeError:
+                raise _ended() from None
             self._next += 1
             copy.owing += 1
 
@@ -258,7 +265,11 @@ def _read(pipe: int, size: int) -> bytes:
     while size:
         part = os.read(pipe, size)
         if not part:
-            raise ChildProcessError(errno.ECHILD, "one of its own processes was ended")
+            raise _ended()
         parts.append(part)
         size -= len(part)
     return b"".join(parts)
+
+
+def _ended() -> ChildProcessError:
+    return ChildProcessError(errno.ECHILD, "one of its own processes was ended")
