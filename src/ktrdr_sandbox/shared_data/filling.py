@@ -19,7 +19,7 @@ from ktrdr_sandbox.shared_data.layout import kind_of
 from ktrdr_sandbox.shared_data.manifest import Manifest, Origin
 from ktrdr_sandbox.shared_data.outcomes import Outcome
 from ktrdr_sandbox.shared_data.placing import Staging, no_room
-from ktrdr_sandbox.shared_data.plans import Plan, link_record, record_of
+from ktrdr_sandbox.shared_data.plans import Plan, link_record
 from ktrdr_sandbox.shared_data.results import Observer, Progress
 from ktrdr_sandbox.shared_data.transfer import Transfer
 
@@ -116,8 +116,7 @@ class Filler:
     def _claims(self, plan: Plan) -> Iterator[tuple[str, str]]:
         """Paths and records of what is about to be placed; made anew rather than kept."""
         for one in plan.folders:
-            for entry in one.placed():
-                yield f"{one.folder.path}/{entry.name}", record_of(entry, self._number)
+            yield from one.records(self._number)
 
     def _collect(self, outcome: Outcome) -> None:
         self._manifest.note(outcome.records)

@@ -71,12 +71,16 @@ class FolderPlan:
 
     def add_new(self, entries: Sequence[FileEntry]) -> None:
         """Files that are not there yet."""
-        small = [tuple(entry) for entry in entries if entry.size < LARGE]
+        small = []
+        for entry in entries:
+            self._count(entry)
+            if entry.size < LARGE:
+                small.append(tuple(entry))
+            else:
+                self.tasks.append(Task(entry, "new"))
         for at in range(0, len(small), BATCH):
             self.batches.append(marshal.dumps(small[at : at + BATCH]))
-        self.tasks += [Task(entry, "new") for entry in entries if entry.size >= LARGE]
         self.new += len(entries)
-        self._count(entries)
 
     def add(self, task: Task) -> None:
         """A file that is there in another state."""
@@ -86,13 +90,13 @@ class FolderPlan:
             self.read += task.entry.size
         else:
             self.replaced += 1
-            self._count((task.entry,))
+            self._count(task.entry)
 
-    def _count(self, entries: Sequence[FileEntry]) -> None:
-        size = sum([entry.size for entry in entries])
+    def _count(self, entry: FileEntry) -> None:
+        size, allocated = entry.size, entry.allocated
         self.size += size
         self.read += size
-        self.room_needed += sum([min(entry.allocated, entry.size) + _BLOCK for entry in entries])
+        self.room_needed += (allocated if allocated < size else size) + _BLOCK
 
     def all_tasks(self) -> Iterator[Task]:
         """Every file of the folder, made anew rather than kept."""
@@ -101,13 +105,15 @@ class FolderPlan:
                 yield Task(entry, "new")
         yield from self.tasks
 
-    def placed(self) -> Iterator[FileEntry]:
-        """The files that will be placed."""
+    def records(self, origin: str) -> Iterator[tuple[str, str]]:
+        """Paths and records of the files that will be placed."""
+        prefix = f"{self.folder.path}/"
         for batch in self.batches:
-            yield from unpacked(batch)
+            for name, size, mtime_ns, *_ in unpacked(batch):
+                yield prefix + name, f"{size}:{mtime_ns}:{origin}"
         for task in self.tasks:
             if task.action != "compare":
-                yield task.entry
+                yield prefix + task.entry.name, record_of(task.entry, origin)
 
 
 @dataclass(slots=True)
