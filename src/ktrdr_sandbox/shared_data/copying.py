@@ -121,16 +121,19 @@ class Copying:
     def _batch(self, job: Job, source: int, target: int, outcome: Outcome, tally: Tallying) -> None:
         prefix = f"{job.plan.folder.path}/"
         staging = self._staging(prefix)
-        small = SmallFiles(source, target, staging, steady=self._steady, chown=self._is_root)
-        for entry in unpacked(job.batch or b""):
-            path = prefix + entry.name
-            if small.place(entry):
-                outcome.count_new(path, entry, self._origin)
-                tally.finish_file()
-                tally.tick(entry.size)
-            else:
-                self._task(path, Task(entry, "new"), source, target, outcome, tally)
-                tally.finish_file()
+        opened = SmallFiles.opened(
+            source, target, staging, steady=self._steady, chown=self._is_root
+        )
+        with opened as small:
+            for entry in unpacked(job.batch or b""):
+                path = prefix + entry.name
+                if small.place(entry):
+                    outcome.count_new(path, entry, self._origin)
+                    tally.finish_file()
+                    tally.tick(entry.size)
+                else:
+                    self._task(path, Task(entry, "new"), source, target, outcome, tally)
+                    tally.finish_file()
 
     def _task(
         self,
