@@ -38,6 +38,10 @@ class _Place(NamedTuple):
     trail: tuple[str, ...]
 
 
+def _path_of(place: _Place) -> str:
+    return place.path
+
+
 class _Anchor(NamedTuple):
     """A tree that is copied as it lies: its real place, and its path in the shared folder."""
 
@@ -135,7 +139,8 @@ class FolderSource:
                 below.append(self._inner(place, entry.name))
             else:
                 self._add(folder, entry.name, info)
-        self._below += below
+        # By name: in the same order as what is there already is looked through.
+        self._below += sorted(below, key=_path_of, reverse=True)
         return folder
 
     def _entries(self, place: _Place, opened: int) -> list[os.DirEntry[str]]:

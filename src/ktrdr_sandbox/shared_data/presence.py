@@ -90,7 +90,12 @@ def _look_everywhere(shared: str, records: Mapping[str, str], pipe: int) -> None
             finally:
                 os.close(folder)
             send(pipe, (path, found))
-            below += [f"{path}/{n}" for n, one in found.items() if stat.S_ISDIR(one[-1])]
+            folders = [f"{path}/{name}" for name, one in found.items() if _is_folder(one)]
+            below += sorted(folders, reverse=True)  # as the source is read
+
+
+def _is_folder(present: Present) -> bool:
+    return len(present) == 3 and stat.S_ISDIR(present[2])
 
 
 def _received(pipe: int) -> Iterator[tuple[str, Listing]]:
