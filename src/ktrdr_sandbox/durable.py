@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import stat
-import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -104,6 +103,8 @@ def create_file(path: Path, content: bytes, *, mode: int) -> None:
     """Put a new file in place at once, in a folder that is there. Raises FileExistsError rather
     than replace what has come into its place meanwhile, and OSError; then nothing stays.
     """
+    import tempfile  # with all it needs longer to load than this takes
+
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     temporary = Path(name)
     try:

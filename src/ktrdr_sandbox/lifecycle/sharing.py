@@ -16,7 +16,7 @@ from ktrdr_sandbox.durable import make_folder
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.locking import hold
 from ktrdr_sandbox.paths import Home, pack_folder
-from ktrdr_sandbox.shared_data import inventory, seed
+from ktrdr_sandbox.shared_data import seed
 from ktrdr_sandbox.shared_data.copying import Copying
 from ktrdr_sandbox.shared_data.filling import Fill, Filler
 from ktrdr_sandbox.shared_data.folders import FolderSource
@@ -56,6 +56,8 @@ class Wanted:
 
 def holdings(place: Place) -> Inventory:
     """What the shared folder holds."""
+    from ktrdr_sandbox.shared_data import inventory  # not where nothing was copied
+
     return inventory.take(place.home.shared)
 
 

@@ -16,7 +16,6 @@ import select
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Generic, TypeVar
@@ -160,6 +159,8 @@ class Forks(Generic[Job]):
             try:
                 done = (None if tally.stopped else self._work(job, tally), "")
             except Exception:  # noqa: BLE001  carried to the parent, which raises it
+                import traceback
+
                 done = (None, traceback.format_exc())
             send(results, done)
 

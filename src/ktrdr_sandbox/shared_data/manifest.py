@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -152,6 +151,8 @@ class Manifest:
         """
         claims = chain(self.claims.items(), coming)
         fields = _fields(origins=self.origins, records=self.records, claims=claims)
+        import tempfile  # not for a run with nothing to do
+
         make_folder(self.path.parent)
         temporary = None
         try:

@@ -16,7 +16,6 @@ import contextlib
 import errno
 import itertools
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -183,6 +182,8 @@ def remove_staging(folder: Path) -> None:
         if path.is_symlink():
             path.unlink()
         elif path.exists():
+            import shutil
+
             shutil.rmtree(path)
     except OSError as error:
         raise cannot_write(path, error) from error
