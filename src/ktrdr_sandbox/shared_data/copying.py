@@ -75,15 +75,13 @@ class Copying:
 
         jobs = jobs_of(plan)
         count = 0 if self._threads or plan.files < MANY else fitting()
-        if count:
-            forks: Forks[Job] = Forks(
-                lambda job, tally: self._work(job, tally).packed(),
-                collect=lambda packed: take(Outcome.unpacked(packed)),
-                observe=observe,
-                count=count,
-            )
-            forks.run(jobs)
-        else:
+        forks: Forks[Job] = Forks(
+            lambda job, tally: self._work(job, tally).packed(),
+            collect=lambda packed: take(Outcome.unpacked(packed)),
+            observe=observe,
+            count=count,
+        )
+        if not (count and forks.run(jobs)):
             Crew(self._work, collect=take, observe=observe, threads=self._threads).run(jobs)
 
     def _work(self, job: Job, tally: Tallying) -> Outcome:

@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final, Generic, TypeVar
 
 from ktrdr_sandbox.shared_data.crew import BEAT, StoppedError
@@ -112,20 +112,26 @@ class Forks(Generic[Job]):
         self._next = 0
         self._copies: list[_Copy] = []
 
-    def run(self, jobs: Sequence[Job]) -> None:
-        """Work off all jobs. Raises ChildProcessError when somebody else has ended a copy."""
+    def run(self, jobs: Sequence[Job]) -> bool:
+        """Work off all jobs; False when no copy could be made, and nothing was done.
+
+        Raises ChildProcessError when somebody else has ended a copy.
+        """
         self._jobs = jobs
         with mmap.mmap(-1, mmap.PAGESIZE) as shared, memoryview(shared).cast("Q") as board:
             with self._started(board):
                 self._wait(board)
-            self._tell(board)
+            if self._copies:
+                self._tell(board)
+        return bool(self._copies)
 
     @contextmanager
     def _started(self, board: memoryview) -> Iterator[None]:
         """The copies for the block. An interrupt, too, waits for the files they are at."""
         try:
-            for number in range(min(self._count, len(self._jobs))):
-                self._start(board, 1 + 2 * number)
+            with contextlib.suppress(OSError):  # no more processes: those that are there do it
+                for number in range(min(self._count, len(self._jobs))):
+                    self._start(board, 1 + 2 * number)
             yield
         finally:
             board[0] = 1
@@ -138,17 +144,15 @@ class Forks(Generic[Job]):
                     os.waitpid(copy.pid, 0)
 
     def _start(self, board: memoryview, at: int) -> None:
-        jobs, give = os.pipe()
-        back, results = os.pipe()
         tally = SharedTally(board, at, os.getpid())
-        # A pipe ends when nobody holds its other end any more.
-        others = [give, back, *(fd for one in self._copies for fd in (one.jobs, one.results))]
-        try:
+        with ExitStack() as kept, ExitStack() as given:
+            jobs, give = _pipe(given, kept)
+            back, results = _pipe(kept, given)
+            # A pipe ends when nobody holds its other end any more.
+            others = [give, back, *(fd for one in self._copies for fd in (one.jobs, one.results))]
             pid = _fork(lambda: self._serve(jobs, results, others, tally))
-        finally:
-            os.close(jobs)
-            os.close(results)
-        self._copies.append(_Copy(pid, give, back))
+            self._copies.append(_Copy(pid, give, back))
+            kept.pop_all()
 
     def _serve(self, jobs: int, results: int, others: Sequence[int], tally: SharedTally) -> None:
         """What a copy does, until there are no more jobs."""
@@ -229,6 +233,14 @@ def started(work: Callable[[int], None]) -> Iterator[int]:
     finally:
         os.close(pipe)
         os.waitpid(pid, 0)
+
+
+def _pipe(reading: ExitStack, writing: ExitStack) -> tuple[int, int]:
+    """A pipe, each end of it open until its stack ends."""
+    out, into = os.pipe()
+    reading.callback(os.close, out)
+    writing.callback(os.close, into)
+    return out, into
 
 
 def _fork(work: Callable[[], None]) -> int:

@@ -10,7 +10,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from ktrdr_sandbox.shared_data.forks import fitting, receive, send, started
@@ -60,11 +60,13 @@ class Presence:
     @contextmanager
     def opened(cls, shared: str, records: Mapping[str, str]) -> Iterator[Presence]:
         """What lies in the shared folder, for the block."""
-        if len(records) < MANY or not fitting():
-            yield cls(records, iter(()))
-            return
-        with started(lambda pipe: _look_everywhere(shared, records, pipe)) as pipe:
-            yield cls(records, _received(pipe))
+        listings: Iterator[tuple[str, Listing]] = iter(())
+        with ExitStack() as stack:
+            if len(records) >= MANY and fitting():
+                copy = started(lambda pipe: _look_everywhere(shared, records, pipe))
+                with contextlib.suppress(OSError):  # no more processes: this one does it
+                    listings = _received(stack.enter_context(copy))
+            yield cls(records, listings)
 
     def of(self, path: str, folder: int) -> Listing:
         """What lies in an open folder."""

@@ -169,9 +169,27 @@ print(json.dumps([before, fitting()]))
     assert outcome(body) == [min(4, cores) if cores > 1 else 0, 0]
 
 
-def test_what_is_raised_where_an_interrupt_comes_leaves_signals_as_they_were() -> None:
+def test_signals_are_heard_again_after_it() -> None:
     body = """
 forks.run(range(3))
 print(json.dumps([int(n) for n in signal.pthread_sigmask(signal.SIG_BLOCK, ())]))
 """
     assert outcome(body) == []
+
+
+@pytest.mark.parametrize("pipes", [0, 1, 3])
+def test_where_no_copy_or_only_one_can_be_made(pipes: int) -> None:
+    """A copy takes two pipes, and they are not to be had."""
+    body = f"""
+import resource
+free = os.open(os.devnull, os.O_RDONLY)
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (free + {2 * pipes}, most))
+done = forks.run(range(20))
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+os.close(free)
+print(json.dumps([done, sorted(found), len(os.listdir("/proc/self/fd")) - 1]))
+"""
+    before = outcome('print(json.dumps(len(os.listdir("/proc/self/fd")) - 1))')
+    made = pipes == 3
+    assert outcome(body) == [made, list(range(20)) if made else [], before]
