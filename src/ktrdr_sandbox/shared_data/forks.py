@@ -174,11 +174,13 @@ class Forks(Generic[Job]):
         by_pipe = {copy.results: copy for copy in self._copies}
         for copy in self._copies:
             waiting.register(copy.results, select.POLLIN)
-            self._feed(copy)
+            with _deaf():
+                self._feed(copy)
         while any(copy.owing for copy in self._copies):
             for fd, _ in waiting.poll(BEAT * 1000):
-                self._take(by_pipe[fd])
-                self._feed(by_pipe[fd])
+                with _deaf():  # a result that is half read would be lost, and all after it
+                    self._take(by_pipe[fd])
+                    self._feed(by_pipe[fd])
             if time.monotonic() - told >= BEAT:
                 self._tell(board)
                 told = time.monotonic()
@@ -203,9 +205,13 @@ class Forks(Generic[Job]):
     def _drain(self) -> None:
         """What was finished after somebody said stop is finished all the same."""
         for copy in self._copies:
+            waiting = select.poll()
+            waiting.register(copy.results, select.POLLIN)
             with contextlib.suppress(ChildProcessError):  # told already, or not worth it
                 while copy.owing:
-                    self._take(copy)
+                    waiting.poll()  # a second interrupt is heard while the copy is at it
+                    with _deaf():
+                        self._take(copy)
 
     def _tell(self, board: memoryview) -> None:
         done = board.tolist()
@@ -243,11 +249,20 @@ def _pipe(reading: ExitStack, writing: ExitStack) -> tuple[int, int]:
     return out, into
 
 
-def _fork(work: Callable[[], None]) -> int:
-    """Do `work` in a copy, which ends with it; gives its process id."""
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Signals that end the program are heard after the block."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, _DEAF)  # and the copy leaves it so
+        signal.pthread_sigmask(signal.SIG_BLOCK, _DEAF)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _fork(work: Callable[[], None]) -> int:
+    """Do `work` in a copy, which ends with it; gives its process id."""
+    with _deaf():  # and so the copy stays
         pid = os.fork()
         if pid:
             return pid
@@ -255,8 +270,6 @@ def _fork(work: Callable[[], None]) -> int:
             work()
         finally:
             os._exit(0)  # the parent's files, locks and messages are the parent's
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def send(pipe: int, message: Any) -> None:

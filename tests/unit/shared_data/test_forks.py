@@ -109,6 +109,33 @@ except KeyboardInterrupt:
     assert len(set(done)) == len(done)
 
 
+def test_an_interrupt_at_any_moment_loses_no_result(tmp_path: Path) -> None:
+    """What a copy has done is known here, and the copies end."""
+    body = f"""
+import random
+root = {str(tmp_path)!r}
+outcomes = []
+for turn in range(40):
+    found.clear()
+    os.mkdir(f"{{root}}/{{turn}}")
+    parent, moment = os.getpid(), random.uniform(0, 0.05)
+    try:
+        if not os.fork():
+            time.sleep(moment)
+            os.kill(parent, signal.SIGINT)
+            os._exit(0)
+        forks = Forks(work, collect=collect, observe=lambda *_: None, count=3)
+        forks.run(range(4000))
+        time.sleep(9)
+    except KeyboardInterrupt:
+        os.wait()
+    outcomes.append(sorted(int(n) for n in os.listdir(f"{{root}}/{{turn}}")) == sorted(found))
+print(json.dumps(outcomes))
+"""
+    work = f'open(f"{tmp_path}/{{turn}}/{{job}}", "x").close(); return job'
+    assert outcome(body, work) == [True] * 40
+
+
 def test_copies_end_with_their_parent(tmp_path: Path) -> None:
     """Whatever ends it: they are in the middle of a job that would last for minutes."""
     note = tmp_path / "pids"
