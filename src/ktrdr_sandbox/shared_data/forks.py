@@ -220,9 +220,9 @@ class Forks(Generic[Job]):
 
 @contextmanager
 def started(work: Callable[[int], None]) -> Iterator[int]:
-    """A copy that does one thing beside the block; gives the pipe it writes to.
+    """A copy that looks something up beside the block; gives the pipe it writes to.
 
-    When the block ends nobody listens to it any more, which ends it.
+    When the block ends nobody wants to know any more: it is ended.
     """
     pipe, results = os.pipe()
 
@@ -238,6 +238,7 @@ def started(work: Callable[[int], None]) -> Iterator[int]:
         yield pipe
     finally:
         os.close(pipe)
+        os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
 
 
