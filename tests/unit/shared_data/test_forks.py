@@ -84,7 +84,8 @@ except ChildProcessError as error:
     work = "os.kill(os.getpid(), signal.SIGKILL) if job == 50 else None; return job"
     reason, done = outcome(body, work)
     assert reason == "one of its own processes was ended"
-    assert set(range(45)) <= set(done) <= set(range(100)) - {50}
+    assert set(done) <= set(range(100)) - {50}
+    assert len(done) == len(set(done)) > 0
 
 
 def test_signals_are_for_the_parent_alone() -> None:
