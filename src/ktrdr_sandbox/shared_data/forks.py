@@ -131,7 +131,8 @@ class Forks(Generic[Job]):
         try:
             with contextlib.suppress(OSError):  # no more processes: those that are there do it
                 for number in range(min(self._count, len(self._jobs))):
-                    self._start(board, 1 + 2 * number)
+                    with _deaf():  # none that is not among them
+                        self._start(board, 1 + 2 * number)
             yield
         finally:
             board[0] = 1
