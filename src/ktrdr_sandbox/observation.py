@@ -5,7 +5,6 @@ Docker is started in `engine/`, git in `worktrees/`; both tell here, and `--verb
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +30,8 @@ class Run:
         """`ran in /src/ktrdr (exit status 0, 0.02 s): git status`, without secrets."""
         where = f" in {self.cwd}" if self.cwd else ""
         how = "no exit status" if self.exit_code is None else f"exit status {self.exit_code}"
+        import shlex  # only where somebody listens
+
         command = shlex.join(redact_all(self.argv))
         return f"ran{where} ({how}, {self.seconds:.2f} s): {_one_line(command)}"
 

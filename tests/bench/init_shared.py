@@ -3,7 +3,8 @@
     python -m tests.bench.init_shared [--runs N] [--folder DIR]
 
 Alternating runs, each into a folder of its own, for a file system may take much longer to create
-files where it has just removed as many. Printed are medians, their ratio, and the peak of memory.
+files where it has just removed as many: leave some minutes between two measurements. Printed are
+medians, their ratio, and the peak of memory of the largest process.
 The limits are a ratio of 1.0, a tenth of that for a run with nothing to do, and 100 MB; they are
 reported, not enforced. The folder needs room for N + 1 times 2.4 GB.
 """
@@ -30,7 +31,7 @@ LARGE, LARGE_SIZE = 4, 256 * 1024 * 1024
 
 
 class Run(NamedTuple):
-    """Wall clock and processor seconds, and the peak of memory in MB."""
+    """Wall clock, processor seconds of all processes, and the largest one's memory in MB."""
 
     wall: float
     processor: float

@@ -399,6 +399,59 @@ def test_a_disk_that_fills_up_meanwhile(world: World, source: Path) -> None:
     assert 1 <= files.count(".bin") < 10 + 1
 
 
+# -- many files -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--from"], "Option '--from' requires an argument."),
+        (["--form", "x"], "No such option: --form"),
+        (["--from", "x", "y"], "Got unexpected extra argument"),
+        (["--quiet", "--verbose", "--minimal"], "--quiet and --verbose exclude one another."),
+    ],
+)
+def test_wrong_usage_is_told_as_ever(world: World, arguments: list[str], message: str) -> None:
+    outcome = world.run("init-shared", *arguments)
+    assert outcome.exit_code == 64, outcome
+    assert message in outcome.err
+
+
+def test_of_very_many_files_each_change_is_seen(world: World, shared: Path) -> None:
+    """So many that another process looks what is there."""
+    root = world.folder / "big"
+    for number in range(1200):
+        write(root / f"data/{number % 3}/{number}.csv", f"{number}\n")
+    (root / "data/latest").symlink_to("0/0.csv")
+    world.run("init-shared", "--from", str(root))
+    write(root / "data/0/3.csv", "changed at the source\n", time_ns=LATER)
+    write(shared / "data/1/4.csv", "changed here\n", time_ns=LATER)
+    write(root / "data/1/7.csv", "changed on\n", time_ns=LATER)
+    write(shared / "data/1/7.csv", "both sides\n", time_ns=LATER + 1)
+    (shared / "data/2/5.csv").unlink()
+    (shared / "data/2/5.csv").mkdir()
+    (shared / "data/2/8.csv").unlink()
+    write(root / "data/9/new.csv", "new\n")
+    write(shared / "data/own/own.csv", "own\n")
+    outcome = world.run("init-shared", "--from", str(root), "--json")
+    assert outcome.data["copied"] == {
+        "files": 3,
+        "new": 2,
+        "replaced": 1,
+        "bytes": len("changed at the source\n8\nnew\n"),
+        "links": 0,
+        "folders": 1,
+    }
+    assert outcome.data["unchanged"] == 1200 - 5 + 1
+    assert sorted((one["path"], one["reason"]) for one in outcome.data["kept"]) == [
+        ("data/1/4.csv", "changed"),
+        ("data/1/7.csv", "changed"),
+        ("data/2/5.csv", "in-the-way"),
+    ]
+    assert (shared / "data/0/3.csv").read_text() == "changed at the source\n"
+    assert (shared / "data/own/own.csv").read_text() == "own\n"
+
+
 # -- several at once, and interrupted -------------------------------------------------------------
 
 
@@ -435,19 +488,23 @@ def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str]) -> 
         time.sleep(0.002)
 
 
+@pytest.mark.parametrize("small", [0, 400])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_leaves_whole_files_and_says_how_to_go_on(
-    world: World, shared: Path, number: signal.Signals
+    world: World, shared: Path, number: signal.Signals, small: int
 ) -> None:
+    """By threads, and with so many files that several processes copy."""
     root = world.folder / "big"
+    for part in range(small):
+        write(root / f"data/{part}_1d.csv", "x")
     for part in range(6):
         write(root / f"models/{part}.bin", os.urandom(1024) * 60_000)
     with start(world, ["init-shared", "--from", str(root)]) as process:
         wait_until(lambda: (shared / ".init-shared").exists(), process)
-        process.send_signal(number)
+        os.killpg(process.pid, number)  # as a terminal does
         out, err = process.communicate(timeout=60)
     if process.returncode == 0:  # it was quicker than the signal
-        assert out.startswith("Copied 6 files")
+        assert out.startswith(f"Copied {6 + small} files")
     else:
         assert process.returncode == 130, err
         assert out == ""

@@ -19,11 +19,11 @@ from tests.support.world import World
 
 KILLS = 50
 NAMES = {
-    **{f"data/{number % 7}/S{number:03}_1d.csv": 500 + 37 * number for number in range(240)},
+    **{f"data/{number % 7}/S{number:03}_1d.csv": 500 + 37 * number for number in range(400)},
     "models/large.bin": 20_000_000,
     "models/larger.bin": 26_000_000,
 }
-"""Sizes by path, of every version."""
+"""Sizes by path, of every version: more files than one process copies alone."""
 
 
 def content(name: str, version: int) -> bytes:

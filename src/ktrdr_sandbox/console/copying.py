@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # the records only
 
 QUIET: Final = 5.0
 """Seconds between two lines, and before the first: a short copy tells only its end."""
+_REDRAWN: Final = 0.1
+"""Seconds between two pictures of the bar."""
 _ROOM_FOR_ALL: Final = 80
 _ROOM_FOR_FILES: Final = 68
 """Columns of a terminal from which on everything fits, and everything but the bar itself."""
@@ -140,15 +142,20 @@ def bar_on(console: Any) -> Any:
         columns.append(TextColumn("{task.fields[files]}"))
         columns.append(TextColumn("{task.fields[rate]}", style="red"))
     columns.append(TextColumn("{task.fields[left]}", style="cyan"))
-    return Bar(*columns, console=console, transient=True)
+    # No thread beside the work: it copies its own process, which must be alone for that.
+    return Bar(*columns, console=console, transient=True, auto_refresh=False)
 
 
 def on(bar: Any) -> Observer:
     """What shows each stage on a bar, the one before it gone."""
     tasks: dict[str, Any] = {}
     pace = Pace()
+    drawn = 0.0
 
     def observe(progress: Progress) -> None:
+        nonlocal drawn
+        now = time.monotonic()
+        due = now - drawn >= _REDRAWN or progress.stage not in tasks
         if progress.stage not in tasks:
             for task in tasks.values():
                 bar.update(task, visible=False)
@@ -156,13 +163,16 @@ def on(bar: Any) -> Observer:
             tasks[progress.stage] = bar.add_task(
                 title, total=None, amount="", files="", rate="", left=""
             )
-        speed = pace.speed(progress, time.monotonic())
+        speed = pace.speed(progress, now)
         bar.update(
             tasks[progress.stage],
             completed=work_of(progress.size, progress.files),
             total=work_of(progress.size_total, progress.files_total),
             **_fields(progress, speed),
         )
+        if due:
+            bar.refresh()
+            drawn = now
 
     return observe
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the records only
@@ -174,7 +174,7 @@ def holdings(held: Inventory) -> str:
         size_text(held.size),
     ]
     if held.updated is not None:
-        parts.append(f"newest {datetime.fromtimestamp(held.updated, UTC):%Y-%m-%d}")
+        parts.append(f"newest {_time_text(held.updated, '%Y-%m-%d')}")
     return ", ".join(parts)
 
 
@@ -190,7 +190,10 @@ def holdings_data(held: Inventory) -> dict[str, Any]:
         "symbols": {one.symbol: list(one.timeframes) for one in held.series},
         "models": list(held.models),
         "strategies": list(held.strategies),
-        "updated": None
-        if held.updated is None
-        else f"{datetime.fromtimestamp(held.updated, UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "updated": None if held.updated is None else _time_text(held.updated, "%Y-%m-%dT%H:%M:%SZ"),
     }
+
+
+def _time_text(seconds: float, form: str) -> str:
+    """A time since the epoch, in UTC."""
+    return time.strftime(form, time.gmtime(seconds))

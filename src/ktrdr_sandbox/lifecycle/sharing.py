@@ -17,7 +17,7 @@ from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.locking import hold
 from ktrdr_sandbox.paths import pack_folder
-from ktrdr_sandbox.shared_data import inventory, seed
+from ktrdr_sandbox.shared_data import seed
 from ktrdr_sandbox.shared_data.copying import Copying
 from ktrdr_sandbox.shared_data.filling import Fill, Filler
 from ktrdr_sandbox.shared_data.folders import FolderSource
@@ -49,6 +49,8 @@ class Wanted:
 
 def holdings(place: Workplace) -> Inventory:
     """What the shared folder holds."""
+    from ktrdr_sandbox.shared_data import inventory  # not where nothing was copied
+
     return inventory.take(place.home.shared)
 
 
@@ -344,7 +346,6 @@ class _Run:
 
     def _result(self, name: str, fill: Fill, left_out: list[LeftOut]) -> Filling:
         plan, outcome = fill.plan, fill.outcome
-        tasks = [task for one in plan.folders for task in one.tasks if task.action != "compare"]
         planned = Filling(
             source=name,
             destination=str(self._shared),
@@ -356,9 +357,9 @@ class _Run:
         if self._wanted.dry_run:
             return replace(
                 planned,
-                new=sum(task.action == "new" for task in tasks),
-                replaced=sum(task.action == "replace" for task in tasks),
-                size=sum(task.entry.size for task in tasks),
+                new=sum(one.new for one in plan.folders),
+                replaced=sum(one.replaced for one in plan.folders),
+                size=sum(one.size for one in plan.folders),
                 links=sum(len(one.links) for one in plan.folders),
                 folders=sum(not one.exists for one in plan.folders),
             )

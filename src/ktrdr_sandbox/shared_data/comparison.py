@@ -11,80 +11,25 @@ import errno
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from dataclasses import replace
+from typing import Final, Literal, NamedTuple
 
 from ktrdr_sandbox.shared_data.entries import FileEntry, Folder, LinkEntry
 from ktrdr_sandbox.shared_data.manifest import SEED_KIND, Manifest, Origin
+from ktrdr_sandbox.shared_data.plans import (
+    FolderPlan,
+    Plan,
+    Seen,
+    Task,
+    link_record,
+    record_of,
+)
+from ktrdr_sandbox.shared_data.presence import Presence, Present
 from ktrdr_sandbox.shared_data.results import Kept
 
-Action = Literal["new", "replace", "compare"]
-"""compare: same size and another time, so that only the content tells whether it differs."""
-
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_BLOCK: Final = 4096
-"""Bytes that a file system rounds up to, with something for the name."""
 _GRAINS: Final = (100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
 """Nanoseconds to which file systems round times down."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One file to place. `expected` is what lies there now, or None."""
-
-    entry: FileEntry
-    action: Action
-    expected: os.stat_result | None = None
-    reason: Kept | None = None
-    """Why the file is kept, should a comparison show that it differs."""
-
-
-@dataclass(slots=True)
-class FolderPlan:
-    """What is to be done in one folder. `exists` is False where it has to be made."""
-
-    folder: Folder
-    exists: bool
-    tasks: list[Task] = field(default_factory=list)
-    links: list[tuple[LinkEntry, bool]] = field(default_factory=list)
-    """Links to make, and whether each replaces something."""
-
-    def __bool__(self) -> bool:
-        return bool(self.tasks or self.links) or not self.exists
-
-    @property
-    def room_needed(self) -> int:
-        """Bytes on disk while it runs: what is replaced lies there until its successor does."""
-        placed = [task.entry for task in self.tasks if task.action != "compare"]
-        return sum(min(entry.allocated, entry.size) + _BLOCK for entry in placed)
-
-
-@dataclass(slots=True)
-class Plan:
-    """What a run will do. `found` are records to add for what is there already."""
-
-    folders: list[FolderPlan] = field(default_factory=list)
-    kept: list[Kept] = field(default_factory=list)
-    found: list[tuple[str, str]] = field(default_factory=list)
-    unchanged: int = 0
-
-    @property
-    def size(self) -> int:
-        """Bytes to read."""
-        return sum(task.entry.size for one in self.folders for task in one.tasks)
-
-    @property
-    def files(self) -> int:
-        return sum(len(one.tasks) for one in self.folders)
-
-
-def record_of(entry: FileEntry, origin: str) -> str:
-    """The manifest's record of a file that was placed."""
-    return f"{entry.size}:{entry.mtime_ns}:{origin}"
-
-
-def link_record(link: LinkEntry, origin: str) -> str:
-    return f">{link.target}:{origin}"
 
 
 class Comparison:
@@ -106,8 +51,9 @@ class Comparison:
 
     def add_all(self, folders: Iterable[Folder]) -> Plan:
         """Compare everything; gives the finished plan."""
-        for folder in folders:
-            self.add(folder)
+        with Presence.opened(self._shared, self._records) as self._presence:
+            for folder in folders:
+                self.add(folder)
         return self.plan
 
     def add(self, folder: Folder) -> None:
@@ -138,18 +84,21 @@ class Comparison:
 
     def _compare(self, folder: Folder, there: int) -> None:
         """Compare with an open folder, or with nothing for -1."""
-        present = {}
-        if there >= 0:
-            with os.scandir(there) as entries:  # by descriptor: no path to walk for each file
-                present = {entry.name: entry for entry in entries}
-        plan = FolderPlan(folder, exists=there >= 0)
+        present = self._presence.of(folder.path, there) if there >= 0 else {}
+        # Without its files, which the plan holds in a smaller form.
+        plan = FolderPlan(replace(folder, files=[]), exists=there >= 0)
         prefix = f"{folder.path}/"
+        new, unchanged = [], 0
         for entry in folder.files:
             found = present.get(entry.name)
-            if found is None:
-                plan.tasks.append(Task(entry, "new"))
+            if found == (entry.size, entry.mtime_ns):  # and its record says so
+                unchanged += 1
+            elif found is None:
+                new.append(entry)
             else:
-                self._file(plan, prefix + entry.name, entry, found)
+                self._file(plan, prefix + entry.name, entry, _State(*found))
+        self.plan.unchanged += unchanged
+        plan.add_new(new)
         for link in folder.links:
             self._link(plan, prefix + link.name, link, present.get(link.name), there)
         if plan:
@@ -160,8 +109,7 @@ class Comparison:
 
     # -- files -----------------------------------------------------------------------------------
 
-    def _file(self, plan: FolderPlan, path: str, entry: FileEntry, there: os.DirEntry[str]) -> None:
-        info = there.stat(follow_symlinks=False)
+    def _file(self, plan: FolderPlan, path: str, entry: FileEntry, info: _State) -> None:
         record = self._records.get(path)
         if (
             info.st_mtime_ns == entry.mtime_ns
@@ -181,9 +129,9 @@ class Comparison:
         if record is None or (record != wanted and not record.startswith(f"{entry.stamp}:")):
             self.plan.found.append((path, wanted))
 
-    def _no_file(self, plan: FolderPlan, path: str, entry: FileEntry, info: os.stat_result) -> None:
+    def _no_file(self, plan: FolderPlan, path: str, entry: FileEntry, info: _State) -> None:
         if self._overwrite and stat.S_ISLNK(info.st_mode):
-            plan.tasks.append(Task(entry, "replace", info))
+            plan.add(Task(entry, "replace", info.seen))
             return
         what = "a link" if stat.S_ISLNK(info.st_mode) else "a folder"
         self._keep(path, "in-the-way", what)
@@ -193,7 +141,7 @@ class Comparison:
         plan: FolderPlan,
         path: str,
         entry: FileEntry,
-        info: os.stat_result,
+        info: _State,
         record: str | None,
     ) -> None:
         claim = self._claims.get(path)
@@ -205,13 +153,13 @@ class Comparison:
             self.plan.unchanged += 1  # a file system with coarse times: nothing has changed
             return
         if self._overwrite or _is_torn(info, entry, record, claim):
-            plan.tasks.append(Task(entry, "replace", info))
+            plan.add(Task(entry, "replace", info.seen))
             return
         kept = self._reason(path, ours)
         if kept is None:
-            plan.tasks.append(Task(entry, "replace", info))
+            plan.add(Task(entry, "replace", info.seen))
         elif info.st_size == entry.size:
-            plan.tasks.append(Task(entry, "compare", info, kept))
+            plan.add(Task(entry, "compare", info.seen, kept))
         else:
             self.plan.kept.append(kept)
 
@@ -234,16 +182,16 @@ class Comparison:
         plan: FolderPlan,
         path: str,
         link: LinkEntry,
-        there: os.DirEntry[str] | None,
+        there: Present | None,
         folder: int,
     ) -> None:
         if there is None:
             plan.links.append((link, False))
             return
-        if not there.is_symlink():
+        if not stat.S_ISLNK(_State(*there).st_mode):
             self._keep(path, "in-the-way", "no link")
             return
-        now = os.readlink(there.name, dir_fd=folder)
+        now = os.readlink(link.name, dir_fd=folder)
         record = self._records.get(path)
         if now == link.target:
             self.plan.unchanged += 1
@@ -255,7 +203,19 @@ class Comparison:
             self._keep(path, "changed")
 
 
-def _is_as_recorded(info: os.stat_result, record: str) -> bool:
+class _State(NamedTuple):
+    """What lies at a file's place. Without a mode it is a file that is as its record says."""
+
+    st_size: int
+    st_mtime_ns: int
+    st_mode: int = stat.S_IFREG
+
+    @property
+    def seen(self) -> Seen:
+        return Seen(self.st_size, self.st_mtime_ns)
+
+
+def _is_as_recorded(info: _State, record: str) -> bool:
     """Whether the file is the one that was placed: untouched since."""
     size, _, rest = record.partition(":")
     mtime, _, _ = rest.partition(":")
@@ -269,11 +229,11 @@ def is_time_of(found: int, given: int) -> bool:
     return found == given or any(found == given - given % grain for grain in _GRAINS)
 
 
-def _is_same_source(info: os.stat_result, entry: FileEntry, record: str) -> bool:
+def _is_same_source(info: _State, entry: FileEntry, record: str) -> bool:
     return record.startswith(f"{entry.stamp}:") and info.st_size == entry.size
 
 
-def _is_torn(info: os.stat_result, entry: FileEntry, *records: str | None) -> bool:
+def _is_torn(info: _State, entry: FileEntry, *records: str | None) -> bool:
     """A power cut leaves a file short, with the time it was given; a person's edit has its own."""
     given = [(entry.size, entry.mtime_ns)]
     for record in records:

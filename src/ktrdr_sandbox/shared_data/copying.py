@@ -6,20 +6,20 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
-from ktrdr_sandbox.shared_data.comparison import FolderPlan, Plan, Task, record_of
-from ktrdr_sandbox.shared_data.crew import Crew, StoppedError, Tally
+from ktrdr_sandbox.shared_data.crew import Crew, StoppedError, Tallying
 from ktrdr_sandbox.shared_data.entries import FileEntry
+from ktrdr_sandbox.shared_data.forks import Forks, fitting
+from ktrdr_sandbox.shared_data.outcomes import Outcome
 from ktrdr_sandbox.shared_data.placing import NameTakenError, Staging, UnusableNameError
-from ktrdr_sandbox.shared_data.results import Kept, LeftOut
+from ktrdr_sandbox.shared_data.plans import BATCH, LARGE, FolderPlan, Plan, Task, unpacked
+from ktrdr_sandbox.shared_data.small import SmallFiles
 from ktrdr_sandbox.shared_data.transfer import Descriptor, SourceError, Transfer, equals_stream
 
-BATCH: Final = 64
-"""Small files in one job: enough that handing it over costs nothing."""
-LARGE: Final = 4 * 1024 * 1024
-"""From here on a file is a job of its own."""
+MANY: Final = 256
+"""Files from which on more processes save more time than it takes to start them."""
 _ATTEMPTS: Final = 3
 
 FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -27,55 +27,13 @@ FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What became of files. `records` are for the manifest; `error` is what ended the work."""
-
-    new: int = 0
-    replaced: int = 0
-    size: int = 0
-    unchanged: int = 0
-    records: list[tuple[str, str]] = field(default_factory=list)
-    kept: list[Kept] = field(default_factory=list)
-    left_out: list[LeftOut] = field(default_factory=list)
-    error: OSError | None = None
-
-    def count(self, task: Task, path: str, entry: FileEntry, origin: str) -> None:
-        """Note a file that was placed."""
-        if task.action == "new":
-            self.new += 1
-        else:
-            self.replaced += 1
-        self.size += entry.size
-        self.records.append((path, record_of(entry, origin)))
-
-    def same(self, path: str, entry: FileEntry, origin: str) -> None:
-        """Note a file that turned out to be there already."""
-        self.unchanged += 1
-        self.records.append((path, record_of(entry, origin)))
-
-    def keep(self, path: str, task: Task) -> None:
-        self.kept.append(task.reason or Kept(path, "appeared"))
-
-    def fail(self, path: str, reason: str) -> None:
-        self.left_out.append(LeftOut(path, reason, failed=True))
-
-    def add(self, other: Outcome) -> None:
-        self.new += other.new
-        self.replaced += other.replaced
-        self.size += other.size
-        self.unchanged += other.unchanged
-        self.records += other.records
-        self.kept += other.kept
-        self.left_out += other.left_out
-
-
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Files of one folder."""
+    """Files of one folder: a batch of small new ones, or others."""
 
     plan: FolderPlan
-    tasks: list[Task]
+    batch: bytes | None = None
+    tasks: tuple[Task, ...] = ()
 
 
 class Copying:
@@ -115,37 +73,74 @@ class Copying:
                 failed.append(outcome.error)
                 raise outcome.error
 
-        crew = Crew(self._work, collect=take, observe=observe, threads=self._threads)
-        crew.run(jobs_of(plan))
+        jobs = jobs_of(plan)
+        count = 0 if self._threads or plan.files < MANY else fitting()
+        forks: Forks[Job] = Forks(
+            lambda job, tally: self._work(job, tally).packed(),
+            collect=lambda packed: take(Outcome.unpacked(packed)),
+            observe=observe,
+            count=count,
+        )
+        if not (count and forks.run(jobs)):
+            Crew(self._work, collect=take, observe=observe, threads=self._threads).run(jobs)
 
-    def _work(self, job: Job, tally: Tally) -> Outcome:
+    def _work(self, job: Job, tally: Tallying) -> Outcome:
         outcome = Outcome()
         try:
             self._job(job, tally, outcome)
         except OSError as error:
             outcome.error = error
+        except StoppedError:
+            pass
         return outcome
 
-    def _job(self, job: Job, tally: Tally, outcome: Outcome) -> None:
+    def _job(self, job: Job, tally: Tallying, outcome: Outcome) -> None:
         path = job.plan.folder.path
         with (
             _opened(job.plan.folder.location) as source,
             opened_folder(f"{self._shared}/{path}") as target,
         ):
+            if source is None:
+                self._fail_all(job, tally, outcome)
+                return
+            if job.batch is not None:
+                self._batch(job, source, target, outcome, tally)
             for task in job.tasks:
-                try:
-                    if source is None:
-                        outcome.fail(f"{path}/{task.entry.name}", "its folder cannot be read")
-                    else:
-                        self._task(
-                            f"{path}/{task.entry.name}", task, source, target, outcome, tally
-                        )
-                except StoppedError:
-                    break
+                self._task(f"{path}/{task.entry.name}", task, source, target, outcome, tally)
                 tally.finish_file()
 
+    @staticmethod
+    def _fail_all(job: Job, tally: Tallying, outcome: Outcome) -> None:
+        batch = () if job.batch is None else unpacked(job.batch)
+        for entry in (*batch, *(task.entry for task in job.tasks)):
+            outcome.fail(f"{job.plan.folder.path}/{entry.name}", "its folder cannot be read")
+            tally.finish_file()
+
+    def _batch(self, job: Job, source: int, target: int, outcome: Outcome, tally: Tallying) -> None:
+        prefix = f"{job.plan.folder.path}/"
+        staging = self._staging(prefix)
+        opened = SmallFiles.opened(
+            source, target, staging, steady=self._steady, chown=self._is_root
+        )
+        with opened as small:
+            for entry in unpacked(job.batch or b""):
+                path = prefix + entry.name
+                if small.place(entry):
+                    outcome.count_new(path, entry, self._origin)
+                    tally.finish_file()
+                    tally.tick(entry.size)
+                else:
+                    self._task(path, Task(entry, "new"), source, target, outcome, tally)
+                    tally.finish_file()
+
     def _task(
-        self, path: str, task: Task, source: int, target: int, outcome: Outcome, tally: Tally
+        self,
+        path: str,
+        task: Task,
+        source: int,
+        target: int,
+        outcome: Outcome,
+        tally: Tallying,
     ) -> None:
         try:
             file = os.open(task.entry.name, _FILE_FLAGS, dir_fd=source)
@@ -170,7 +165,7 @@ class Copying:
             os.close(file)
 
     @staticmethod
-    def _is_same(file: int, task: Task, target: int, tally: Tally) -> bool:
+    def _is_same(file: int, task: Task, target: int, tally: Tallying) -> bool:
         entry = task.entry
         try:
             with opened_file(entry.name, target) as other:
@@ -178,7 +173,7 @@ class Copying:
         except OSError:  # of the shared file: it is not ours to touch, whatever it is
             return False
 
-    def _place(self, path: str, file: int, task: Task, target: int, tally: Tally) -> FileEntry:
+    def _place(self, path: str, file: int, task: Task, target: int, tally: Tallying) -> FileEntry:
         """Copy until the source held still meanwhile; gives it as it was then."""
         entry = task.entry
         staging = self._staging(path)
@@ -225,16 +220,16 @@ def finish(fd: int, entry: FileEntry, atime_ns: int, *, chown: bool) -> None:
     os.utime(fd, ns=(atime_ns, entry.mtime_ns))
 
 
-def jobs_of(plan: Plan) -> Iterator[Job]:
-    """Large files first and each alone, so that no thread is left with one at the end."""
+def jobs_of(plan: Plan) -> list[Job]:
+    """Large files first and each alone, so that nobody is left with one at the end."""
     large, small = [], []
     for one in plan.folders:
-        few = [task for task in one.tasks if task.entry.size < LARGE]
-        large += [Job(one, [task]) for task in one.tasks if task.entry.size >= LARGE]
-        small += [Job(one, few[at : at + BATCH]) for at in range(0, len(few), BATCH)]
+        few = tuple(task for task in one.tasks if task.entry.size < LARGE)
+        large += [Job(one, tasks=(task,)) for task in one.tasks if task.entry.size >= LARGE]
+        small += [Job(one, batch) for batch in one.batches]
+        small += [Job(one, tasks=few[at : at + BATCH]) for at in range(0, len(few), BATCH)]
     large.sort(key=lambda job: job.tasks[0].entry.size, reverse=True)
-    yield from large
-    yield from small
+    return large + small
 
 
 @contextmanager

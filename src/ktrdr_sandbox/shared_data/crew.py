@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 Job = TypeVar("Job")
 Done = TypeVar("Done")
@@ -21,6 +21,15 @@ _MOST: Final = 4
 
 class StoppedError(Exception):
     """Raised in a worker that is to stop."""
+
+
+class Tallying(Protocol):
+    """How a worker tells what it has done so far, and hears that it is to stop."""
+
+    def tick(self, size: int, /) -> None:
+        """Count bytes. Raises StoppedError."""
+
+    def finish_file(self) -> None: ...
 
 
 class Tally:

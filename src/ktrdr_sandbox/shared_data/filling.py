@@ -12,12 +12,14 @@ from typing import Final, Protocol
 
 from ktrdr_sandbox.durable import cannot_write
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.shared_data.comparison import Comparison, Plan, link_record, record_of
-from ktrdr_sandbox.shared_data.copying import Outcome, opened_folder
+from ktrdr_sandbox.shared_data.comparison import Comparison
+from ktrdr_sandbox.shared_data.copying import opened_folder
 from ktrdr_sandbox.shared_data.entries import Folder
 from ktrdr_sandbox.shared_data.layout import kind_of
 from ktrdr_sandbox.shared_data.manifest import Manifest, Origin
+from ktrdr_sandbox.shared_data.outcomes import Outcome
 from ktrdr_sandbox.shared_data.placing import Staging, no_room
+from ktrdr_sandbox.shared_data.plans import Plan, link_record
 from ktrdr_sandbox.shared_data.results import Observer, Progress
 from ktrdr_sandbox.shared_data.transfer import Transfer
 
@@ -103,7 +105,7 @@ class Filler:
     def _written_down(self, plan: Plan) -> Iterator[None]:
         """What the block places is claimed before it and settled after it, however it ends."""
         self._manifest.claim(
-            dict(self._claims(plan)), found=plan.found, number=self._number, origin=self._origin
+            self._claims(plan), found=plan.found, number=self._number, origin=self._origin
         )
         try:
             yield
@@ -114,10 +116,7 @@ class Filler:
     def _claims(self, plan: Plan) -> Iterator[tuple[str, str]]:
         """Paths and records of what is about to be placed; made anew rather than kept."""
         for one in plan.folders:
-            for task in one.tasks:
-                if task.action != "compare":
-                    path = f"{one.folder.path}/{task.entry.name}"
-                    yield path, record_of(task.entry, self._number)
+            yield from one.records(self._number)
 
     def _collect(self, outcome: Outcome) -> None:
         self._manifest.note(outcome.records)
@@ -161,7 +160,7 @@ class Filler:
     def _takes_no_room(plan: Plan, stagings: dict[str, Staging]) -> bool:
         """Whether the file system shares blocks between the source and the copy: tries it."""
         largest = max(
-            ((one, task) for one in plan.folders for task in one.tasks),
+            ((one, task) for one in plan.folders for task in one.all_tasks()),
             key=lambda pair: pair[1].entry.size,
         )
         one, task = largest

@@ -38,6 +38,10 @@ class _Place(NamedTuple):
     trail: tuple[str, ...]
 
 
+def _path_of(place: _Place) -> str:
+    return place.path
+
+
 class _Anchor(NamedTuple):
     """A tree that is copied as it lies: its real place, and its path in the shared folder."""
 
@@ -122,15 +126,25 @@ class FolderSource:
         folder = Folder(place.path, place.location, info.st_mode & 0o777, info.st_mtime_ns)
         if self._keep_owner:
             folder.owner, folder.group = info.st_uid, info.st_gid
-        below = []
+        below: list[_Place] = []
+        fixed_time, keep_owner, files = self._fixed_time, self._keep_owner, folder.files
         for entry in self._entries(place, opened):
-            if entry.is_symlink():
+            try:
+                info = entry.stat(follow_symlinks=False)
+            except OSError as error:
+                self._leave(f"{place.path}/{entry.name}", _unreadable(error), failed=True)
+                continue
+            mode = info.st_mode
+            if stat.S_ISREG(mode):
+                files.append(_file_entry(entry.name, info, fixed_time, keep_owner=keep_owner))
+            elif stat.S_ISLNK(mode):
                 below += self._link(place, folder, entry.name)
-            elif entry.is_dir(follow_symlinks=False):
+            elif stat.S_ISDIR(mode):
                 below.append(self._inner(place, entry.name))
             else:
-                self._file(place, folder, entry)
-        self._below += below
+                self._leave_special(f"{place.path}/{entry.name}", mode)
+        # By name: in the same order as what is there already is looked through.
+        self._below += sorted(below, key=_path_of, reverse=True)
         return folder
 
     def _entries(self, place: _Place, opened: int) -> list[os.DirEntry[str]]:
@@ -146,31 +160,9 @@ class FolderSource:
     def _inner(place: _Place, name: str) -> _Place:
         return place._replace(path=f"{place.path}/{name}", location=f"{place.location}/{name}")
 
-    def _file(self, place: _Place, folder: Folder, entry: os.DirEntry[str]) -> None:
-        try:
-            info = entry.stat(follow_symlinks=False)
-        except OSError as error:
-            self._leave(f"{place.path}/{entry.name}", _unreadable(error), failed=True)
-            return
-        self._add(folder, entry.name, info)
-
-    def _add(self, folder: Folder, name: str, info: os.stat_result) -> None:
-        mode = info.st_mode
-        if not stat.S_ISREG(mode):
-            what = _SPECIAL.get(stat.S_IFMT(mode), "no file")
-            self._leave(f"{folder.path}/{name}", f"is {what}", failed=False)
-            return
-        folder.files.append(
-            FileEntry(
-                name,
-                info.st_size,
-                info.st_mtime_ns if self._fixed_time is None else self._fixed_time,
-                mode & 0o777,
-                info.st_blocks * 512,
-                info.st_uid if self._keep_owner else None,
-                info.st_gid if self._keep_owner else None,
-            )
-        )
+    def _leave_special(self, path: str, mode: int) -> None:
+        what = _SPECIAL.get(stat.S_IFMT(mode), "no file")
+        self._leave(path, f"is {what}", failed=False)
 
     # -- links -----------------------------------------------------------------------------------
 
@@ -203,8 +195,12 @@ class FolderSource:
     def _follow(self, place: _Place, folder: Folder, name: str, text: str) -> list[_Place]:
         inner = self._inner(place, name)
         info = Path(inner.location).stat()
+        if stat.S_ISREG(info.st_mode):
+            entry = _file_entry(name, info, self._fixed_time, keep_owner=self._keep_owner)
+            folder.files.append(entry)
+            return []
         if not stat.S_ISDIR(info.st_mode):
-            self._add(folder, name, info)
+            self._leave_special(inner.path, info.st_mode)
             return []
         real = os.path.realpath(inner.location)
         around = (*place.trail, place.location)
@@ -218,6 +214,20 @@ class FolderSource:
 
     def _leave(self, path: str, reason: str, *, failed: bool = False) -> None:
         self.left_out.append(LeftOut(path, reason, failed))
+
+
+def _file_entry(
+    name: str, info: os.stat_result, fixed_time: int | None, *, keep_owner: bool
+) -> FileEntry:
+    return FileEntry(
+        name,
+        info.st_size,
+        info.st_mtime_ns if fixed_time is None else fixed_time,
+        info.st_mode & 0o777,
+        info.st_blocks * 512,
+        info.st_uid if keep_owner else None,
+        info.st_gid if keep_owner else None,
+    )
 
 
 def _unreadable(error: OSError) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import re
 from collections.abc import Iterator
@@ -46,8 +48,8 @@ def take(shared: Path) -> Inventory:
 
 
 def is_empty(shared: Path) -> bool:
-    """Whether there is no file at all; looks no further than the first."""
-    return not any(True for kind in KINDS for _ in _files(str(shared / kind)))
+    """Whether there is no file at all; looks no further than the first folder that has one."""
+    return not any(files for kind in KINDS for _, files in _folders(str(shared / kind)))
 
 
 def _link(folder: Path) -> str | None:
@@ -56,42 +58,57 @@ def _link(folder: Path) -> str | None:
 
 def _counted(folder: Path) -> _Count:
     count = _Count()
-    prefix = len(str(folder)) + 1
-    for entry in _files(str(folder)):
-        try:
-            info = entry.stat(follow_symlinks=False)
-        except OSError:
-            continue
-        count.files += 1
-        count.size += info.st_size
-        count.updated = max(count.updated, info.st_mtime)
-        count.names.add(entry.path[prefix:].partition("/")[0])
-        _note_series(count, entry.name, info.st_size)
+    root = str(folder)
+    for below, entries in _folders(root):
+        for entry in entries:
+            try:
+                info = entry.stat(follow_symlinks=False)
+            except OSError:
+                continue
+            count.files += 1
+            count.size += info.st_size
+            count.updated = max(count.updated, info.st_mtime)
+            _note_series(count, entry.name, info.st_size)
+        if below == root:
+            count.names.update(entry.name for entry in entries)
+        elif entries:
+            count.names.add(below[len(root) + 1 :].partition("/")[0])
     return count
 
 
-def _note_series(count: _Count, name: str, size: int) -> None:
+@functools.cache
+def _parts(name: str) -> tuple[str, str] | None:
+    """Symbol and timeframe; many a folder has a file of the same name."""
     found = _SERIES.fullmatch(name)
-    if found:
-        sizes = count.series.setdefault(found["symbol"], {})
-        sizes[found["timeframe"]] = sizes.get(found["timeframe"], 0) + size
+    return (found["symbol"], found["timeframe"]) if found else None
 
 
-def _files(folder: str) -> Iterator[os.DirEntry[str]]:
-    """Regular files below a folder, which may itself be a link; hidden ones are no content."""
-    below = [folder]
+def _note_series(count: _Count, name: str, size: int) -> None:
+    parts = _parts(name)
+    if parts:
+        symbol, timeframe = parts
+        sizes = count.series.setdefault(symbol, {})
+        sizes[timeframe] = sizes.get(timeframe, 0) + size
+
+
+def _folders(root: str) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
+    """A folder, which may itself be a link, and all below it, each with its regular files.
+
+    Hidden ones are no content.
+    """
+    below = [root]
     while below:
-        try:
-            with os.scandir(below.pop()) as entries:
-                for entry in entries:
-                    if entry.name.startswith("."):
-                        continue
-                    if entry.is_dir(follow_symlinks=False):
-                        below.append(entry.path)
-                    elif entry.is_file(follow_symlinks=False):
-                        yield entry
-        except OSError:
-            continue
+        folder = below.pop()
+        files = []
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    below.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    files.append(entry)
+        yield folder, files
 
 
 def _series(found: dict[str, dict[str, int]]) -> tuple[Series, ...]:

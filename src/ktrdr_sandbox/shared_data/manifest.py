@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -101,7 +100,7 @@ class Manifest:
 
     def claim(
         self,
-        coming: Mapping[str, str],
+        coming: Iterable[tuple[str, str]],
         *,
         found: Iterable[tuple[str, str]],
         number: str,
@@ -109,14 +108,13 @@ class Manifest:
     ) -> None:
         """Write down what is about to be placed, and what turned out to be ours already.
 
-        Raises `cannot-write`.
+        These claims are in the file alone: this run knows what it does. Raises `cannot-write`.
         """
         records = dict(found)
         self.origins[number] = origin
         self.records.update(records)
-        self.claims.update(coming)
         if self._torn:
-            self.compact()
+            self.compact(coming)
             return
         origins = {number: origin}
         try:
@@ -132,23 +130,29 @@ class Manifest:
         Raises `cannot-write`.
         """
         self.note(placed)
-        for path in claimed:
-            self.claims.pop(path, None)
+        if self.claims:  # of earlier runs
+            for path in claimed:
+                self.claims.pop(path, None)
         self.compact()
 
     def note(self, placed: Iterable[tuple[str, str]]) -> None:
-        """Remember what was placed, in place of its claim; `settle` writes it down."""
-        for path, record in placed:
-            self.claims.pop(path, None)
-            self.records[path] = record
+        """Remember what was placed; `settle` writes it down, in place of its claim."""
+        records = dict(placed)
+        self.records.update(records)
+        if self.claims:  # of earlier runs
+            for path in records:
+                self.claims.pop(path, None)
 
-    def compact(self) -> None:
-        """Write the whole file, by replacing it. Raises `cannot-write`.
+    def compact(self, coming: Iterable[tuple[str, str]] = ()) -> None:
+        """Write the whole file, by replacing it, with claims to come. Raises `cannot-write`.
 
         Without fsync: on a journalling file system that would wait for every file just copied.
         What a power cut takes from this file is found out again from sizes and times.
         """
-        fields = _fields(origins=self.origins, records=self.records, claims=self.claims)
+        claims = chain(self.claims.items(), coming)
+        fields = _fields(origins=self.origins, records=self.records, claims=claims)
+        import tempfile  # not for a run with nothing to do
+
         make_folder(self.path.parent)
         temporary = None
         try:
@@ -171,11 +175,14 @@ def _origin_text(origin: Origin) -> str:
 
 
 def _fields(
-    *, origins: Mapping[str, Origin], records: Mapping[str, str], claims: Mapping[str, str]
+    *,
+    origins: Mapping[str, Origin],
+    records: Mapping[str, str],
+    claims: Iterable[tuple[str, str]],
 ) -> Iterator[tuple[str, str]]:
     yield from ((_ORIGIN + number, _origin_text(one)) for number, one in origins.items())
     yield from records.items()
-    yield from ((_CLAIM + path, record) for path, record in claims.items())
+    yield from ((_CLAIM + path, record) for path, record in claims)
 
 
 def _write(stream: BinaryIO, fields: Iterator[tuple[str, str]]) -> None:

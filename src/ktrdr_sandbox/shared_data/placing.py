@@ -16,7 +16,6 @@ import contextlib
 import errno
 import itertools
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +24,7 @@ from typing import Final
 from ktrdr_sandbox.durable import cannot_write
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.shared_data.layout import STAGING
+from ktrdr_sandbox.shared_data.plans import Seen
 
 _UNNAMED: Final[int | None] = getattr(os, "O_TMPFILE", None)
 _NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS, errno.EXDEV}
@@ -78,16 +78,14 @@ class Draft:
             os.rename(draft, name, src_dir_fd=self._staging, dst_dir_fd=self._folder)
             self._name = None
 
-    def place_over(self, name: str, expected: os.stat_result) -> None:
+    def place_over(self, name: str, expected: Seen | os.stat_result) -> None:
         """Take the place of what was there when the run began. Raises NameTakenError."""
         if self._name is None:
             raise ValueError("a draft that replaces another file needs a name")
-        try:
+        with contextlib.suppress(FileNotFoundError):
             now = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
-        except FileNotFoundError:
-            now = expected
-        if (now.st_size, now.st_mtime_ns) != (expected.st_size, expected.st_mtime_ns):
-            raise NameTakenError
+            if (now.st_size, now.st_mtime_ns) != (expected.st_size, expected.st_mtime_ns):
+                raise NameTakenError
         os.rename(self._name, name, src_dir_fd=self._staging, dst_dir_fd=self._folder)
         self._name = None
 
@@ -133,10 +131,14 @@ class Staging:
         if self._unnamed is not None and not named:
             fd = os.open(".", self._unnamed | os.O_RDWR | os.O_CLOEXEC, mode, dir_fd=folder)
             return Draft(self._with_mode(fd, mode), folder, self.fd, None)
-        name = f"{next(self._counter)}.part"
+        name = f"{os.getpid()}-{next(self._counter)}.part"  # several processes write here
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         fd = os.open(name, flags, mode, dir_fd=self.fd)
         return Draft(self._with_mode(fd, mode), folder, self.fd, name)
+
+    def unnamed(self) -> tuple[int, int] | None:
+        """Flags for a file without a name, and the bits its mode loses; None where it needs one."""
+        return None if self._unnamed is None else (self._unnamed, self._umask)
 
     def _with_mode(self, fd: int, mode: int) -> int:
         if mode & self._umask:
@@ -180,6 +182,8 @@ def remove_staging(folder: Path) -> None:
         if path.is_symlink():
             path.unlink()
         elif path.exists():
+            import shutil
+
             shutil.rmtree(path)
     except OSError as error:
         raise cannot_write(path, error) from error

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Final
 
 from ktrdr_sandbox.shared_data.archives import Archive
-from ktrdr_sandbox.shared_data.comparison import FolderPlan, Plan, Task
-from ktrdr_sandbox.shared_data.copying import Outcome, finish, opened_file, opened_folder
+from ktrdr_sandbox.shared_data.copying import finish, opened_file, opened_folder
 from ktrdr_sandbox.shared_data.crew import BEAT
+from ktrdr_sandbox.shared_data.outcomes import Outcome
 from ktrdr_sandbox.shared_data.placing import NameTakenError, Staging, UnusableNameError
+from ktrdr_sandbox.shared_data.plans import FolderPlan, Plan, Task
 from ktrdr_sandbox.shared_data.transfer import (
     Descriptor,
     Readable,
@@ -50,7 +51,7 @@ class Unpacking:
         self._observe = observe
         wanted: dict[int, _Wanted] = {}
         for one in plan.folders:
-            for task in one.tasks:
+            for task in one.all_tasks():
                 wanted.setdefault(task.entry.position, []).append((one, task))
         outcome = Outcome()
         try:

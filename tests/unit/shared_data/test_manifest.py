@@ -14,7 +14,7 @@ NAMES = ["data/AAPL_1d.csv", "data/a b\nc", "data/caf\udce9", "data/schön", "da
 
 def claim(manifest: Manifest, number: str, origin: Origin, *names: str) -> None:
     """As a run does that is about to place these files."""
-    coming = {name: f"{len(name)}:17:{number}" for name in names}
+    coming = [(name, f"{len(name)}:17:{number}") for name in names]
     manifest.claim(coming, found=(), number=number, origin=origin)
 
 
@@ -50,7 +50,7 @@ def test_what_a_killed_run_was_about_to_place_is_known_as_well(path: Path) -> No
     claim(manifest, "1", HERE, *NAMES)
     settle(manifest, "1", *NAMES)
     manifest.claim(
-        {"data/AAPL_1d.csv": "99:18:1"}, found=[("data/b", "1:1:1")], number="1", origin=HERE
+        [("data/AAPL_1d.csv", "99:18:1")], found=[("data/b", "1:1:1")], number="1", origin=HERE
     )
     again = opened(path)
     assert again.claims == {"data/AAPL_1d.csv": "99:18:1"}
@@ -66,7 +66,7 @@ def test_what_is_noted_is_written_when_it_is_settled(path: Path) -> None:
     manifest = opened(path)
     claim(manifest, "1", HERE, "data/a", "data/b")
     manifest.note([("data/a", "6:17:1")])
-    assert set(manifest.claims) == {"data/b"}
+    assert manifest.claims == {}, "they are of this run, which knows what it does"
     assert set(opened(path).claims) == {"data/a", "data/b"}
     manifest.settle([], claimed=["data/a", "data/b"])
     assert opened(path).records == {"data/a": "6:17:1"}
