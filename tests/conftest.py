@@ -61,10 +61,12 @@ def _watch(event: str, arguments: tuple[object, ...]) -> None:
 
 sys.addaudithook(_watch)
 
+# A shell starts background jobs with both ignored, and every child would inherit it: a program that
+# cannot be interrupted at all.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell starts background jobs that way, and every child would inherit it: a program that
-    # cannot be interrupted at all.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 def _clean(environment: Mapping[str, str]) -> dict[str, str]:

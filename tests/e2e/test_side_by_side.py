@@ -192,7 +192,6 @@ def made_of(stack: Stack) -> dict[str, dict[str, str]]:
             "config": container["Config"]["Labels"]["com.docker.compose.config-hash"],
             "image": container["Config"]["Labels"]["com.docker.compose.image"],
             "networks": str({n: e["NetworkID"] for n, e in networks_of(container).items()}),
-            "started": container["State"]["StartedAt"],
         }
         for service, container in stack.services().items()
     }
