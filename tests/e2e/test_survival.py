@@ -76,12 +76,13 @@ def test_data_survives_a_move_to_another_slot(light: Sandbox, mark: str) -> None
     stack = light.create(f"{mark}-move")
     light.up(stack).expect(0)
     query(stack, "create table kept (n int); insert into kept values (42)")
-    refused = light.run("move", stack.name, "--slot", "9", "--json").expect(1)
-    assert refused.error["code"] == "not-stopped"
-    light.run("down", stack.name, "--now").expect(0)
     with held_slot() as slot:
-        moved = light.run("move", stack.name, "--slot", str(slot), "--json").expect(0).data
-    light.up(stack).expect(0)
+        to = ("--slot", str(slot), "--json")
+        refused = light.run("move", stack.name, *to).expect(1)
+        assert refused.error["code"] == "not-stopped"
+        light.run("down", stack.name, "--now").expect(0)
+        moved = light.run("move", stack.name, *to).expect(0).data
+        light.up(stack).expect(0)
     assert query(stack, "select n from kept") == "42"
     published = stack.container("backend")["NetworkSettings"]["Ports"]["8000/tcp"]
     assert published == [{"HostIp": "127.0.0.1", "HostPort": str(8000 + slot)}]
