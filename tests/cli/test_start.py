@@ -109,6 +109,14 @@ def test_where_nothing_is_set_nothing_is_judged(known: World, arguments: tuple[s
     assert heavy(modules) == set()
 
 
+def test_what_is_there_already_is_found_so_without_anything_heavy(world: World) -> None:
+    (world.repository.root / "data").mkdir()
+    (world.repository.root / "data" / "AAPL_1d.csv").write_text("timestamp\n")
+    arguments = ("init-shared", "--from", str(world.repository.root))
+    assert heavy(loaded(world, *arguments)) == set()
+    assert heavy(loaded(world, *arguments)) == set()
+
+
 @pytest.mark.parametrize("arguments", [("--version",), ("--version", "list")])
 def test_the_version_loads_no_command(world: World, arguments: tuple[str, ...]) -> None:
     assert commands(loaded(world, *arguments)) <= {"version", *arguments[1:]}

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
 def keep_plain(parameters: Sequence[Any], function: Callable[..., Any] | None) -> None:
-    """Leave text, words of a choice and what was not given out of the conversion of a function's
-    parameters.
+    """Leave text, words of a choice, paths and what was not given out of the conversion of a
+    function's parameters.
 
     The rest, wrong values with their messages included, is Typer's as ever.
     """
@@ -38,6 +40,10 @@ def _value(
         return () if get_origin(kind) is list else None
     if isinstance(value, str) and _is_right(kind, value):
         return value
+    if isinstance(value, str) and kind is Path and _may_be_read(value):
+        return Path(value)
+    if kind in (int, float) and type(value) is kind:  # a default
+        return value
     if kind == list[str] and isinstance(value, (tuple, list)) and value and _are_texts(value):
         return tuple(value)
     return convert(context, value)
@@ -45,6 +51,11 @@ def _value(
 
 def _are_texts(values: Sequence[object]) -> bool:
     return all(isinstance(one, str) for one in values)
+
+
+def _may_be_read(value: str) -> bool:
+    """What Typer asks of a path of which nothing more is said, as of all of ours."""
+    return os.access(value, os.R_OK) or not os.path.lexists(value)
 
 
 def _is_right(kind: Any, value: str) -> bool:
