@@ -15,7 +15,7 @@ ROOMS = {"slots", "registry", "env_file", "worktrees", "isolation", "engine", "g
 ALLOWED = {
     "base": BASE,
     "room": BASE,
-    "gate": {*BASE, "engine.interface"},
+    "gate": {*BASE, "engine.interface", "engine.records"},
     "configuration": {"errors", "paths"},
     "settings": {"errors", "paths", "configuration"},
     "targeting": {*BASE, "env_file", "registry"},

@@ -4,27 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from ktrdr_sandbox.paths import ENV_FILE_NAME as ENV_FILE_NAME
 from ktrdr_sandbox.slot_numbers import FIRST_SLOT as FIRST_SLOT
 from ktrdr_sandbox.slot_numbers import LAST_SLOT as LAST_SLOT
-
-if TYPE_CHECKING:
-    from ktrdr_sandbox.stack import PublishedPort as PublishedPort
-    from ktrdr_sandbox.stack import Stack as Stack
-    from ktrdr_sandbox.stack import StackService as StackService
-else:
-
-    def __getattr__(name: str) -> Any:
-        """What is in `stack`, for the first who imports it from here, as with the engine's
-        interface: quick commands see no stack."""
-        if name.startswith("_"):
-            raise AttributeError(name)
-        from ktrdr_sandbox import stack
-
-        return getattr(stack, name)
-
 
 LABEL_ID: Final = "ktrdr.sandbox.instance"
 """Label with the instance id, for people and for `docker ps --filter`."""

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ktrdr_sandbox.engine.environment import child_environment
-from ktrdr_sandbox.engine.interface import ComposeCall, Container, Engine
+from ktrdr_sandbox.engine.interface import Container, Engine
+from ktrdr_sandbox.engine.records import ComposeCall
 from ktrdr_sandbox.models import LABEL_ID, LABEL_UUID
 
 FOREVER = ["sleep", "600"]

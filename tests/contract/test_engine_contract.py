@@ -12,7 +12,8 @@ import pytest
 
 from ktrdr_sandbox.engine.address import current_address, flags
 from ktrdr_sandbox.engine.docker import DockerEngine, require_compose
-from ktrdr_sandbox.engine.interface import Container, Engine, Resources
+from ktrdr_sandbox.engine.interface import Container, Engine
+from ktrdr_sandbox.engine.records import Resources
 from ktrdr_sandbox.errors import CommandError, SandboxError
 from ktrdr_sandbox.models import LABEL_UUID
 from tests.contract.stacks import ContractStack, script, until

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ktrdr_sandbox.engine.interface import Engine, Resources
+from ktrdr_sandbox.engine.interface import Engine
+from ktrdr_sandbox.engine.records import Resources
 from tests.support.fake_engine import FakeEngine
 
 _STATE = ("held", "stubborn", "_images", "_networks", "_volumes")

@@ -17,16 +17,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from ktrdr_sandbox.engine.interface import (
+from ktrdr_sandbox.engine.interface import Container, ContainerState, Engine, LineSink
+from ktrdr_sandbox.engine.records import (
     Belonging,
     BelongingKind,
     ComposeCall,
-    Container,
     ContainerDetail,
-    ContainerState,
-    Engine,
     ExecResult,
-    LineSink,
     Resources,
     Versions,
 )

@@ -17,7 +17,8 @@ if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind 
     from ktrdr_sandbox.lifecycle.moving import Move
     from ktrdr_sandbox.lifecycle.startup import Startup
     from ktrdr_sandbox.lifecycle.teardown import Destruction, DestructionPlan, Shutdown
-    from ktrdr_sandbox.models import Instance, PublishedPort
+    from ktrdr_sandbox.models import Instance
+    from ktrdr_sandbox.stack import PublishedPort
 
 
 def instance(value: Instance) -> dict[str, Any]:

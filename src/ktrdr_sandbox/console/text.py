@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -18,7 +19,8 @@ if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind 
     from ktrdr_sandbox.lifecycle.moving import Move
     from ktrdr_sandbox.lifecycle.startup import Startup
     from ktrdr_sandbox.lifecycle.teardown import Destruction, DestructionPlan, Shutdown
-    from ktrdr_sandbox.models import Instance, PublishedPort
+    from ktrdr_sandbox.models import Instance
+    from ktrdr_sandbox.stack import PublishedPort
 
 _LINKS = (
     ("API", "backend", "http://localhost:{}"),
@@ -293,6 +295,7 @@ def demonstration(result: Demonstration) -> str:
     first = result.startups[0].instance
     second = result.startups[1].instance
     api = dict(ports[0])["API"]
+    edited = shlex.quote(str(second.path / "ktrdr" / "version.py"))  # to be copied into a shell
     return "\n".join(
         [
             "Two complete stacks are up, each from its own branch:",
@@ -304,7 +307,7 @@ def demonstration(result: Demonstration) -> str:
             f"  ktrdr-sandbox status {first.name}",
             f"  curl {api}/api/v1/info        # greets from its branch",
             f"  curl {dict(ports[1])['API']}/api/v1/info        # and the other from its own",
-            f"  $EDITOR {second.path}/ktrdr/version.py   # only that stack changes",
+            f"  $EDITOR {edited}   # only that stack changes",
             "  ktrdr-sandbox demo --clean     # removes everything again",
         ]
     )

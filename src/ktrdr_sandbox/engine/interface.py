@@ -15,25 +15,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ktrdr_sandbox.models import EngineAddress
 
-if TYPE_CHECKING:
-    from ktrdr_sandbox.engine.records import Belonging as Belonging
-    from ktrdr_sandbox.engine.records import BelongingKind as BelongingKind
-    from ktrdr_sandbox.engine.records import ComposeCall as ComposeCall
-    from ktrdr_sandbox.engine.records import ContainerDetail as ContainerDetail
-    from ktrdr_sandbox.engine.records import ExecResult as ExecResult
-    from ktrdr_sandbox.engine.records import Resources as Resources
-    from ktrdr_sandbox.engine.records import Versions as Versions
-else:
-
-    def __getattr__(name: str) -> Any:
-        """What is in `records`, part of this interface, for the first who imports it from here:
-        making these classes takes its time, and quick commands see none of them."""
-        if name.startswith("_"):
-            raise AttributeError(name)
-        from ktrdr_sandbox.engine import records
-
-        return getattr(records, name)
-
+if TYPE_CHECKING:  # making these classes takes its time, and quick commands see none of them
+    from ktrdr_sandbox.engine.records import (
+        Belonging,
+        ComposeCall,
+        ContainerDetail,
+        ExecResult,
+        Resources,
+        Versions,
+    )
 
 ContainerState = Literal["created", "running", "paused", "restarting", "removing", "exited", "dead"]
 Health = Literal["none", "starting", "healthy", "unhealthy"]

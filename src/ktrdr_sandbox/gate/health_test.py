@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from ktrdr_sandbox.engine.interface import ContainerDetail, Engine
+from ktrdr_sandbox.engine.interface import Engine
+from ktrdr_sandbox.engine.records import ContainerDetail
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.background import in_background
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ktrdr_sandbox.engine.interface import ContainerDetail, Engine
+from ktrdr_sandbox.engine.interface import Engine
+from ktrdr_sandbox.engine.records import ContainerDetail
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.background import in_background
 from ktrdr_sandbox.gate.polling import Signal
@@ -22,7 +23,7 @@ from ktrdr_sandbox.gate.standing import (
     loop_after,
     one_shots,
 )
-from ktrdr_sandbox.models import StackService
+from ktrdr_sandbox.stack import StackService
 
 ENGINE_PATIENCE: Final = 3
 """Periods for which the engine may fail every question before the gate gives up on it."""

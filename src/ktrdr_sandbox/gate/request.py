@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from ktrdr_sandbox.gate.migration import Migration
 from ktrdr_sandbox.gate.result import CheckName
-from ktrdr_sandbox.models import Instance, Stack
+from ktrdr_sandbox.models import Instance
+from ktrdr_sandbox.stack import Stack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

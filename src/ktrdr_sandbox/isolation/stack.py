@@ -10,7 +10,8 @@ from ktrdr_sandbox.isolation.images import Images
 from ktrdr_sandbox.isolation.model import Service
 from ktrdr_sandbox.isolation.ports import Allocation
 from ktrdr_sandbox.isolation.request import IsolationRequest
-from ktrdr_sandbox.models import Role, Stack, StackService
+from ktrdr_sandbox.models import Role
+from ktrdr_sandbox.stack import Stack, StackService
 
 _RESTART_CONDITIONS: Final = {"none": "no", "on-failure": "on-failure", "any": "always"}
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
-from ktrdr_sandbox.engine.interface import Belonging
+from ktrdr_sandbox.engine.records import Belonging
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle import journal
 from ktrdr_sandbox.lifecycle.deletion import delete, trashed

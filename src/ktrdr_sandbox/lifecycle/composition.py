@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ktrdr_sandbox.durable import cannot_write, replace_file
 from ktrdr_sandbox.engine.environment import child_environment
-from ktrdr_sandbox.engine.interface import ComposeCall, Engine
+from ktrdr_sandbox.engine.interface import Engine
+from ktrdr_sandbox.engine.records import ComposeCall
 from ktrdr_sandbox.env_file import writer
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.isolation.isolate import isolate

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ktrdr_sandbox.engine.interface import Engine, Resources
+from ktrdr_sandbox.engine.interface import Engine
+from ktrdr_sandbox.engine.records import Resources
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle.construction import repository_held, unmark
 from ktrdr_sandbox.lifecycle.deletion import delete, detach, make_removable, move_to_trash

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ktrdr_sandbox.models import Stack
+from ktrdr_sandbox.stack import Stack
 
 _DEPENDENCY_FILES: Final = (
     "pyproject.toml",

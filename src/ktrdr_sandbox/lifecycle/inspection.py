@@ -17,8 +17,8 @@ from ktrdr_sandbox.questions import asked
 from ktrdr_sandbox.slots.port_map import get_ports
 
 if TYPE_CHECKING:
-    from ktrdr_sandbox.models import PublishedPort
     from ktrdr_sandbox.shared_data.results import Inventory
+    from ktrdr_sandbox.stack import PublishedPort
 
 Summary = Literal["running", "partial", "stopped", "orphaned", "unknown", "creating", "removing"]
 """running: every container runs; partial: some do; stopped: none; orphaned: the directory is gone

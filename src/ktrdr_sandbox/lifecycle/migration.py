@@ -17,13 +17,8 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from ktrdr_sandbox.durable import replace_file
-from ktrdr_sandbox.engine.interface import (
-    ComposeCall,
-    Container,
-    ContainerDetail,
-    Engine,
-    Resources,
-)
+from ktrdr_sandbox.engine.interface import Container, Engine
+from ktrdr_sandbox.engine.records import ComposeCall, ContainerDetail, Resources
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.checks.database import CONNECT_SCRIPT
 from ktrdr_sandbox.gate.migration import COMMAND, NO_ALEMBIC
@@ -32,7 +27,8 @@ from ktrdr_sandbox.lifecycle.alembic_files import CONFIG, AlembicFiles, alembic_
 from ktrdr_sandbox.lifecycle.composition import Composition
 from ktrdr_sandbox.lifecycle.database_address import address_in, names_of
 from ktrdr_sandbox.lifecycle.workplace import Workplace
-from ktrdr_sandbox.models import Instance, Stack
+from ktrdr_sandbox.models import Instance
+from ktrdr_sandbox.stack import Stack
 
 FILE: Final = "migration.json"
 """Laid over the override for the one-off container alone. JSON is YAML, and quotes any path."""

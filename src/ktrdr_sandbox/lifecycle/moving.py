@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ktrdr_sandbox.engine.interface import Resources
+from ktrdr_sandbox.engine.records import Resources
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle import journal
 from ktrdr_sandbox.lifecycle.creation import busy_in_slot

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from ktrdr_sandbox.engine.interface import Belonging, Container, Engine
+from ktrdr_sandbox.engine.interface import Container, Engine
+from ktrdr_sandbox.engine.records import Belonging
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle.composition import Composition
 from ktrdr_sandbox.models import Instance

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from ktrdr_sandbox import naming
-from ktrdr_sandbox.engine.interface import Belonging, Engine
+from ktrdr_sandbox.engine.interface import Engine
+from ktrdr_sandbox.engine.records import Belonging
 from ktrdr_sandbox.env_file import reader
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle.home_id import known_home_id

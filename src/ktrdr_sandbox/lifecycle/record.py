@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ktrdr_sandbox.durable import private_mode, replace_file
-from ktrdr_sandbox.models import Instance, PublishedPort
+from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.paths import Home
+from ktrdr_sandbox.stack import PublishedPort
 
 if TYPE_CHECKING:
     from ktrdr_sandbox.isolation.result import Isolation

@@ -12,10 +12,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from ktrdr_sandbox.engine.interface import ComposeCall, ContainerDetail, Engine, LineSink
+from ktrdr_sandbox.engine.interface import Engine, LineSink
+from ktrdr_sandbox.engine.records import ComposeCall, ContainerDetail
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.background import in_background
-from ktrdr_sandbox.models import Stack, StackService
+from ktrdr_sandbox.stack import Stack, StackService
 
 FIRST_POLL = 0.1
 LONGEST_POLL = 1.0

@@ -35,8 +35,9 @@ from ktrdr_sandbox.lifecycle.secrets import hide_in_gate, redactor_for
 from ktrdr_sandbox.lifecycle.start_order import CannotStartError, Starter
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.locking import is_held
-from ktrdr_sandbox.models import Instance, Stack
+from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.questions import asked
+from ktrdr_sandbox.stack import Stack
 
 Observer = Callable[[GateProgress], None]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from ktrdr_sandbox.engine.interface import Resources
+from ktrdr_sandbox.engine.records import Resources
 from ktrdr_sandbox.env_file import reader
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle import journal, record

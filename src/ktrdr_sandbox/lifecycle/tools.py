@@ -11,7 +11,8 @@ from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.http import published_address, shown_url
 from ktrdr_sandbox.lifecycle import record
 from ktrdr_sandbox.lifecycle.workplace import Workplace
-from ktrdr_sandbox.models import Instance, PublishedPort, Role
+from ktrdr_sandbox.models import Instance, Role
+from ktrdr_sandbox.stack import PublishedPort
 
 TOOLS: Final[Mapping[str, Role]] = {
     "api": "backend",

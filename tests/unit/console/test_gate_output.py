@@ -11,7 +11,8 @@ from ktrdr_sandbox.console import data, text
 from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.gate.result import CheckResult, GateResult, ServiceLog
 from ktrdr_sandbox.lifecycle.startup import GateFailedError, Startup
-from ktrdr_sandbox.models import Instance, Stack
+from ktrdr_sandbox.models import Instance
+from ktrdr_sandbox.stack import Stack
 
 PLANTED = "planted-4711"
 LINES = (

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ktrdr_sandbox.engine.interface import ComposeCall
+from ktrdr_sandbox.engine.records import ComposeCall
 from ktrdr_sandbox.lifecycle.creation import Creation, create
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import LABEL_ID, LABEL_UUID, EngineAddress, Instance

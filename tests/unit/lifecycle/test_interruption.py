@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ktrdr_sandbox.engine.interface import Container, ContainerDetail
+from ktrdr_sandbox.engine.interface import Container
+from ktrdr_sandbox.engine.records import ContainerDetail
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle.interruption import interruptible
 from ktrdr_sandbox.models import Instance

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.engine.interface import Container, Resources
+from ktrdr_sandbox.engine.interface import Container
+from ktrdr_sandbox.engine.records import Resources
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.migration import NO_ALEMBIC
 from ktrdr_sandbox.isolation.result import Notice

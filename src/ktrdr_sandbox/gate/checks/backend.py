@@ -14,7 +14,7 @@ from ktrdr_sandbox.gate.checks.held_up import failed_before, to_be_healthy
 from ktrdr_sandbox.gate.health_test import health_trouble
 from ktrdr_sandbox.gate.http import Answer, shown_url
 from ktrdr_sandbox.gate.result import CheckName
-from ktrdr_sandbox.models import PublishedPort
+from ktrdr_sandbox.stack import PublishedPort
 
 
 class BackendCheck:

@@ -11,7 +11,7 @@ from ktrdr_sandbox.gate.monitor import Monitor
 from ktrdr_sandbox.gate.request import GateRequest
 from ktrdr_sandbox.gate.result import CheckName
 from ktrdr_sandbox.gate.standing import Run, Standing
-from ktrdr_sandbox.models import PublishedPort
+from ktrdr_sandbox.stack import PublishedPort
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

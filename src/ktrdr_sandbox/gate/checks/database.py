@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from ktrdr_sandbox.engine.interface import ContainerDetail, ExecResult
+from ktrdr_sandbox.engine.records import ContainerDetail, ExecResult
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.background import in_background
 from ktrdr_sandbox.gate.causes import DISK_FULL, FREE_SPACE, REMOVE_VOLUMES

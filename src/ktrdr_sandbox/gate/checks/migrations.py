@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from ktrdr_sandbox.engine.interface import ContainerDetail
+from ktrdr_sandbox.engine.records import ContainerDetail
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.background import in_background
 from ktrdr_sandbox.gate.causes import MIGRATING, likely_cause

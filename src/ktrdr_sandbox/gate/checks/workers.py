@@ -15,7 +15,7 @@ from ktrdr_sandbox.gate.http import Answer
 from ktrdr_sandbox.gate.result import CheckName
 from ktrdr_sandbox.gate.roster import Roster, parse, reconcile
 from ktrdr_sandbox.gate.standing import Run, Standing
-from ktrdr_sandbox.models import PublishedPort, StackService
+from ktrdr_sandbox.stack import PublishedPort, StackService
 
 PATH: Final = "/api/v1/workers"
 

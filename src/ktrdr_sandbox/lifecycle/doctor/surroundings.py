@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ktrdr_sandbox.engine.address import current_address
-from ktrdr_sandbox.engine.interface import Belonging
+from ktrdr_sandbox.engine.records import Belonging
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle.home_id import known_home_id
 from ktrdr_sandbox.lifecycle.workplace import Workplace
