@@ -88,12 +88,11 @@ def _run(
     try:
         reading = threading.Thread(target=_read, args=(child.stdout, kept, sink), daemon=True)
         reading.start()
-        exit_code = child.wait(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        _end(child)
-    except BaseException:
-        _end(child)
-        raise
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            exit_code = child.wait(timeout=timeout)
+    finally:
+        if child.poll() is None:  # its time is up, or an interrupt came
+            _end(child)
     reading.join(_LAST_WORDS)
     return CommandOutcome(argv=tuple(argv), exit_code=exit_code, lines=tuple(kept))
 

@@ -84,15 +84,11 @@ def stream(
         observed(argv) as seen,
         _started(argv, environment, stderr=subprocess.STDOUT) as child,
     ):
-        try:
-            for line in child.stdout or ():
-                text = line.rstrip("\r\n")
-                kept.append(text)
-                sink(text)
-            child.wait()
-        except BaseException:
-            _end(child)
-            raise
+        for line in child.stdout or ():
+            text = line.rstrip("\r\n")
+            kept.append(text)
+            sink(text)
+        child.wait()
         seen.exit_code = child.returncode
     return Outcome(argv=tuple(argv), exit_code=child.returncode, stdout="", stderr="\n".join(kept))
 
@@ -120,9 +116,9 @@ def hand_over(argv: Sequence[str], *, environment: Mapping[str, str]) -> int:
             raise docker_missing() from error
         try:
             seen.exit_code = child.wait()
-        except BaseException:
-            _end(child, patience=_OWN_PATIENCE)
-            raise
+        finally:
+            if child.poll() is None:  # an interrupt came before its end
+                _end(child, patience=_OWN_PATIENCE)
     return seen.exit_code
 
 
@@ -173,11 +169,9 @@ def _started(
     child = _start(argv, environment, stderr=stderr)
     try:
         yield child
-    except BaseException:
-        if child.poll() is None:
-            _end(child)
-        raise
     finally:
+        if child.poll() is None:  # who uses it was interrupted, failed or left early
+            _end(child)
         _running.discard(child)
         for pipe in (child.stdout, child.stderr):
             if pipe is not None:
