@@ -11,32 +11,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from ktrdr_sandbox.engine.docker import require_compose
 from ktrdr_sandbox.engine.interface import Engine, LineSink
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.gate import run_gate
 from ktrdr_sandbox.gate.request import GateRequest
 from ktrdr_sandbox.gate.result import CheckName, GateProgress, GateResult
 from ktrdr_sandbox.isolation.result import Notice
-from ktrdr_sandbox.lifecycle import journal, record
+from ktrdr_sandbox.lifecycle import journal
 from ktrdr_sandbox.lifecycle.bundle import offer_bundle, refuse_target, write_bundle
-from ktrdr_sandbox.lifecycle.composition import Composition, compose, refuse, write_down
+from ktrdr_sandbox.lifecycle.composition import Composition, compose
 from ktrdr_sandbox.lifecycle.guests import keep_names_at_home
 from ktrdr_sandbox.lifecycle.interruption import interruptible
-from ktrdr_sandbox.lifecycle.migration import SchemaMigration, end_left_over, plan_migration
-from ktrdr_sandbox.lifecycle.obstacles import (
-    explained,
-    refuse_busy_ports,
-    refuse_foreign,
-    refuse_paused,
-)
+from ktrdr_sandbox.lifecycle.migration import SchemaMigration, plan_migration
+from ktrdr_sandbox.lifecycle.obstacles import explained
+from ktrdr_sandbox.lifecycle.preparation import prepared, stale_images, to_build
 from ktrdr_sandbox.lifecycle.recovery import held
 from ktrdr_sandbox.lifecycle.secrets import hide_in_gate, redactor_for
 from ktrdr_sandbox.lifecycle.start_order import CannotStartError, Starter
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.locking import is_held
 from ktrdr_sandbox.models import Instance
-from ktrdr_sandbox.questions import asked
 from ktrdr_sandbox.stack import Stack
 
 Observer = Callable[[GateProgress], None]
@@ -147,15 +141,15 @@ def _up(
         engine = place.engine(instance.engine)
         with interruptible(engine, instance):
             with log.step("files and image tags"):
-                composition = _prepared(place, instance, engine)
-            build = _to_build(composition, everything=options.build)
+                composition = prepared(place, instance, engine)
+            build = to_build(composition, everything=options.build)
             with explained(engine, composition):
                 with log.step("containers"):
                     engine.compose_create(
                         composition.call, build=list(build.values()), progress=progress
                     )
                     keep_names_at_home(engine, composition)
-                stale = _stale_images(place, composition, built=frozenset(build))
+                stale = stale_images(place, composition, built=frozenset(build))
                 migration, unmigrated = plan_migration(place, composition, engine)
                 with log.step("start"), _migrating(migration) as output:
                     gate = asyncio.run(
@@ -250,69 +244,6 @@ def _gate_request(
 def _moot(gate: GateResult | None) -> list[Notice]:
     found = gate.moot if gate is not None else ()
     return [Notice(service=service, text=text) for service, text in found]
-
-
-def _prepared(place: Workplace, instance: Instance, engine: Engine) -> Composition:
-    """Everything before the engine creates a thing: checks, files, folders, image names."""
-    versions, existing = asked(engine.versions), asked(engine.containers)
-    owned = asked(engine.belongings)
-    # Its failure first: an engine that does not answer fails all, and says why best.
-    require_compose(versions.result())
-    composition = compose(place, instance, engine)
-    containers, belongings = existing.result(), owned.result()
-    refuse(composition.isolation)
-    refuse_foreign(composition, belongings)
-    refuse_paused(instance, containers)
-    end_left_over(engine, instance, containers, composition.isolation.stack)
-    refuse_busy_ports(composition, containers)
-    write_down(place, composition)
-    former = record.load(place.home, instance)
-    record.save(place.home, instance, composition.isolation, inputs=former.inputs)
-    for seed in composition.isolation.seeds:
-        engine.tag(seed.base, seed.target)
-    return composition
-
-
-def _to_build(composition: Composition, *, everything: bool) -> dict[str, str]:
-    """Images to build, each with one service of it: KTRDR's seven that share a tag need one build.
-
-    An image that is there, or was just named from the base tag, is only built with --build.
-    """
-    here = composition.images | {seed.target for seed in composition.isolation.seeds}
-    first: dict[str, str] = {}
-    for service in composition.isolation.stack.active:
-        image = service.image or f"{composition.instance.id}-{service.name}"
-        reference = image if ":" in image.rpartition("/")[2] else f"{image}:latest"
-        if service.builds and (everything or reference not in here):
-            first.setdefault(image, service.name)
-    return first
-
-
-def _stale_images(
-    place: Workplace, composition: Composition, *, built: frozenset[str]
-) -> list[Notice]:
-    """Note what each image was made of, and tell where the checkout has other files now."""
-    instance = composition.instance
-    former = record.load(place.home, instance).inputs
-    seeded = {seed.target for seed in composition.isolation.seeds}
-    made_of, notices = {}, []
-    for source in composition.inputs:
-        now = source.digest()
-        parent = instance.parent_repo
-        if source.reference in built:
-            made_of[source.reference] = now
-        elif source.reference in seeded and parent is not None:
-            made_of[source.reference] = source.moved(instance.path, parent).digest()
-        else:
-            made_of[source.reference] = former.get(source.reference, now)
-        if made_of[source.reference] != now:
-            text = (
-                f"the Dockerfile or a dependency file differs from what {source.reference} was "
-                "made of: up --build makes it anew"
-            )
-            notices.append(Notice(service=source.service, text=text))
-    record.save(place.home, instance, composition.isolation, inputs=made_of)
-    return notices
 
 
 async def _start(

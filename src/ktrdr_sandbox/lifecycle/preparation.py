@@ -1,0 +1,77 @@
+"""What up does before the engine creates a thing: checks, files, folders, image names."""
+
+from __future__ import annotations
+
+from ktrdr_sandbox.engine.docker import require_compose
+from ktrdr_sandbox.engine.interface import Engine
+from ktrdr_sandbox.isolation.result import Notice
+from ktrdr_sandbox.lifecycle import record
+from ktrdr_sandbox.lifecycle.composition import Composition, compose, refuse, write_down
+from ktrdr_sandbox.lifecycle.migration import end_left_over
+from ktrdr_sandbox.lifecycle.obstacles import refuse_busy_ports, refuse_foreign, refuse_paused
+from ktrdr_sandbox.lifecycle.workplace import Workplace
+from ktrdr_sandbox.models import Instance
+from ktrdr_sandbox.questions import asked
+
+
+def prepared(place: Workplace, instance: Instance, engine: Engine) -> Composition:
+    """Everything before the engine creates a thing: checks, files, folders, image names."""
+    versions, existing = asked(engine.versions), asked(engine.containers)
+    owned = asked(engine.belongings)
+    # Its failure first: an engine that does not answer fails all, and says why best.
+    require_compose(versions.result())
+    composition = compose(place, instance, engine)
+    containers, belongings = existing.result(), owned.result()
+    refuse(composition.isolation)
+    refuse_foreign(composition, belongings)
+    refuse_paused(instance, containers)
+    end_left_over(engine, instance, containers, composition.isolation.stack)
+    refuse_busy_ports(composition, containers)
+    write_down(place, composition)
+    former = record.load(place.home, instance)
+    record.save(place.home, instance, composition.isolation, inputs=former.inputs)
+    for seed in composition.isolation.seeds:
+        engine.tag(seed.base, seed.target)
+    return composition
+
+
+def to_build(composition: Composition, *, everything: bool) -> dict[str, str]:
+    """Images to build, each with one service of it: KTRDR's seven that share a tag need one build.
+
+    An image that is there, or was just named from the base tag, is only built with --build.
+    """
+    here = composition.images | {seed.target for seed in composition.isolation.seeds}
+    first: dict[str, str] = {}
+    for service in composition.isolation.stack.active:
+        image = service.image or f"{composition.instance.id}-{service.name}"
+        reference = image if ":" in image.rpartition("/")[2] else f"{image}:latest"
+        if service.builds and (everything or reference not in here):
+            first.setdefault(image, service.name)
+    return first
+
+
+def stale_images(
+    place: Workplace, composition: Composition, *, built: frozenset[str]
+) -> list[Notice]:
+    """Note what each image was made of, and tell where the checkout has other files now."""
+    instance = composition.instance
+    former = record.load(place.home, instance).inputs
+    seeded = {seed.target for seed in composition.isolation.seeds}
+    made_of, notices = {}, []
+    for source in composition.inputs:
+        now = source.digest()
+        parent = instance.parent_repo
+        if source.reference in built:
+            made_of[source.reference] = now
+        elif source.reference in seeded and parent is not None:
+            made_of[source.reference] = source.moved(instance.path, parent).digest()
+        else:
+            made_of[source.reference] = former.get(source.reference, now)
+        if made_of[source.reference] != now:
+            text = (
+                f"the Dockerfile or a dependency file differs from what {source.reference} was "
+                "made of: up --build makes it anew"
+            )
+            notices.append(Notice(service=source.service, text=text))
+    record.save(place.home, instance, composition.isolation, inputs=made_of)
+    return notices
