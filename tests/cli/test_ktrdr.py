@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import ktrdr_sandbox
+from tests.support.processes import run_to_end
 from tests.support.real_ktrdr import (
     STATUS,
     TOOLS,
@@ -20,7 +21,6 @@ from tests.support.real_ktrdr import (
     environment,
     own_ktrdr,
     real_ktrdr,
-    run,
     script,
 )
 from tests.support.repositories import git
@@ -48,7 +48,7 @@ class Machine:
         env: Mapping[str, str | None] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         path = {"PATH": f"{self.bin}:{TOOLS}"}
-        done = run(
+        done = run_to_end(
             [str(own or self.own), *arguments],
             cwd=cwd or self.checkout,
             environment=environment(self.folder, path | dict(env or {})),
@@ -349,7 +349,7 @@ def test_no_signal_is_ignored_for_it(machine: Machine) -> None:
 def test_streams_that_are_closed_are_no_hindrance(machine: Machine) -> None:
     found = machine.in_venv()
     argv: list[str | bytes] = ["sh", "-c", 'exec "$0" x >&- 2>&-', str(machine.own)]
-    done = run(argv, cwd=machine.checkout, environment=environment(machine.folder, {}))
+    done = run_to_end(argv, cwd=machine.checkout, environment=environment(machine.folder, {}))
     assert done.returncode == STATUS
     assert found.arguments == [b"x"]
 
@@ -479,7 +479,7 @@ def test_ktrdr_sandbox_is_this_program(machine: Machine, arguments: tuple[str, .
     found = machine.in_venv()
     given = environment(machine.folder, {})
     plain = [sys.executable, "-m", "ktrdr_sandbox", *arguments]
-    expected = run([*plain], cwd=machine.checkout, environment=given)
+    expected = run_to_end([*plain], cwd=machine.checkout, environment=given)
     done = machine.run("sandbox", *arguments)
     assert (done.returncode, done.stdout, done.stderr) == (
         expected.returncode,
@@ -518,7 +518,7 @@ def test_another_command_line_can_mount_it(machine: Machine) -> None:
     def mounted(*arguments: str) -> subprocess.CompletedProcess[str]:
         given = environment(machine.folder, {})
         argv: list[str | bytes] = [sys.executable, "-c", code, *arguments]
-        return run(argv, cwd=machine.checkout, environment=given)
+        return run_to_end(argv, cwd=machine.checkout, environment=given)
 
     assert mounted("data").stdout == "data\n"
     assert mounted("sandbox", "url").stdout == "http://localhost:8000\n"

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -71,6 +71,23 @@ def held_slot() -> Iterator[int]:
                 yield slot
                 return
         raise AssertionError("no slot of this machine is free for the test")
+
+
+def run_to_end(
+    argv: Sequence[str | bytes], *, cwd: Path, environment: Mapping[str, str], timeout: float = 100
+) -> subprocess.CompletedProcess[str]:
+    """Run a command without stdin and keep what it prints. `timeout` in seconds."""
+    return subprocess.run(
+        argv,
+        cwd=cwd,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        timeout=timeout,
+    )
 
 
 @contextmanager

@@ -18,10 +18,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final, NoReturn
 
 import ktrdr_sandbox
+from tests.support.processes import run_to_end
 from tests.support.zygote import Zygote, serve
-
-LIMIT: Final = 100
-"""Seconds that a run may take."""
 
 _IMPORTED_LATE: Final = (
     "httpx",
@@ -50,17 +48,8 @@ def run_program(
 def _process(
     arguments: Sequence[str], *, cwd: Path, environment: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "ktrdr_sandbox", *arguments],
-        cwd=cwd,
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=LIMIT,
-        check=False,
-    )
+    argv = [sys.executable, "-m", "ktrdr_sandbox", *arguments]
+    return run_to_end(argv, cwd=cwd, environment=environment)
 
 
 class _Forks:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -96,19 +95,3 @@ def environment(folder: Path, more: Mapping[str, str | None]) -> dict[str, str]:
         **more,
     }
     return {name: value for name, value in given.items() if value is not None}
-
-
-def run(
-    argv: list[str | bytes], *, cwd: Path, environment: Mapping[str, str]
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        argv,
-        cwd=cwd,
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=100,
-        check=False,
-    )

@@ -20,7 +20,7 @@ from typing import Any, Final
 from ktrdr_sandbox.lifecycle.sample import make_repository
 from tests.support import documents
 from tests.support.http import get_json, post_json
-from tests.support.processes import held_slot
+from tests.support.processes import held_slot, run_to_end
 
 PROGRAM: Final = (sys.executable, "-m", "ktrdr_sandbox")
 LABEL_UUID: Final = "ktrdr.sandbox.uuid"
@@ -104,17 +104,7 @@ def run(
 ) -> Outcome:
     """Run a command to its end."""
     began = time.monotonic()
-    done = subprocess.run(
-        argv,
-        cwd=cwd,
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-        timeout=timeout,
-    )
+    done = run_to_end(argv, cwd=cwd, environment=environment, timeout=timeout)
     return Outcome(tuple(argv), done.returncode, done.stdout, done.stderr, time.monotonic() - began)
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import stat
-import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ktrdr_sandbox.shared_data.forks import fitting
 from ktrdr_sandbox.shared_data.presence import MANY, look
+from tests.support.processes import run_to_end
 from tests.support.trees import TIME_NS, write
 
 
@@ -61,6 +63,15 @@ print(json.dumps([found, own]))
 """
 
 
+def told(script: str, root: Path, records: Mapping[str, str]) -> tuple[Any, Any]:
+    """What the script prints, in a process of its own that has no other thread."""
+    argv = [sys.executable, "-c", script, str(root), json.dumps(records)]
+    done = run_to_end(argv, cwd=root, environment=os.environ, timeout=60)
+    assert done.returncode == 0, done.stderr
+    found, own = json.loads(done.stdout)
+    return found, own
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="nowhere else are copies made")
 def test_a_copy_sees_the_same_in_whatever_order_it_is_asked(tmp_path: Path) -> None:
     if not fitting() and len(os.sched_getaffinity(0)) < 2:
@@ -68,15 +79,7 @@ def test_a_copy_sees_the_same_in_whatever_order_it_is_asked(tmp_path: Path) -> N
     assert MANY > 4, "a few files are not worth it"
     records = tree(tmp_path)
     (tmp_path / "strategies").mkdir()
-    done = subprocess.run(
-        [sys.executable, "-c", _SCRIPT, str(tmp_path), json.dumps(records)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    found, own = json.loads(done.stdout)
+    found, own = told(_SCRIPT, tmp_path, records)
     assert found == own
     assert found["data/deep/er"] == {"b.csv": [5, TIME_NS]}
 
@@ -89,13 +92,5 @@ def test_what_came_after_the_copy_was_there_is_seen_all_the_same(tmp_path: Path)
     ).replace('"strategies")', ")")
     script = script.replace("presence.look = lambda *_: ", "_ = ")
     script = script.replace("print(", "    found['new'] = there.of('new', folder)\nprint(")
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path), json.dumps(records)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    found, _ = json.loads(done.stdout)
+    found, _ = told(script, tmp_path, records)
     assert found["new"].keys() == found["data/deep"].keys() == {"er"}
