@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "ktrdr-sandbo
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         # Here and not above: a tenth of a second in which Ctrl-C must not bring a traceback.
-        if COMPLETE in os.environ:
+        if os.environ.get(COMPLETE):  # an empty one is no shell's
             sys.exit(_complete())
         from ktrdr_sandbox.cli.app import run
 

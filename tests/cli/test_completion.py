@@ -335,3 +335,8 @@ def test_install_for_fish_needs_no_line(world: World) -> None:
     path = home / ".config" / "fish" / "completions" / "ktrdr-sandbox.fish"
     assert done.stdout == f"Completion for fish is in {path}.\nNew shells have it.\n"
     assert path.read_text(encoding="utf-8") == world.run("completion", "fish").stdout
+
+
+def test_an_empty_variable_asks_for_nothing(world: World) -> None:
+    outcome = world.run("list", env={"_KTRDR_SANDBOX_COMPLETE": ""})
+    assert outcome.out == "No instances. Create one: ktrdr-sandbox create <name>\n"
