@@ -10,7 +10,7 @@ import time
 
 from tests.cli.docker_scripts import empty_engine
 from tests.cli.test_create import links
-from tests.support.processes import is_alive
+from tests.support.processes import has_ended, is_alive
 from tests.support.world import World
 
 IGNORED = (
@@ -202,7 +202,7 @@ def test_an_interrupt_ends_the_hook_and_the_instance_stays(world: World) -> None
         _, told = child.communicate(timeout=60)
     assert child.returncode == 130
     assert told.endswith("hint: An instance that 'list' shows is complete.\n")
-    assert not is_alive(int(written.read_text()))
+    assert has_ended(int(written.read_text()))
     assert world.registered()["ktrdr--feat-x"]["state"] == "created"
 
 
@@ -230,4 +230,4 @@ def test_a_kill_during_a_hook_leaves_a_whole_instance(world: World) -> None:
         "The hook after_create of feat-x was cut off when its command was killed; what was left "
         "of it has been ended.\n"
     )
-    assert not is_alive(left)
+    assert has_ended(left)

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -118,3 +119,16 @@ def is_alive(pid: int) -> bool:
             return False
         return not Path("/proc/self").exists()
     return state.rpartition(")")[2].split()[0] != "Z"
+
+
+def has_ended(pid: int, *, within: float = 10.0) -> bool:
+    """Whether a process that was told to end does. `within` in seconds.
+
+    A killed one still runs for a moment after the call that killed it has returned.
+    """
+    deadline = time.monotonic() + within
+    while is_alive(pid):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True

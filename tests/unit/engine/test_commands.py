@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ktrdr_sandbox.engine.commands import CommandOutcome, end_marked, run_command
-from tests.support.processes import is_alive
+from tests.support.processes import has_ended, is_alive
 
 
 def run(
@@ -58,7 +58,7 @@ def test_time_that_runs_out_ends_all_it_started(tmp_path: Path) -> None:
     outcome = run(tmp_path, "sh", "-c", STUBBORN, timeout=0.5)
     assert outcome.exit_code is None
     assert outcome.lines == ("up",)
-    assert not is_alive(int((tmp_path / "child").read_text()))
+    assert has_ended(int((tmp_path / "child").read_text()))
 
 
 def test_an_interrupt_ends_all_it_started(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_an_interrupt_ends_all_it_started(tmp_path: Path) -> None:
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, "sh", "-c", STUBBORN)
-    assert not is_alive(int((tmp_path / "child").read_text()))
+    assert has_ended(int((tmp_path / "child").read_text()))
 
 
 def test_an_interrupt_may_be_answered(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_processes_by_their_environment(tmp_path: Path) -> None:
     other = subprocess.Popen(["sleep", "600"], env={**os.environ, "AND": "1"})
     try:
         assert end_marked(marked) == 1
-        assert not is_alive(one.pid)
+        assert has_ended(one.pid)
         assert is_alive(other.pid)
     finally:
         for child in (one, other):

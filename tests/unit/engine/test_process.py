@@ -13,7 +13,7 @@ import pytest
 
 from ktrdr_sandbox.engine import process
 from ktrdr_sandbox.errors import SandboxError
-from tests.support.processes import is_alive, python_process
+from tests.support.processes import has_ended, python_process
 
 
 def python(code: str, *arguments: str) -> list[str]:
@@ -86,7 +86,7 @@ def test_time_that_runs_out_ends_the_child(tmp_path: Path, ignored: list[int]) -
         python(_STUBBORN, str(pid_file), *numbers), environment=os.environ, timeout=1.5
     )
     assert outcome.exit_code is None
-    assert not is_alive(pid_in(pid_file))
+    assert has_ended(pid_in(pid_file))
 
 
 def test_a_child_that_ignores_everything_is_killed(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_child_that_ignores_everything_is_killed(tmp_path: Path) -> None:
         python(_STUBBORN, str(pid_file), *ignored), environment=os.environ, timeout=1.5
     )
     assert outcome.exit_code is None
-    assert not is_alive(pid_in(pid_file))
+    assert has_ended(pid_in(pid_file))
 
 
 def test_lines_come_as_they_are_printed() -> None:
@@ -142,7 +142,7 @@ def test_a_failing_sink_leaves_no_child(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="the pipe broke"):
         process.stream(python(code, str(pid_file)), environment=os.environ, sink=fail)
     if pid_file.exists():
-        assert not is_alive(pid_in(pid_file))
+        assert has_ended(pid_in(pid_file))
 
 
 def test_calls_from_several_threads_do_not_mix() -> None:
@@ -181,7 +181,7 @@ def test_an_interrupt_ends_the_child_first(tmp_path: Path, how: str) -> None:
         parent.send_signal(signal.SIGINT)
         out, _ = parent.communicate()
         assert out.endswith("interrupted\n")
-        assert not is_alive(child)
+        assert has_ended(child)
 
 
 _WITH_A_CHILD = """\
@@ -204,7 +204,7 @@ def test_an_interrupt_ends_what_the_child_has_started(tmp_path: Path, how: str) 
         parent.send_signal(signal.SIGINT)
         out, _ = parent.communicate()
         assert out == "interrupted\n"
-        assert not is_alive(grandchild)
+        assert has_ended(grandchild)
 
 
 _GRANDPARENT = """\
@@ -252,7 +252,7 @@ def test_commands_of_other_threads_can_be_ended(tmp_path: Path, deaf: list[str])
         assert caller.ended == 1
         assert caller.error is not None
         assert caller.error.code == "interrupted"
-    assert not any(is_alive(child) for child in children)
+    assert all(has_ended(child) for child in children)
 
 
 def test_after_that_others_can_be_started(tmp_path: Path) -> None:

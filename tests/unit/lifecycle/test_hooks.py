@@ -15,7 +15,7 @@ import pytest
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle.hooks import HookFailure, run_hook
 from ktrdr_sandbox.models import EngineAddress, Instance
-from tests.support.processes import is_alive
+from tests.support.processes import has_ended, is_alive
 from tests.unit.lifecycle.scenes import Scene
 
 
@@ -182,7 +182,7 @@ def test_after_a_kill_the_next_hook_ends_what_is_left(scene: Scene) -> None:
     seen, failure = run(scene, instance)
     assert failure is None
     assert seen[1:] == ["next"]
-    assert not is_alive(hook)
+    assert has_ended(hook)
     (told,) = scene.told
     assert told == (
         "The hook after_create of feat-x was cut off when its command was killed; what was left of "
