@@ -14,6 +14,10 @@ from pathlib import Path
 import platformdirs
 import pytest
 
+from tests.lab.processes import find
+from tests.lab.runs import Run, drop_note, keep_note
+from tests.support.stacks import MARK
+
 _REAL_HOME = Path(os.environ.get("HOME") or "~").expanduser()
 _OWN_PLACES = tuple(
     f"{path}/"
@@ -106,6 +110,20 @@ def _surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     _become(before)
 
 
+@pytest.fixture(scope="session")
+def _noted_on_the_engine(
+    tmp_path_factory: pytest.TempPathFactory, _surroundings: None
+) -> Iterator[None]:
+    """The next run removes what this one leaves if it is killed."""
+    process = find(os.getpid())
+    assert process is not None
+    run = Run.of(process, mark=MARK, folder=str(tmp_path_factory.getbasetemp()))
+    environment = dict(os.environ)
+    keep_note(run, environment)
+    yield
+    drop_note(run, environment)
+
+
 def _become(environment: Mapping[str, str]) -> None:
     for key in set(os.environ) - set(environment):
         del os.environ[key]
@@ -127,7 +145,9 @@ def _guarded(
         XDG_DATA_HOME=str(home / "data"),
         XDG_STATE_HOME=str(home / "state"),
     )
-    if request.node.get_closest_marker("engine") is None:
+    if request.node.get_closest_marker("engine") is not None:
+        request.getfixturevalue("_noted_on_the_engine")
+    else:
         for variable in _ENGINE_VARIABLES:
             os.environ.pop(variable, None)
         os.environ["DOCKER_HOST"] = _NOWHERE

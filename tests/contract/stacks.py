@@ -15,6 +15,7 @@ from ktrdr_sandbox.engine.environment import child_environment
 from ktrdr_sandbox.engine.interface import Container, Engine
 from ktrdr_sandbox.engine.records import ComposeCall
 from ktrdr_sandbox.models import LABEL_ID, LABEL_UUID
+from tests.support.stacks import MARK
 
 FOREVER = ["sleep", "600"]
 
@@ -35,7 +36,7 @@ class ContractStack:
 
     @property
     def project(self) -> str:
-        return f"ktrdr--contract-{self.uuid[:8]}"
+        return f"ktrdr--{MARK}-{self.uuid[:8]}"
 
     @property
     def labels(self) -> dict[str, str]:

@@ -7,10 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.stacks import LABEL_UUID, Sandbox, leftovers, sandbox, token
-
-RUN = f"e2e{token()}"
-"""In the name of every instance of this run."""
+from tests.support.stacks import LABEL_UUID, MARK, Sandbox, leftovers, sandbox
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,14 +17,14 @@ def nothing_left() -> Iterator[None]:
     Others may be at work on this engine: only what has this run's mark in its name is its own.
     """
     yield
-    left = [found for found in leftovers(f"label={LABEL_UUID}") if RUN in found]
+    left = [found for found in leftovers(f"label={LABEL_UUID}") if MARK in found]
     assert not left, f"left behind: {', '.join(left)}"
 
 
 @pytest.fixture(scope="session")
 def mark() -> str:
     """Begins the name of every instance of this run."""
-    return RUN
+    return MARK
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -10,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
-
 from tests.support.http import eventually
+from tests.support.http_server import closed_port
 from tests.support.stacks import (
     base_environment,
     containers,
@@ -110,22 +110,34 @@ class PlainStack:
         return {c["Id"]: c["State"]["StartedAt"] for c in self.containers()}
 
 
-def refuse_busy_machine() -> None:
-    """Fails, naming what is in the way, where the main environment cannot be started.
+def make_way(checkout: Path, *, prefix: str) -> dict[int, int]:
+    """Leave names and ports of the checkout's Compose file to others who have them already.
 
-    What another test of this machine holds for a moment is waited for.
+    Returns the host port for each of the file's own; the same one where it is free. The container
+    names get the `prefix` if any is taken. What another test has for a moment is waited for.
     """
-    try:
-        eventually(lambda: not _in_the_way(), within=60, every=1)
-    except AssertionError:
-        pytest.fail(f"in the way of the main environment on this machine: {_in_the_way()}")
+    with contextlib.suppress(AssertionError):
+        eventually(lambda: not _ports_taken() and not _names_taken(), within=20, every=1)
+    ports = {port: port for port in DEFAULT_PORTS} | {
+        port: closed_port() for port in _ports_taken()
+    }
+    file = checkout / "docker-compose.yml"
+    text = file.read_text(encoding="utf-8")
+    for own, given in ports.items():
+        text = text.replace(f'- "{own}:', f'- "{given}:')
+    if _names_taken():
+        text = text.replace("container_name: ktrdr-", f"container_name: {prefix}-")
+    file.write_text(text, encoding="utf-8")
+    return ports
 
 
-def _in_the_way() -> list[str]:
-    ports = [f"port {port}" for port in DEFAULT_PORTS if not _is_free(port)]
+def _ports_taken() -> list[int]:
+    return [port for port in DEFAULT_PORTS if not _is_free(port)]
+
+
+def _names_taken() -> bool:
     # The sample's Compose file fixes the names of its containers, as the real one does.
-    named = docker("ps", "--all", "--filter", "name=^/ktrdr-[a-z]", "--format", "{{.Names}}")
-    return [*ports, *(f"container {name}" for name in named.split())]
+    return bool(docker("ps", "--all", "--quiet", "--filter", "name=^/ktrdr-[a-z]"))
 
 
 def _is_free(port: int) -> bool:

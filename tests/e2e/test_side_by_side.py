@@ -9,9 +9,19 @@ from typing import Any
 import pytest
 
 from ktrdr_sandbox.lifecycle.sample import greet_as
-from tests.e2e.plain import PlainStack, is_listening, refuse_busy_machine
+from tests.e2e.plain import PlainStack, is_listening, make_way
 from tests.support.http import eventually, get_json, post_json
-from tests.support.stacks import Sandbox, Stack, docker, git, image_id, images, leftovers, sandbox
+from tests.support.stacks import (
+    Sandbox,
+    Stack,
+    commit,
+    docker,
+    git,
+    image_id,
+    images,
+    leftovers,
+    sandbox,
+)
 
 pytestmark = [
     pytest.mark.engine,
@@ -36,10 +46,9 @@ VOLUMES = 5
 NETWORKS = 1
 
 JAEGER_OTLP_HTTP = 4318
-"""Published by main, and the port of slot 1 for OTLP."""
+"""Published by main, or by another that main makes way for, and the port of slot 1 for OTLP."""
 
 BASE_IMAGE = "ktrdr-backend:dev"
-MAIN = "http://127.0.0.1:8000/api/v1"
 
 
 @dataclass
@@ -48,8 +57,13 @@ class Room:
 
     sandbox: Sandbox
     main: PlainStack
+    main_port: int
     names: tuple[str, str]
     stacks: dict[str, Stack] = field(default_factory=dict)
+
+    @property
+    def main_api(self) -> str:
+        return f"http://127.0.0.1:{self.main_port}/api/v1"
 
     def pair(self) -> tuple[Stack, Stack]:
         """Both instances, running: whichever is not is created or started."""
@@ -65,17 +79,19 @@ class Room:
 
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory, mark: str) -> Iterator[Room]:
-    refuse_busy_machine()
     names = (f"{mark}-one", f"{mark}-two")
     with sandbox(tmp_path_factory.mktemp("side-by-side") / "place") as made:
         made.make_repository(branches=names)
         main = PlainStack(made.repository, f"{mark}-main")
+        ports = make_way(made.repository, prefix=main.project)
+        if git("status", "--porcelain", cwd=made.repository):
+            commit(made.repository, "Make way for others on this machine")
         with main.running(images_written=[BASE_IMAGE]):
             # Its port decides the slots. The rest of main comes up while the instances do.
             eventually(lambda: is_listening(JAEGER_OTLP_HTTP))
-            found = Room(made, main, names)
+            found = Room(made, main, ports[8000], names)
             found.pair()
-            eventually(lambda: get_json(f"{MAIN}/info"))
+            eventually(lambda: get_json(f"{found.main_api}/info"))
             yield found
             made.finish()
 
@@ -93,13 +109,13 @@ def test_slot_1_is_passed_over_while_main_holds_its_port(pair: tuple[Stack, Stac
     assert 1 not in slots
 
 
-def test_each_answers_on_its_own_port_as_itself(pair: tuple[Stack, Stack]) -> None:
+def test_each_answers_on_its_own_port_as_itself(room: Room, pair: tuple[Stack, Stack]) -> None:
     for stack in pair:
         assert stack.ports["backend"] == 8000 + stack.slot
         answer = stack.get("/api/v1/info")
         assert answer["instance_id"] == stack.id
         assert answer["greeting"] == stack.name, "the code of the branch of that name"
-    main = get_json(f"{MAIN}/info")
+    main = get_json(f"{room.main_api}/info")
     assert (main["instance_id"], main["greeting"]) == ("", "hello from main")
 
 
@@ -109,9 +125,9 @@ def test_each_has_its_own_workers(pair: tuple[Stack, Stack]) -> None:
     assert not one & two
 
 
-def test_rows_in_one_database_are_in_no_other(pair: tuple[Stack, Stack]) -> None:
+def test_rows_in_one_database_are_in_no_other(room: Room, pair: tuple[Stack, Stack]) -> None:
     one, two = pair
-    addresses = {"one": one.url("/api/v1"), "two": two.url("/api/v1"), "main": MAIN}
+    addresses = {"one": one.url("/api/v1"), "two": two.url("/api/v1"), "main": room.main_api}
     for name, address in addresses.items():
         post_json(f"{address}/notes", {"text": f"only in {name}"})
     for name, address in addresses.items():
@@ -119,13 +135,15 @@ def test_rows_in_one_database_are_in_no_other(pair: tuple[Stack, Stack]) -> None
         assert texts == {f"only in {name}"}
 
 
-def test_an_edit_in_one_worktree_changes_that_stack_alone(pair: tuple[Stack, Stack]) -> None:
+def test_an_edit_in_one_worktree_changes_that_stack_alone(
+    room: Room, pair: tuple[Stack, Stack]
+) -> None:
     one, two = pair
     greet_as(one.path, "edited")
     try:
         eventually(lambda: one.get("/api/v1/info")["greeting"] == "edited")
         assert two.get("/api/v1/info")["greeting"] == two.name
-        assert get_json(f"{MAIN}/info")["greeting"] == "hello from main"
+        assert get_json(f"{room.main_api}/info")["greeting"] == "hello from main"
     finally:
         git("checkout", "--quiet", "--", ".", cwd=one.path)
     eventually(lambda: one.get("/api/v1/info")["greeting"] == one.name)
@@ -206,16 +224,17 @@ def test_main_is_never_taken_for_an_instance_whose_backend_is_down(
 ) -> None:
     """Main is on the default ports, healthy, and has the four workers that are expected."""
     one, _ = pair
-    eventually(lambda: len(get_json(f"{MAIN}/workers")) == 4)
+    eventually(lambda: len(get_json(f"{room.main_api}/workers")) == 4)
     docker("kill", one.container("backend")["Id"])
     port = f"KTRDR_API_PORT={one.ports['backend']}"
-    one.edit(".env.sandbox", port, "KTRDR_API_PORT=8000")
+    main = f"KTRDR_API_PORT={room.main_port}"
+    one.edit(".env.sandbox", port, main)
     try:
         failed = room.sandbox.run(
-            *("wait", one.name, "--json"), environment={"KTRDR_API_URL": MAIN}
+            *("wait", one.name, "--json"), environment={"KTRDR_API_URL": room.main_api}
         ).expect(2)
     finally:
-        one.edit(".env.sandbox", "KTRDR_API_PORT=8000", port)
+        one.edit(".env.sandbox", main, port)
     checks = {check["name"]: check for check in failed.data["gate"]["checks"]}
     assert checks["backend"]["facts"] == ["backend exited (137)"]
     assert not checks["workers"]["passed"]
@@ -258,5 +277,5 @@ def test_destroying_both_leaves_main_and_nothing_else(
     assert set(branches) == {"main", *room.names}
     assert git("status", "--porcelain", cwd=repository) == ""
     assert room.main.runs() == main_before
-    assert get_json(f"{MAIN}/info")["greeting"] == "hello from main"
+    assert get_json(f"{room.main_api}/info")["greeting"] == "hello from main"
     assert image_id(BASE_IMAGE) == base_image

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab import compose_plugin, environment, images
+from tests.lab import compose_plugin, environment, images, runs
 from tests.lab.commands import answers
 from tests.lab.engine import Engine
 from tests.lab.errors import EXIT_USAGE, LabError
@@ -57,8 +57,11 @@ class Laboratory:
         """Engine, Compose and images; the settings that reach them. Undone if it fails."""
         self._check_settings()
         make_folder(self.cache)
+        earlier = self.engine.recorded().engine
         new = self.engine.acquire(hold)
+        just_started = self.engine.recorded().engine not in (None, earlier)
         try:
+            runs.clear(self.engine.env, all_are_over=just_started)
             settings = self._equip(with_images=with_images)
         except BaseException:
             if new:

@@ -53,6 +53,10 @@ def token() -> str:
     return secrets.token_hex(3)
 
 
+MARK: Final = f"e2e{token()}"
+"""In the name of every project of this run: what it leaves when it is killed is known by that."""
+
+
 # -- processes -----------------------------------------------------------------------------------
 
 
