@@ -49,6 +49,7 @@ def _works(at: Place) -> dict[str, Callable[[], object]]:
         "`list`": lambda: at.tool("list", PATH=path),
         "`list --json`": lambda: at.tool("list", "--json", PATH=path),
         "`status NAME`": lambda: at.tool("status", "many-007", PATH=path),
+        "`status --all`": lambda: at.tool("status", "--all", PATH=path),
         "`gc`": lambda: at.tool("gc", PATH=path),
         "completion of a name": lambda: at.tool(*words, PATH=path, _KTRDR_SANDBOX_COMPLETE="zsh"),
         "the registry: read": store.read,

@@ -127,6 +127,38 @@ def test_status_with_containers(world: World) -> None:
     )
 
 
+def test_status_of_all(world: World) -> None:
+    assert world.run("status", "--all").out == world.run("list").out
+    uuid = world.run("create", "feat-x", "--json").data["instance"]["uuid"]
+    world.run("create", "feat-y")
+    engine = engine_with(world, {"uuid": uuid, "service": "db"})
+    outcome = world.run("status", "--all", env=engine)
+    assert outcome.exit_code == 0, outcome
+    single = world.run("status", "feat-x", env=engine).out
+    assert outcome.out.startswith(f"{single}\nktrdr--feat-y\n  Status      stopped\n")
+    told = world.run("status", "--all", "--json", env=engine).data["instances"]
+    assert told[0] == world.run("status", "feat-x", "--json", env=engine).data
+    assert [one["status"] for one in told] == ["running", "stopped"]
+    refused = world.run("status", "feat-x", "--all", env=engine)
+    assert refused.exit_code == 64
+    assert "does not go with --all" in refused.err
+
+
+def test_status_of_all_without_an_engine(world: World) -> None:
+    world.run("create", "feat-x")
+    world.run("create", "feat-y")
+    shutil.rmtree(world.path_of("feat-y"))
+    outcome = world.run("status", "--all")
+    assert outcome.exit_code == 0, outcome
+    assert outcome.err == (
+        f"Docker does not answer at {os.environ['DOCKER_HOST']}: nothing listens there\n"
+    )
+    assert "\n\nIts Docker engine does not answer.\n\nktrdr--feat-y\n" in outcome.out
+    assert outcome.out.endswith(
+        "\n\nIts directory is gone. Remove what is left: ktrdr-sandbox destroy feat-y\n"
+    )
+
+
 def test_status_as_json(world: World) -> None:
     made = world.run("create", "feat-x", "--json").data["instance"]
     engine = engine_with(world, {"uuid": made["uuid"], "service": "db"})

@@ -26,7 +26,7 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("wait feat-x --timeout 300", "until everything is ready"),
         ("wait --for backend,workers", "until these are"),
     ),
-    "status": (("status feat-x", ""),),
+    "status": (("status feat-x", ""), ("status --all --json", "every instance, for a script")),
     "logs": (
         ("logs --tail 20", "of all services"),
         ("logs backend db --since 10m -i feat-x", ""),

@@ -137,6 +137,10 @@ def status(result: InstanceStatus) -> dict[str, Any]:
     }
 
 
+def statuses(found: Sequence[InstanceStatus]) -> dict[str, Any]:
+    return {"instances": [status(one) for one in found]}
+
+
 def isolation(found: Composition) -> dict[str, Any]:
     result = found.isolation
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ktrdr_sandbox.console.sharing import holdings
 from ktrdr_sandbox.naming import printable
@@ -212,10 +212,13 @@ def destruction(result: Destruction) -> str:
     return "\n".join(lines)
 
 
+_NO_INSTANCES: Final = "No instances. Create one: ktrdr-sandbox create <name>"
+
+
 def listing(result: Listing) -> str:
     """The document's table."""
     if not result.instances:
-        return "No instances. Create one: ktrdr-sandbox create <name>"
+        return _NO_INSTANCES
     rows = [["INSTANCE", "SLOT", "STATUS", "API PORT", "CREATED"]]
     rows += [
         [
@@ -256,8 +259,24 @@ def instance_status(result: InstanceStatus) -> str:
         rows += [[service, "no container", ""] for service in result.missing]
         lines += ["", *table(rows)]
     else:
-        lines += ["", f"No containers. Start it: ktrdr-sandbox up {instance.name}"]
+        lines += ["", _without_containers(result)]
     return "\n".join(lines)
+
+
+def _without_containers(result: InstanceStatus) -> str:
+    name = result.instance.name
+    match result.status:
+        case "unknown":
+            return "Its Docker engine does not answer."
+        case "orphaned":
+            return f"Its directory is gone. Remove what is left: ktrdr-sandbox destroy {name}"
+        case _:
+            return f"No containers. Start it: ktrdr-sandbox up {name}"
+
+
+def statuses(found: Sequence[InstanceStatus]) -> str:
+    """All instances, one below the other."""
+    return "\n\n".join(instance_status(one) for one in found) or _NO_INSTANCES
 
 
 def question(plan: DestructionPlan, instance: Instance) -> str:

@@ -55,10 +55,7 @@ class InstanceStatus:
 
 def list_instances(place: Workplace) -> Listing:
     """All instances, with one call to each engine. Drops entries of which nothing is left."""
-    registered = [
-        one if one.path.is_dir() or one.state != "created" else recognise(place, one)
-        for one in place.registry.read().instances.values()
-    ]
+    registered = _registered(place)
     by_engine = _containers_of_all(place, registered)
     rows, dropped = [], []
     for instance in registered:
@@ -78,6 +75,14 @@ def list_instances(place: Workplace) -> Listing:
         )
     rows.sort(key=lambda row: row.instance.slot)
     return Listing(instances=tuple(rows), dropped=tuple(dropped))
+
+
+def _registered(place: Workplace) -> list[Instance]:
+    """What the registry has, each where its directory is now."""
+    return [
+        one if one.path.is_dir() or one.state != "created" else recognise(place, one)
+        for one in place.registry.read().instances.values()
+    ]
 
 
 def _containers_of_all(
@@ -136,16 +141,45 @@ def _summary(instance: Instance, containers: Sequence[Container] | None) -> Summ
 
 def status(place: Workplace, instance: Instance) -> InstanceStatus:
     """One instance in detail. Raises `docker-not-answering`, `docker-missing`."""
-    from ktrdr_sandbox.lifecycle import record
     from ktrdr_sandbox.shared_data import inventory
 
     found = place.engine(instance.engine).containers(uuid=instance.uuid)
-    containers = tuple(container for container in found if not container.oneoff)
+    return _in_detail(place, instance, found, inventory.take(place.home.shared))
+
+
+def status_of_all(place: Workplace) -> list[InstanceStatus]:
+    """Every instance in detail, by slot, with one call to each engine.
+
+    Of those of an engine that does not answer the status is `unknown`.
+    """
+    from ktrdr_sandbox.shared_data import inventory
+
+    registered = sorted(_registered(place), key=lambda one: one.slot)
+    by_engine = _containers_of_all(place, registered)
+    shared = inventory.take(place.home.shared)
+    return [
+        _in_detail(
+            place,
+            instance,
+            None if (known := by_engine[instance.engine]) is None else known.get(instance.uuid, []),
+            shared,
+        )
+        for instance in registered
+    ]
+
+
+def _in_detail(
+    place: Workplace, instance: Instance, found: Sequence[Container] | None, shared: Inventory
+) -> InstanceStatus:
+    """`found` is None when the engine does not answer."""
+    from ktrdr_sandbox.lifecycle import record
+
+    containers = tuple(container for container in found or () if not container.oneoff)
     kept = record.load(place.home, instance)
     present = {container.service for container in containers}
     running = any(container.state == "running" for container in containers)
     missing = tuple(s for s in kept.services if s not in present) if running else ()
-    summary = _summary(instance, containers)
+    summary = _summary(instance, None if found is None else containers)
     return InstanceStatus(
         instance=instance,
         status="partial" if missing and summary == "running" else summary,
@@ -153,5 +187,5 @@ def status(place: Workplace, instance: Instance) -> InstanceStatus:
         missing=missing,
         ports=kept.ports,
         named_ports=get_ports(instance.slot),
-        shared=inventory.take(place.home.shared),
+        shared=shared,
     )

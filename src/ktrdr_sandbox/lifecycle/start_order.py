@@ -16,12 +16,11 @@ from ktrdr_sandbox.engine.interface import Engine, LineSink
 from ktrdr_sandbox.engine.records import ComposeCall, ContainerDetail
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.background import in_background
+from ktrdr_sandbox.gate.health_test import LIMIT, command
 from ktrdr_sandbox.stack import Stack, StackService
 
 FIRST_POLL = 0.1
 LONGEST_POLL = 1.0
-PROBE_TIME = 10.0
-"""Seconds for one run of a health command, more than Docker's default would rarely help."""
 
 
 class CannotStartError(Exception):
@@ -187,15 +186,15 @@ async def _is_healthy(engine: Engine, detail: ContainerDetail) -> _Verdict:
         return True
     if detail.state != "running":
         return False
-    if not detail.health_test:
+    test = command(detail.health_test)
+    if not test:
         raise SandboxError(
             "compose-file-invalid",
             f"A service waits for {detail.service} to be healthy, but it has no health check.",
             hints=("Give it a healthcheck, or wait for service_started.",),
             details={"service": detail.service},
         )
-    command = health_command(detail.health_test)
-    result = await in_background(lambda: engine.execute(detail.id, command, timeout=PROBE_TIME))
+    result = await in_background(lambda: engine.execute(detail.id, test, timeout=LIMIT))
     return result.exit_code == 0
 
 
@@ -209,10 +208,3 @@ _CONDITIONS: Mapping[str, _Test] = {
     "service_healthy": _is_healthy,
     "service_completed_successfully": _has_completed,
 }
-
-
-def health_command(test: tuple[str, ...]) -> list[str]:
-    """The command of Docker's health-check form: ("CMD", ...) or ("CMD-SHELL", text)."""
-    if test[0] == "CMD-SHELL":
-        return ["/bin/sh", "-c", test[1]]
-    return list(test[1:]) if test[0] == "CMD" else list(test)

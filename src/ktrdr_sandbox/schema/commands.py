@@ -129,6 +129,15 @@ _ALL_UP: Final = _of_all(part("startup"))
 _ALL_DOWN: Final = _of_all(_SHUTDOWN)
 _ALL_DESTROYED: Final = _of_all(either(_DESTRUCTION, obj(instance={"type": "null"})))
 
+_STATUS: Final = obj(
+    instance=part("instance"),
+    status=word(Summary),
+    ports=many(part("published")),
+    containers=many(obj(name=TEXT, service=TEXT, state=TEXT, status=TEXT, image=TEXT)),
+    missing=about("services of the last up without a container", many(TEXT)),
+    shared=part("shared"),
+)
+
 DATA: Final[dict[str, Shape]] = {
     "create": _CREATION,
     "init": _CREATION,
@@ -145,14 +154,7 @@ DATA: Final[dict[str, Shape]] = {
         instances=many(obj(INSTANCE, status=word(Summary), api_port=PORT)),
         dropped=about("ids of entries of which nothing was left", many(TEXT)),
     ),
-    "status": obj(
-        instance=part("instance"),
-        status=word(Summary),
-        ports=many(part("published")),
-        containers=many(obj(name=TEXT, service=TEXT, state=TEXT, status=TEXT, image=TEXT)),
-        missing=about("services of the last up without a container", many(TEXT)),
-        shared=part("shared"),
-    ),
+    "status": either(_STATUS, about("--all", obj(instances=many(_STATUS)))),
     "logs": obj(instance=TEXT, containers=many(obj(name=TEXT, service=TEXT, lines=many(TEXT)))),
     "move": obj(instance=part("instance"), former_slot=SLOT, ports=mapping(PORT)),
     "wait": part("startup"),

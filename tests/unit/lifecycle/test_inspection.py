@@ -10,7 +10,7 @@ import pytest
 
 from ktrdr_sandbox.engine.interface import Engine
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle.inspection import Summary, list_instances, status
+from ktrdr_sandbox.lifecycle.inspection import Summary, list_instances, status, status_of_all
 from ktrdr_sandbox.lifecycle.log_reading import LogRequest, collected_logs, shown_logs
 from ktrdr_sandbox.models import EngineAddress, Instance
 from tests.unit.lifecycle.scenes import Scene
@@ -215,6 +215,28 @@ def test_status_needs_an_answer(scene: Scene, instance: Instance) -> None:
     with pytest.raises(SandboxError) as caught:
         status(scene.place, instance)
     assert caught.value.code == "docker-not-answering"
+
+
+def test_all_in_detail_by_slot_with_one_question(scene: Scene) -> None:
+    made = [scene.create(name).instance for name in ("z", "a", "m")]
+    scene.stack(made[1])
+    scene.addresses.clear()
+    found = status_of_all(scene.place)
+    assert len(scene.addresses) == 1
+    assert [one.instance for one in found] == made
+    assert [one.status for one in found] == ["stopped", "running", "stopped"]
+    assert found[1] == status(scene.place, made[1])
+
+
+def test_all_without_an_answer(scene: Scene, instance: Instance) -> None:
+    scene.engine.failing = SandboxError("docker-not-answering", "no answer")
+    (found,) = status_of_all(scene.place)
+    assert (found.instance, found.status, found.containers) == (instance, "unknown", ())
+
+
+def test_all_of_none(scene: Scene) -> None:
+    assert status_of_all(scene.place) == []
+    assert scene.addresses == []
 
 
 # -- logs ----------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 from ktrdr_sandbox.engine.interface import LineSink
 from ktrdr_sandbox.engine.records import ComposeCall
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle.start_order import CannotStartError, Starter, health_command
+from ktrdr_sandbox.lifecycle.start_order import CannotStartError, Starter
 from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.stack import Stack, StackService
 from tests.support.fake_engine import FakeEngine
@@ -351,18 +351,3 @@ def test_each_replica_has_to_be_healthy(scene: Scene) -> None:
 
     asyncio.run(watch())
     assert start.order[-1] == "app"
-
-
-@pytest.mark.parametrize(
-    ("test", "command"),
-    [
-        (("CMD", "pg_isready", "-U", "ktrdr"), ["pg_isready", "-U", "ktrdr"]),
-        (
-            ("CMD-SHELL", "curl -f localhost || exit 1"),
-            ["/bin/sh", "-c", "curl -f localhost || exit 1"],
-        ),
-        (("pg_isready",), ["pg_isready"]),
-    ],
-)
-def test_dockers_forms_of_a_health_command(test: tuple[str, ...], command: list[str]) -> None:
-    assert health_command(test) == command
