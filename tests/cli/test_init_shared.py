@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from ktrdr_sandbox.paths import pack_folder
 from tests.support.http_server import closed_port
 from tests.support.pack_server import Fault, PackServer, serving
 from tests.support.packs import file, pack, tar, written
@@ -520,15 +521,15 @@ def test_an_interrupt_leaves_whole_files_and_says_how_to_go_on(
     assert kinds_of(shared) == kinds_of(root)
 
 
-def kept_parts(world: World) -> list[Path]:
-    return list(world.home.rglob("*.part"))
+def something_came() -> bool:
+    return any(part.stat().st_size for part in pack_folder().rglob("*.part"))
 
 
 def test_an_interrupted_download_is_gone_on_with(world: World, shared: Path) -> None:
     content = pack({"models/weights.bin": os.urandom(3_000_000)})
     with serving(PackServer(content, faults=[Fault(stall_after=2_000_000)])) as server:
         with start(world, ["init-shared", "--url", server.url]) as process:
-            wait_until(lambda: any(part.stat().st_size for part in kept_parts(world)), process)
+            wait_until(something_came, process)
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=60)
         assert process.returncode == 130, err

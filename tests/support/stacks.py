@@ -150,7 +150,12 @@ def docker(*arguments: str) -> str:
 def containers(filter_: str) -> list[dict[str, Any]]:
     """What the engine knows of all containers that match, running or not."""
     ids = docker("ps", "--all", "--quiet", "--filter", filter_).split()
-    found = json.loads(docker("inspect", *ids)) if ids else []
+    if not ids:
+        return []
+    told = try_docker("inspect", *ids)
+    if "No such object" not in told.stderr:  # one that went meanwhile is left out
+        told.expect(0)
+    found = json.loads(told.stdout)
     assert isinstance(found, list)
     return found
 

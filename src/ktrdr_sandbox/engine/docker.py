@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import time
@@ -120,10 +121,12 @@ class DockerEngine(Engine):
         from ktrdr_sandbox.engine.records import Resources
 
         wanted = f"--filter=label={LABEL_UUID}={uuid}"
+        networks = asked(lambda: self._names("network", "ls", wanted))
+        volumes = asked(lambda: self._names("volume", "ls", wanted))
         return Resources(
             containers=self.containers(uuid=uuid),
-            networks=self._names("network", "ls", wanted),
-            volumes=self._names("volume", "ls", wanted),
+            networks=networks.result(),
+            volumes=volumes.result(),
         )
 
     def _names(self, *arguments: str) -> tuple[str, ...]:
@@ -225,11 +228,16 @@ class DockerEngine(Engine):
             if grace != 0:
                 self.stop(ids, grace=grace)
             self._do("rm", "--force", "--volumes", *ids)
+        # Containers hold both, of each other they know nothing.
+        rest = {"network": resources.networks, "volume": resources.volumes}
         until = time.monotonic() + _SETTLING
-        if resources.networks:
-            self._do("network", "rm", *resources.networks, until=until)
-        if resources.volumes:
-            self._do("volume", "rm", *resources.volumes, until=until)
+        removals = [
+            asked(functools.partial(self._do, kind, "rm", *names, until=until))
+            for kind, names in rest.items()
+            if names
+        ]
+        for removal in removals:
+            removal.result()
 
     def stop(self, ids: Sequence[str], *, grace: int | None) -> None:
         if grace == 0:

@@ -72,6 +72,7 @@ class Places:
     def __init__(self, request: IsolationRequest) -> None:
         self.raw = Raw(request.unresolved)
         self._exists = request.exists
+        self._is_empty = request.is_empty
         self._root = posixpath.normpath(request.instance.path)
         self._compose_directory = posixpath.normpath(request.compose_directory)
         self._parents = [
@@ -130,15 +131,32 @@ class Places:
     def _meant(self, climb: str, *, instead_of: str | None) -> str | None:
         """The place in the worktree that a climbing path means, rather than the one outside.
 
-        One that exists; else, for a path that is known to be relative, the one seen from the
-        Compose file: data folders and logs are ignored by git, so that a new worktree has none of
-        them yet, and what exists at neither place is made in the worktree, never beside it.
+        One that exists, or will in a shared folder; else, for a path that is known to be relative,
+        the one seen from the Compose file: data folders and logs are ignored by git, so that a new
+        worktree has none of them yet. What is outside may be there only because the main checkout's
+        stack was started, for which the engine makes it: it must not be taken for what was meant.
         """
         inside = [path for path in self._candidates(climb) if _below(path, self._root) is not None]
-        found = next((path for path in inside if self.exists(path)), None)
-        if found is None and inside and instead_of is not None and not self.exists(instead_of):
-            return inside[0]
-        return found
+        found = next((path for path in inside if self._is_there(path)), None)
+        if found is not None or not inside or instead_of is None:
+            return found
+        made = not self.exists(instead_of) or self._is_empty(Path(instead_of))
+        return inside[0] if made or self._climbs_to_root(climb) else None
+
+    def _is_there(self, path: str) -> bool:
+        if self.exists(path):
+            return True
+        shared = self._share(Place(path)).path
+        return shared in self._shared.values() or (shared != path and self.exists(shared))
+
+    def _climbs_to_root(self, climb: str) -> bool:
+        """From a folder some levels down exactly as many levels up: no neighbour is meant by that.
+
+        One level is no evidence: `../x` is the usual way to a neighbour of the checkout.
+        """
+        folder = _below(self._compose_directory, self._root)
+        depth = len(folder.split("/")) if folder else 0
+        return depth > 1 and climb.split("/").count(_UP) == depth
 
     def _candidates(self, climb: str) -> list[str]:
         """From the Compose file's folder; then the path's own part in the root of the worktree."""

@@ -69,3 +69,6 @@ class IsolationRequest:
 
     exists: Callable[[Path], bool]
     """Whether a host path exists; given from outside so that the rules stay pure."""
+
+    is_empty: Callable[[Path], bool] = lambda _: False
+    """Whether a host path is a folder without content, as an engine makes of a missing source."""

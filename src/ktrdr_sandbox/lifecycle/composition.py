@@ -113,6 +113,7 @@ def compose(place: Workplace, instance: Instance, engine: Engine) -> Composition
         network_pool=settings.network_pool,
         host_routes=occupied_subnets(networks) if settings.network_pool else (),
         exists=Path.exists,
+        is_empty=_is_empty,
     )
     isolation = isolate(model, request)
     return Composition(
@@ -125,6 +126,13 @@ def compose(place: Workplace, instance: Instance, engine: Engine) -> Composition
         images=images,
         inputs=build_inputs(model, isolation.stack),
     )
+
+
+def _is_empty(path: Path) -> bool:
+    try:
+        return next(path.iterdir(), None) is None
+    except OSError:
+        return False
 
 
 def refuse(isolation: Isolation) -> None:

@@ -18,9 +18,10 @@ def prepared(place: Workplace, instance: Instance, engine: Engine) -> Compositio
     """Everything before the engine creates a thing: checks, files, folders, image names."""
     versions, existing = asked(engine.versions), asked(engine.containers)
     owned = asked(engine.belongings)
+    composing = asked(lambda: compose(place, instance, engine))
     # Its failure first: an engine that does not answer fails all, and says why best.
     require_compose(versions.result())
-    composition = compose(place, instance, engine)
+    composition = composing.result()
     containers, belongings = existing.result(), owned.result()
     refuse(composition.isolation)
     refuse_foreign(composition, belongings)

@@ -23,6 +23,7 @@ from ktrdr_sandbox.lifecycle.mounts import mounts_in
 from ktrdr_sandbox.lifecycle.recovery import held
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import ENV_FILE_NAME, Instance
+from ktrdr_sandbox.questions import asked
 from ktrdr_sandbox.worktrees.repository import current_branch, locate, worktrees
 from ktrdr_sandbox.worktrees.unsaved import UnsavedWork, ignored_files, unsaved_work
 
@@ -88,17 +89,22 @@ def plan_destruction(
 
     `without_docker` is for an engine that is gone for good: it is not asked.
     """
+    # The engine's answer takes as long as all of git's.
+    resources = (
+        None
+        if without_docker
+        else asked(lambda: place.engine(instance.engine).resources(instance.uuid))
+    )
     directory, reason = _directory(place, instance, keep_worktree=keep_worktree)
     goes = directory is not None and directory.is_dir()
+    unsaved = unsaved_work(directory) if directory and goes else UnsavedWork()
     return DestructionPlan(
         instance=instance,
-        resources=Resources()
-        if without_docker
-        else place.engine(instance.engine).resources(instance.uuid),
+        resources=Resources() if resources is None else resources.result(),
         images=() if without_docker else record.load(place.home, instance).images,
         directory=directory,
         kept_because=reason,
-        unsaved=unsaved_work(directory) if directory and goes else UnsavedWork(),
+        unsaved=unsaved,
         branch=current_branch(directory) if directory and goes else None,
         ignored=_ignored(directory) if directory and goes else (),
     )

@@ -193,6 +193,41 @@ def test_a_relative_path_that_is_nowhere_is_made_in_the_checkout() -> None:
     assert [source.path for source in isolation.bind_sources] == [ROOT / "logs"]
 
 
+@pytest.mark.parametrize(("name", "place"), [("logs", ROOT / "logs"), ("data", SHARED["data"])])
+def test_what_the_main_stack_made_outside_is_not_meant(name: str, place: Path) -> None:
+    """The engine makes `../../../logs` beside the main checkout, and its containers write to it."""
+    isolation = isolated_binds(
+        bind(f"/{name}"),
+        compose_directory=COMPOSE,
+        unresolved=spelt(f"../../../{name}"),
+        exists=nothing_but(f"/{name}"),
+    )
+
+    assert sources(isolation) == [str(place)]
+
+
+def test_shared_data_is_meant_by_one_level_up_too() -> None:
+    isolation = isolated_binds(
+        bind("/dev/code/data"),
+        compose_directory=ROOT / "docker",
+        unresolved=spelt("../data"),
+        exists=nothing_but("/dev/code/data"),
+    )
+
+    assert sources(isolation) == [str(SHARED["data"])]
+
+
+def test_an_empty_folder_outside_is_nothing() -> None:
+    isolation = isolated_binds(
+        bind("/dev/code/common"),
+        unresolved=spelt("../common"),
+        exists=nothing_but("/dev/code/common"),
+        is_empty=lambda path: path == Path("/dev/code/common"),
+    )
+
+    assert sources(isolation) == [f"{ROOT}/common"]
+
+
 def test_a_relative_path_to_a_neighbour_that_is_there_stays() -> None:
     isolation = isolated_binds(
         bind("/dev/code/common"),
