@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import stat
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -26,14 +27,30 @@ def make_folder(path: Path, *, mode: int = 0o755) -> None:
     """Create a folder and its parents, durably, shared as the one around is. `cannot-write`."""
     try:
         missing = [one for one in (path, *path.parents) if not one.exists()]
-        path.mkdir(parents=True, exist_ok=True, mode=mode)
         for folder in reversed(missing):
             if private_mode(folder.parent) != _PRIVATE:
-                folder.chmod(stat.S_ISGID | 0o770)
+                _make_shared(folder)
+            else:
+                folder.mkdir(exist_ok=True, mode=mode if folder == path else 0o777)
             follow_owner(folder)
             sync_folder(folder.parent)
+        path.mkdir(exist_ok=True)  # what is there may be no folder
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def _make_shared(folder: Path) -> None:
+    """Open to the group from its first moment: another user may come to write to it at once."""
+    being_made = folder.with_name(f".{folder.name}.{threading.get_native_id()}.tmp")
+    try:
+        being_made.mkdir(exist_ok=True)
+        being_made.chmod(stat.S_ISGID | 0o770)
+        being_made.rename(folder)
+    except OSError:
+        with contextlib.suppress(OSError):
+            being_made.rmdir()
+        if not folder.is_dir():  # else another was quicker
+            raise
 
 
 _PRIVATE: Final = 0o600

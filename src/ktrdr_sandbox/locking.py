@@ -11,7 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ktrdr_sandbox.durable import cannot_write, follow_owner, make_folder, private_mode
+from ktrdr_sandbox.durable import (
+    cannot_write,
+    create_file,
+    follow_owner,
+    make_folder,
+    private_mode,
+)
 from ktrdr_sandbox.errors import SandboxError
 
 QUIET_WAIT = 1.0
@@ -34,6 +40,7 @@ def hold(
     import filelock  # kept off the way of commands that lock nothing
 
     make_folder(path.parent)
+    _make_shared(path)
     lock = filelock.FileLock(path, mode=private_mode(path.parent))
     _acquire(lock, path, patience=patience, tell=tell)
     try:
@@ -43,6 +50,14 @@ def hold(
     finally:
         _forget_holder(path)
         lock.release()
+
+
+def _make_shared(path: Path) -> None:
+    """In a home that a group shares, a lock file is the group's from its first moment."""
+    mode = private_mode(path.parent)
+    if mode & stat.S_IWGRP and not path.exists():
+        with contextlib.suppress(OSError):  # made by another meanwhile, or told by the lock itself
+            create_file(path, b"", mode=mode)
 
 
 def _share(path: Path) -> None:

@@ -17,6 +17,7 @@ from ktrdr_sandbox.engine.records import ComposeCall, ContainerDetail
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.background import in_background
 from ktrdr_sandbox.gate.health_test import LIMIT, command
+from ktrdr_sandbox.gate.polling import Pace
 from ktrdr_sandbox.stack import Stack, StackService
 
 FIRST_POLL = 0.1
@@ -155,8 +156,10 @@ class Starter:
 
     async def _until(self, dependency: str, test: _Test) -> None:
         ids = self._ids.get(dependency, [])
-        delay = FIRST_POLL
+        now = asyncio.get_running_loop().time
+        pace = Pace(first=FIRST_POLL, longest=LONGEST_POLL, now=now())
         while True:
+            began = now()
             details = await in_background(lambda: self.engine.inspect(ids))
             verdicts = [await test(self.engine, detail) for detail in details]
             ended = [verdict for verdict in verdicts if isinstance(verdict, str)]
@@ -164,8 +167,7 @@ class Starter:
                 raise CannotStartError("", dependency, ended[0])
             if verdicts and all(verdicts):
                 return
-            await asyncio.sleep(delay)
-            delay = min(delay * 1.3, LONGEST_POLL)
+            await asyncio.sleep(pace.pause(now(), probe_seconds=now() - began))
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
