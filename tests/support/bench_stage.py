@@ -95,6 +95,8 @@ def stage() -> Iterator[Stage]:
         made.tool("create", made.project)
         for command in ("up", "destroy"):  # its modules are compiled by then
             made.tool(command, "--dry-run", made.project)
+        load_gate = "from ktrdr_sandbox.gate.http import load; load()"
+        run([sys.executable, "-c", load_gate], cwd=scratch, environment=environment)
         yield made
     finally:
         made.compose_down()

@@ -59,6 +59,12 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+def load() -> None:
+    """Import what the first question needs: for a thread, while the command waits for Docker."""
+    import anyio  # noqa: F401  httpx's transport loads it with the first connection
+    import httpx  # noqa: F401
+
+
 class Http:
     """One client for a gate. `timeout`: seconds to connect, and for each wait on an answer."""
 

@@ -89,11 +89,10 @@ def compose(place: Workplace, instance: Instance, engine: Engine) -> Composition
     questions: tuple[Callable[[], Any], ...] = (
         lambda: engine.compose_config(base),
         lambda: engine.compose_config(base, resolve_paths=False),
-        lambda: engine.compose_active_services(base),
         engine.images,
         engine.networks,
     )
-    model, unresolved, active, images, networks = (
+    model, unresolved, images, networks = (
         answer.result() for answer in [asked(question) for question in questions]
     )
     request = IsolationRequest(
@@ -106,7 +105,7 @@ def compose(place: Workplace, instance: Instance, engine: Engine) -> Composition
         parent_checkout=instance.parent_repo,
         compose_directory=base.files[0].resolve().parent,
         shared=shared_folders(place.home),
-        active=active,
+        active=_active(model, lambda: engine.compose_active_services(base)),
         images=images,
         networks=frozenset(networks),
         allow=settings.allow,
@@ -126,6 +125,14 @@ def compose(place: Workplace, instance: Instance, engine: Engine) -> Composition
         images=images,
         inputs=build_inputs(model, isolation.stack),
     )
+
+
+def _active(model: Mapping[str, Any], ask: Callable[[], frozenset[str]]) -> frozenset[str]:
+    """Services that run: all, unless profiles choose; then only Compose knows how."""
+    services: Mapping[str, Any] = model.get("services") or {}
+    if any((body or {}).get("profiles") for body in services.values()):
+        return ask()
+    return frozenset(services)
 
 
 def _is_empty(path: Path) -> bool:

@@ -14,6 +14,7 @@ from typing import Final
 from ktrdr_sandbox.engine.interface import Engine, LineSink
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.gate import run_gate
+from ktrdr_sandbox.gate.http import load as load_http
 from ktrdr_sandbox.gate.request import GateRequest
 from ktrdr_sandbox.gate.result import CheckName, GateProgress, GateResult
 from ktrdr_sandbox.isolation.result import Notice
@@ -31,6 +32,7 @@ from ktrdr_sandbox.lifecycle.start_order import CannotStartError, Starter
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.locking import is_held
 from ktrdr_sandbox.models import Instance
+from ktrdr_sandbox.questions import asked
 from ktrdr_sandbox.stack import Stack
 
 Observer = Callable[[GateProgress], None]
@@ -144,6 +146,7 @@ def _up(
                 composition = prepared(place, instance, engine)
             build = to_build(composition, everything=options.build)
             with explained(engine, composition):
+                asked(load_http)  # by the end of the next wait it is there
                 with log.step("containers"):
                     engine.compose_create(
                         composition.call, build=list(build.values()), progress=progress
