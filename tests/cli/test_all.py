@@ -13,7 +13,7 @@ import pytest
 from ktrdr_sandbox.cli.exit_codes import worst
 from tests.cli.docker_scripts import docker_script, empty_engine
 from tests.cli.test_interrupt import hanging, started
-from tests.support.processes import is_alive
+from tests.support.processes import has_ended
 from tests.support.terminal import terminal
 from tests.support.world import World, register
 
@@ -130,16 +130,24 @@ def test_dry_run_of_destroy_only_lists(three: World) -> None:
 
 
 def test_no_more_at_once_than_asked(three: World) -> None:
-    """Each `docker` notes when it begins and ends; with one job none begins before another ends."""
+    """Each `docker` notes when it begins and ends, and what it is asked about. With one job none
+    begins for an instance before all for another have ended."""
     log = three.folder / "log"
-    script = docker_script(three, f"echo + >> {log}; sleep 0.3; echo - >> {log}; exit 1")
+    script = docker_script(three, f'echo "+ $*" >> {log}; sleep 0.3; echo "- $*" >> {log}; exit 1')
     done = three.run("down", "--all", "--jobs", "1", env=script)
     assert done.exit_code == 1, done
-    depth, deepest = 0, 0
-    for sign in log.read_text().split():
-        depth += 1 if sign == "+" else -1
-        deepest = max(deepest, depth)
-    assert deepest == 1
+    uuids = [entry["uuid"] for entry in three.registered().values()]
+    under_way: list[str] = []
+    seen = set()
+    for line in log.read_text().splitlines():
+        (uuid,) = [one for one in uuids if one in line]
+        if line.startswith("+"):
+            under_way.append(uuid)
+            seen.add(uuid)
+        else:
+            under_way.remove(uuid)
+        assert len(set(under_way)) <= 1
+    assert seen == set(uuids)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -160,8 +168,7 @@ def test_an_interrupt_ends_all(world: World, number: signal.Signals) -> None:
         first, second = document["data"]["instances"]
         assert (first["exit_code"], first["error"]["code"]) == (130, "interrupted")
         assert (second["exit_code"], second["error"]) == (None, None)
-        left = [pid for pid in started(pids) if is_alive(pid)]
-        assert left == []
+        assert [pid for pid in started(pids) if not has_ended(pid)] == []
 
 
 @pytest.mark.parametrize(

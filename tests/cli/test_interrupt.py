@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.docker_scripts import docker_script
-from tests.support.processes import is_alive
+from tests.support.processes import has_ended, is_alive
 from tests.support.world import World
 
 PROMPT_BACK = 10.0
@@ -63,7 +63,7 @@ def interrupted(
     out, err = program.communicate(timeout=60)
     assert time.monotonic() - began < PROMPT_BACK
     assert program.returncode == 130, err
-    left = [pid for pid in started(pids) if is_alive(pid)]
+    left = [pid for pid in started(pids) if not has_ended(pid)]
     assert left == [], "commands of docker go on behind the prompt"
     return out, err
 
@@ -78,6 +78,16 @@ def test_up_over_a_docker_that_hangs(world: World, number: signal.Signals) -> No
         "error: Interrupted. Docker gives no answer, so what runs is not known.\n"
         "hint: 'up' goes on with it, 'down' stops it.\n"
     )
+
+
+@pytest.mark.parametrize("command", ["down", "destroy --yes", "list", "status", "doctor", "gc"])
+def test_questions_of_other_threads_end_too(world: World, command: str) -> None:
+    world.run("create", "feat-x")
+    name = [] if command in ("list", "gc") else ["feat-x"]
+    with hanging(world, *command.split(), *name) as (program, pids):
+        out, err = interrupted(program, pids, signal.SIGINT)
+    assert out == ""
+    assert err.startswith("error: Interrupted.")
 
 
 def test_as_json(world: World) -> None:
