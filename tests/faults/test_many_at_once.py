@@ -13,6 +13,7 @@ import pytest
 
 from ktrdr_sandbox.registry.schema import load
 from tests.faults.world import FaultWorld, faulty_program
+from tests.faults.zygote import UNEXPECTED
 from tests.support.zygote import Zygote
 
 SECONDS = float(os.environ.get("KTRDR_LAB_STRESS_SECONDS", "12"))
@@ -99,7 +100,7 @@ def test_twenty_processes_at_random(
         unexpected = world.together(actors)
     record_property("registry states read under load", watcher.read)
     assert watcher.troubles == []
-    assert unexpected == [0] * 20, [world.output(f"a{i}")[-2000:] for i in range(20)]
+    assert unexpected == [0] * 20, "\n".join(told_before_unexpected_ends(world))
     for name in names:
         ending = world.run("destroy", name, "--yes")
         assert ending.status in (0, 66), ending
@@ -110,6 +111,15 @@ def test_twenty_processes_at_random(
     engine = world.engine_now()
     assert (engine.held, engine._networks, engine._volumes) == ({}, {}, {})
     assert world.residue() == []
+
+
+def told_before_unexpected_ends(world: FaultWorld) -> Iterator[str]:
+    """The last lines up to each such end."""
+    for number in range(20):
+        lines = world.output(f"a{number}").splitlines()
+        for at, line in enumerate(lines):
+            if line.startswith(UNEXPECTED):
+                yield "\n".join(lines[max(0, at - 12) : at + 1])
 
 
 class Watcher:

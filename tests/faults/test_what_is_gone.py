@@ -190,3 +190,28 @@ def test_an_engine_that_keeps_something(world: FaultWorld) -> None:
     with engine.turn():
         engine.stubborn.clear()
     all_gone(world)
+
+
+@pytest.mark.parametrize(
+    "then", ["create feat-y", "create other", "destroy feat-y --yes", "doctor --fix"]
+)
+def test_a_loss_of_power_in_the_middle_of_git(world: FaultWorld, then: str) -> None:
+    """Git's last file is there and empty: git fails over it in every command in the repository."""
+    points = world.ok("create", "feat-y").points
+    world.ok("destroy", "feat-y", "--yes")
+    adding = next(at for at, label in enumerate(points) if label.startswith("start git worktree a"))
+    assert world.run("create", "feat-y", kill_at=adding).killed
+    path = world.path_of("feat-y")
+    entry = world.repository.root / ".git" / "worktrees" / path.name
+    entry.mkdir()
+    (entry / "gitdir").write_text(f"{path}/.git\n")
+    (entry / "commondir").touch()
+    path.mkdir()
+    (path / ".git").write_text(f"gitdir: {entry}\n")
+    ending = world.ok(*then.split())
+    assert "An earlier 'create feat-y'" in ending.output
+    made = {world.path_of(name) for name in ("feat-x", "feat-y", "other") if name in then}
+    assert set(world.repository.worktrees()) == {
+        *(world.repository.root, world.path_of("feat-x")),
+        *(made if then.startswith("create") else ()),
+    }

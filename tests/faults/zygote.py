@@ -113,6 +113,9 @@ def _child(request: dict[str, Any]) -> int:
     return status
 
 
+UNEXPECTED = "ended unexpectedly with"
+
+
 def _act(request: dict[str, Any]) -> int:
     """Command after command until the time is up, each in a fork of its own."""
     dice = random.Random(request["seed"])
@@ -124,7 +127,11 @@ def _act(request: dict[str, Any]) -> int:
         child = os.fork()
         if child == 0:
             os._exit(_child({**request["base"], "argv": argv, "kill_at": kill_at}))
-        unexpected += ended(child) not in request["expected"]
+        status = ended(child)
+        if status not in request["expected"]:
+            unexpected += 1
+            with Path(request["base"]["output"]).open("a", encoding="utf-8") as output:
+                output.write(f"{UNEXPECTED} {status}: {argv}, kill at {kill_at}\n")
     return min(unexpected, 99)
 
 

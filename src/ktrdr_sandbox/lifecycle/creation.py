@@ -51,7 +51,7 @@ def create(place: Workplace, *, name: str, branch: str | None, slot: int | None)
     Whatever it raises, nothing of the attempt remains.
     """
     identity = naming.instance_id(name)
-    repository = locate(place.cwd)
+    repository = _located(place)
     path = repository.main.parent / identity
     with _alone(place, identity, f"create {identity.removeprefix(ID_PREFIX)}"):
         _refuse_unfinished(place, identity)
@@ -79,7 +79,7 @@ def init(place: Workplace, *, slot: int | None) -> Creation:
     from ktrdr_sandbox.lifecycle.checkout import is_ktrdr_checkout
     from ktrdr_sandbox.lifecycle.recovery import settle
 
-    repository = locate(place.cwd)
+    repository = _located(place)
     if not is_ktrdr_checkout(repository.root):
         raise SandboxError(
             "not-a-repository",
@@ -110,6 +110,19 @@ def init(place: Workplace, *, slot: int | None) -> Creation:
         ports=get_ports(made.slot),
         skipped=allocation.skipped,
     )
+
+
+def _located(place: Workplace) -> Repository:
+    """The repository here. What a killed command left of a worktree may be what git fails over."""
+    try:
+        return locate(place.cwd)
+    except SandboxError as error:
+        if error.code != "git-failed" or not journal.pending(place.home):
+            raise
+    from ktrdr_sandbox.lifecycle.recovery import settle_all
+
+    settle_all(place)
+    return locate(place.cwd)
 
 
 @dataclass(frozen=True)

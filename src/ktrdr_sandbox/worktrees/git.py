@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,10 +48,47 @@ def try_git(
 
     Raises `git-missing`.
     """
-    argv = ("git", *arguments)
     environment = _environment()
     if index is not None:
         environment["GIT_INDEX_FILE"] = str(index)
+    argv = ("git", *arguments)
+    while True:
+        outcome = _run(argv, cwd, environment, stdin)
+        if not _met_half_a_worktree(outcome) or not _waits.one():
+            return outcome
+
+
+def _met_half_a_worktree(outcome: GitOutcome) -> bool:
+    """Whether git failed over a worktree that another git is making in this very moment.
+
+    All of them look at all worktrees, and the file is empty before it is written. Our lock does not
+    help where the other is a person's, or outlived the program that started it.
+    """
+    return bool(outcome.exit_code) and _HALF_MADE.search(outcome.stderr) is not None
+
+
+_HALF_MADE: Final = re.compile(r"failed to read .*worktrees/.*/commondir")
+
+
+class _Waits:
+    """Short waits that this process has a few seconds for: it may be like that for good."""
+
+    def __init__(self, seconds: float) -> None:
+        self._left = seconds
+
+    def one(self, pause: float = 0.05) -> bool:
+        """Wait; False when there is no time for it left."""
+        if self._left <= 0:
+            return False
+        self._left -= pause
+        time.sleep(pause)
+        return True
+
+
+_waits: Final = _Waits(3.0)
+
+
+def _run(argv: Sequence[str], cwd: Path, environment: Mapping[str, str], stdin: str) -> GitOutcome:
     source = subprocess.PIPE if stdin else subprocess.DEVNULL
     with observed(argv, cwd=cwd) as seen, _started(argv, cwd, environment, source) as child:
         try:
@@ -58,7 +97,7 @@ def try_git(
             _end(child)
             raise
         seen.exit_code = child.returncode
-    return GitOutcome(argv=argv, exit_code=child.returncode, stdout=stdout, stderr=stderr)
+    return GitOutcome(argv=tuple(argv), exit_code=child.returncode, stdout=stdout, stderr=stderr)
 
 
 def _started(

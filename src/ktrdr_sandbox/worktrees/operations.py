@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import os
 import shutil
 import stat
 from collections.abc import Callable, Sequence
@@ -238,14 +239,28 @@ def _is_blank(path: Path) -> bool:
 def _forget_broken_entries(common_dir: Path, path: Path) -> None:
     """What a git that was killed left of its notes on a worktree it was making or removing.
 
-    Such an entry names no place, so git neither lists it nor can be told to remove it.
+    Such an entry names no place, so git neither lists it nor can be told to remove it; or it names
+    no repository, and git fails over it in every command.
     """
     for entry in sorted((common_dir / "worktrees").glob(f"{glob.escape(path.name)}*")):
         number = entry.name.removeprefix(path.name)
-        place = entry / "gitdir"
-        unfinished = not place.exists() or not place.stat().st_size
-        if unfinished and (not number or number.isdigit()):
+        if (not number or number.isdigit()) and _is_unfinished(entry, path):
             shutil.rmtree(entry, ignore_errors=True)
+
+
+def _is_unfinished(entry: Path, path: Path) -> bool:
+    place = _text(entry / "gitdir")
+    if not place:
+        return True
+    # The place may be written as seen from the entry.
+    return _text(entry / "commondir") == "" and (entry / place).parent.resolve() == path.resolve()
+
+
+def _text(file: Path) -> str | None:
+    try:
+        return os.fsdecode(file.read_bytes()).removesuffix("\n")
+    except OSError:
+        return None
 
 
 def _take_back_branch(addition: Addition) -> None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from ktrdr_sandbox.errors import CommandError, SandboxError
-from ktrdr_sandbox.worktrees.git import git, try_git
+from ktrdr_sandbox.worktrees.git import _Waits, git, try_git
+from ktrdr_sandbox.worktrees.repository import worktrees
 from tests.support.repositories import repository
 
 
@@ -73,3 +76,35 @@ def test_names_that_are_no_text_pass_through(tmp_path: Path) -> None:
     (Path(repo.root) / name.decode("utf-8", "surrogateescape")).touch()
     listed = git(["ls-files", "--others", "-z"], cwd=repo.root)
     assert listed.encode("utf-8", "surrogateescape") == name + b"\0"
+
+
+def half_made(tmp_path: Path) -> tuple[Path, Path, str]:
+    """A repository in which another git has made a worktree's file and not written it yet; the
+    file, and what will be in it."""
+    made = repository(tmp_path / "r")
+    made.git("worktree", "add", "--quiet", str(tmp_path / "other"))
+    file = made.root / ".git" / "worktrees" / "other" / "commondir"
+    text = file.read_text()
+    file.write_text("")
+    return made.root, file, text
+
+
+def test_a_worktree_that_is_being_made_is_waited_for(tmp_path: Path) -> None:
+    root, file, text = half_made(tmp_path)
+    writing = threading.Timer(0.3, file.write_text, [text])
+    writing.start()
+    outcome = try_git(["worktree", "add", "--quiet", str(tmp_path / "ours")], cwd=root)
+    writing.join()
+    assert outcome.exit_code == 0, outcome
+    assert len(worktrees(root)) == 3
+
+
+def test_one_that_stays_half_made_is_told_before_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ktrdr_sandbox.worktrees.git._waits", _Waits(0.2))
+    root, _, _ = half_made(tmp_path)
+    began = time.monotonic()
+    for _ in range(20):
+        assert "commondir" in try_git(["worktree", "list"], cwd=root).stderr
+    assert time.monotonic() - began < 30

@@ -338,6 +338,37 @@ def test_an_entry_that_git_had_only_begun(
     add(repo, path, chosen(repo))
 
 
+def half_an_entry(repo: GitRepository, name: str, path: Path) -> Path:
+    """As a loss of power leaves it: the last file that git wrote is there and empty."""
+    entry = repo.root / ".git" / "worktrees" / name
+    entry.mkdir(parents=True)
+    (entry / "gitdir").write_text(f"{path}/.git\n")
+    (entry / "commondir").write_text("")
+    path.mkdir()
+    (path / ".git").write_text(f"gitdir: {entry}\n")
+    return entry
+
+
+def test_an_entry_over_which_git_fails_altogether(repo: GitRepository, tmp_path: Path) -> None:
+    path = tmp_path / "made"
+    addition = plan_addition(locate(repo.root), path, chosen(repo), "the-token")
+    entry = half_an_entry(repo, "made", path)
+    take_back_worktree(addition, save=nothing_to_save)
+    assert not path.exists()
+    assert not entry.exists()
+    add(repo, path, chosen(repo))
+
+
+def test_another_ones_entry_over_which_git_fails_is_left(
+    repo: GitRepository, tmp_path: Path
+) -> None:
+    addition = plan_addition(locate(repo.root), tmp_path / "made", chosen(repo), "the-token")
+    entry = half_an_entry(repo, "made", tmp_path / "elsewhere")
+    with pytest.raises(SandboxError):
+        take_back_worktree(addition, save=nothing_to_save)
+    assert entry.exists()
+
+
 def test_other_peoples_entries_of_like_names_are_left(repo: GitRepository, tmp_path: Path) -> None:
     theirs = repo.add_worktree(tmp_path / "made-by-them", "-b", "x")
     addition = plan_addition(locate(repo.root), tmp_path / "made", chosen(repo), "the-token")
