@@ -150,9 +150,11 @@ def git(arguments: Sequence[str], *, cwd: Path, index: Path | None = None, stdin
 def failed(outcome: GitOutcome) -> CommandError:
     """The error for a git command that should have succeeded."""
     text = outcome.stderr.strip() or outcome.stdout.strip()
+    cut_off = "A git was cut off while it made that worktree: remove its folder in .git/worktrees."
     return CommandError(
         "git-failed",
         f"git {outcome.argv[1]} failed: {text or f'exit status {outcome.exit_code}'}",
+        hints=(cut_off,) if _met_half_a_worktree(outcome) else (),
         argv=outcome.argv,
         exit_code=outcome.exit_code,
         stdout=outcome.stdout,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ktrdr_sandbox.errors import CommandError, SandboxError
-from ktrdr_sandbox.worktrees.git import _Waits, git, try_git
+from ktrdr_sandbox.worktrees.git import _Waits, failed, git, try_git
 from ktrdr_sandbox.worktrees.repository import worktrees
 from tests.support.repositories import repository
 
@@ -106,5 +106,6 @@ def test_one_that_stays_half_made_is_told_before_long(
     root, _, _ = half_made(tmp_path)
     began = time.monotonic()
     for _ in range(20):
-        assert "commondir" in try_git(["worktree", "list"], cwd=root).stderr
+        outcome = try_git(["worktree", "list"], cwd=root)
+        assert "remove its folder in .git/worktrees" in failed(outcome).hints[0]
     assert time.monotonic() - began < 30
