@@ -40,7 +40,9 @@ def command(name: str, *, json_mode: bool, when_interrupted: str = "") -> Iterat
     except KeyboardInterrupt:
         # A second Ctrl-C while this is told must not bring a traceback after all.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        _end_commands()
+        from ktrdr_sandbox.lifecycle.interruption import end_all_commands
+
+        end_all_commands()
         hints = (when_interrupted,) if when_interrupted else ()
         output.failure(SandboxError("interrupted", "Interrupted.", hints=hints))
         raise typer.Exit(exit_codes.INTERRUPTED) from None
@@ -56,13 +58,6 @@ def command(name: str, *, json_mode: bool, when_interrupted: str = "") -> Iterat
 
 def _listening(output: Output) -> AbstractContextManager[None]:
     return listening(output.ran) if output.verbose else nullcontext()
-
-
-def _end_commands() -> None:
-    """What other threads had under way with Docker must not go on behind the prompt."""
-    from ktrdr_sandbox.engine.process import end_all
-
-    end_all()
 
 
 def ended_by(name: str, error: BaseException) -> int:

@@ -22,6 +22,13 @@ _States = dict[str, str]
 """State of each container, by its id."""
 
 
+def end_all_commands() -> None:
+    """End what any thread had under way with Docker: it must not go on behind the prompt."""
+    from ktrdr_sandbox.engine.process import end_all
+
+    end_all()
+
+
 @contextmanager
 def interruptible(engine: Engine, instance: Instance) -> Iterator[None]:
     """Turn KeyboardInterrupt into `interrupted`, which says how many containers run.
