@@ -51,8 +51,9 @@ ROWS: Final = (
         work="five `up` at once, to all passed",
         against="five plain stacks at once",
         wanted=0.4,
-        rest="bound by the processor, two cores for 55 containers: some 60 s of it are the engine's "
-        "and the containers' own work, 17 s `docker` and `docker compose`, the rest this program",
+        rest="bound by the processor, two cores for 55 containers: some 60 s of it are the "
+        "engine's and the containers' own work, 17 s `docker` and `docker compose`, the rest this "
+        "program",
     ),
 )
 

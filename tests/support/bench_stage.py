@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -80,6 +81,7 @@ def _done(outcome: Outcome) -> Outcome:
 @contextmanager
 def stage() -> Iterator[Stage]:
     """The sample repository with its image built and an instance created; away with the block."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of what cleans up
     scratch = Path(tempfile.mkdtemp(prefix="ktrdr-bench-"))
     repository = scratch / "ktrdr"
     repository.mkdir()
