@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import stat
-import threading
+import time
 from pathlib import Path
 from typing import Final
 
@@ -28,30 +28,38 @@ def make_folder(path: Path, *, mode: int = 0o755) -> None:
     try:
         missing = [one for one in (path, *path.parents) if not one.exists()]
         for folder in reversed(missing):
-            if private_mode(folder.parent) != _PRIVATE:
-                _make_shared(folder)
-            else:
-                folder.mkdir(exist_ok=True, mode=mode if folder == path else 0o777)
+            _wait_until_open(folder.parent)
+            folder.mkdir(exist_ok=True, mode=mode if folder == path else 0o777)
+            _open_to_group(folder)
             follow_owner(folder)
             sync_folder(folder.parent)
         path.mkdir(exist_ok=True)  # what is there may be no folder
+        _wait_until_open(path)
     except OSError as error:
         raise cannot_write(path, error) from error
 
 
-def _make_shared(folder: Path) -> None:
-    """Open to the group from its first moment: another user may come to write to it at once."""
-    being_made = folder.with_name(f".{folder.name}.{threading.get_native_id()}.tmp")
-    try:
-        being_made.mkdir(exist_ok=True)
-        being_made.chmod(stat.S_ISGID | 0o770)
-        being_made.rename(folder)
-    except OSError:
-        with contextlib.suppress(OSError):
-            being_made.rmdir()
-        if not folder.is_dir():  # else another was quicker
-            raise
+def _open_to_group(folder: Path) -> None:
+    """Do as the shared folder around does, or wait until its maker has: that takes no time."""
+    if private_mode(folder.parent) == _PRIVATE:
+        return
+    if folder.stat().st_uid == os.geteuid():
+        folder.chmod(stat.S_ISGID | 0o770)
+    else:
+        _wait_until_open(folder)
 
+
+def _wait_until_open(folder: Path) -> None:
+    """Another user's command may have made it a moment ago. What is older stays as it is."""
+    until = time.monotonic() + _OPENING
+    while not os.access(folder, os.W_OK) and time.monotonic() < until:
+        if time.time() - folder.stat().st_ctime > _OPENING:
+            return
+        time.sleep(0.01)
+
+
+_OPENING: Final = 2.0
+"""Seconds that a folder's maker has to open it to its group."""
 
 _PRIVATE: Final = 0o600
 

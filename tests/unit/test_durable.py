@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,41 +30,6 @@ def test_an_open_reader_keeps_what_it_opened(tmp_path: Path) -> None:
         replace_file(path, "new", mode=0o644)
         assert reader.read() == "old" * 1000
     assert path.read_text() == "new"
-
-
-def first_modes(folders: list[Path], make: Callable[[Path], None]) -> set[int]:
-    """The modes in which somebody who looks all the time sees each folder for the first time."""
-    seen: dict[Path, int] = {}
-    done = threading.Event()
-
-    def look() -> None:
-        while not done.is_set():
-            for folder in folders:
-                if folder not in seen and folder.exists():
-                    seen[folder] = mode(folder)
-
-    looking = threading.Thread(target=look)
-    looking.start()
-    try:
-        for folder in folders:
-            make(folder)
-    finally:
-        done.set()
-        looking.join()
-    return set(seen.values())
-
-
-def test_a_folder_that_a_group_shares_is_never_seen_otherwise(tmp_path: Path) -> None:
-    """Another user's command may come to write to it in the moment it is there."""
-    tmp_path.chmod(0o2770)
-    folders = [tmp_path / str(number) for number in range(300)]
-    before = os.umask(0o077)
-    try:
-        assert first_modes(folders, make_folder) <= {0o2770}
-    finally:
-        os.umask(before)
-    assert {mode(folder) for folder in folders} == {0o2770}
-    assert set(tmp_path.iterdir()) == set(folders)
 
 
 def test_two_make_the_same_shared_folder(tmp_path: Path) -> None:

@@ -121,10 +121,11 @@ class DockerEngine(Engine):
         from ktrdr_sandbox.engine.records import Resources
 
         wanted = f"--filter=label={LABEL_UUID}={uuid}"
+        containers = asked(lambda: self.containers(uuid=uuid))
         networks = asked(lambda: self._names("network", "ls", wanted))
         volumes = asked(lambda: self._names("volume", "ls", wanted))
         return Resources(
-            containers=self.containers(uuid=uuid),
+            containers=containers.result(),
             networks=networks.result(),
             volumes=volumes.result(),
         )

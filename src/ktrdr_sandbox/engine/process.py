@@ -146,6 +146,19 @@ def end_all(*, at_once: bool = False) -> None:
         _kill(family)
 
 
+def end_children() -> None:
+    """End whatever this process has started and nobody knows of: an interrupt may come in the
+    moment in which a command is started. For the end of the program."""
+    import psutil
+
+    left = psutil.Process().children(recursive=True)
+    for child in left:
+        with contextlib.suppress(psutil.Error):
+            child.terminate()
+    _, still = psutil.wait_procs(left, timeout=_PATIENCE[-1])
+    _kill(still)
+
+
 def _signal(children: Iterable[subprocess.Popen[str]], number: signal.Signals) -> None:
     for child in children:
         if child.poll() is None:
@@ -259,6 +272,7 @@ __all__ = [
     "Outcome",
     "docker_missing",
     "end_all",
+    "end_children",
     "hand_over",
     "inherited",
     "lines",

@@ -24,9 +24,10 @@ _States = dict[str, str]
 
 def end_all_commands() -> None:
     """End what any thread had under way with Docker: it must not go on behind the prompt."""
-    from ktrdr_sandbox.engine.process import end_all
+    from ktrdr_sandbox.engine.process import end_all, end_children
 
     end_all()
+    end_children()
 
 
 @contextmanager
