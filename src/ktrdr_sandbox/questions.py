@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
@@ -34,6 +34,11 @@ class Answer(Generic[T]):
         finally:
             self._known.set()
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it is there, be it a failure."""
+        return self._known.is_set()
+
     def result(self, timeout: float | None = None) -> T:
         """Wait for the answer, at most `timeout` seconds. Raises the failure, if it was one, and
         TimeoutError."""
@@ -54,5 +59,23 @@ def asked(question: Callable[[], T]) -> Answer[T]:
     would have to wait for an engine that does not answer.
     """
     answer: Answer[T] = Answer()
-    threading.Thread(target=answer.find, args=(question,), name="question", daemon=True).start()
+    AskedThread(lambda: answer.find(question)).start()
     return answer
+
+
+class AskedThread(threading.Thread):
+    """Does some work beside the thread that asked for it, and may be left behind by it.
+
+    Whoever stops a thread stops what it has asked for, too: `askers` tells whom that may be.
+    """
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        super().__init__(target=work, name="asked", daemon=True)
+        self._asker = threading.current_thread()
+
+    @property
+    def askers(self) -> Iterator[threading.Thread]:
+        """The thread that asked for this, the one that asked for that, and so on."""
+        yield self._asker
+        if isinstance(self._asker, AskedThread):
+            yield from self._asker.askers

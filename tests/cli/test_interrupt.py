@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -86,20 +85,7 @@ def test_questions_of_other_threads_end_too(world: World, command: str) -> None:
     world.run("create", "feat-x")
     name = [] if command in ("list", "gc") else ["feat-x"]
     with hanging(world, *command.split(), *name) as (program, pids):
-        while len(started(pids)) < 2:
-            assert program.poll() is None
-            time.sleep(0.01)
-        # Like somebody at a terminal: once more when nothing happens, for a signal in the moment
-        # before a wait is heard only after it.
-        for _ in range(4):
-            program.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                program.wait(timeout=5)
-                break
-        out, err = program.communicate(timeout=30)
-        left = [pid for pid in started(pids) if not has_ended(pid)]
-    assert program.returncode == 130, err
-    assert left == [], "commands of docker go on behind the prompt"
+        out, err = interrupted(program, pids, signal.SIGINT)
     assert out == ""
     assert "error: Interrupted." in err
 

@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ktrdr_sandbox.engine.interface import LineSink
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.observation import observed
+from ktrdr_sandbox.questions import AskedThread, asked
 
 if TYPE_CHECKING:
     import psutil
@@ -58,6 +59,37 @@ def run(
     argv: Sequence[str], *, environment: Mapping[str, str], timeout: float | None = None
 ) -> Outcome:
     """Run to the end and capture both streams. `timeout` in seconds. Raises `docker-missing`."""
+    return _off_the_main_thread(lambda: _run(argv, environment, timeout))
+
+
+def stream(
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    sink: LineSink,
+    keep: int = KEPT_LINES,
+) -> Outcome:
+    """Run to the end, giving each line of both streams to `sink`; the last `keep` are kept.
+
+    `sink` is called in another thread. Raises `docker-missing`.
+    """
+    return _off_the_main_thread(lambda: _stream(argv, environment, sink, keep))
+
+
+def _off_the_main_thread(work: Callable[[], Outcome]) -> Outcome:
+    """Only the main thread is met by an interrupt: there it could come while a command is being
+    started, which then nobody knows of, or right before a wait, and be heard only after it."""
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    answer = asked(work)
+    try:
+        return answer.result()
+    finally:
+        if not answer.is_known:  # an interrupt came
+            end_all()
+
+
+def _run(argv: Sequence[str], environment: Mapping[str, str], timeout: float | None) -> Outcome:
     with (
         observed(argv) as seen,
         _started(argv, environment, stderr=subprocess.PIPE) as child,
@@ -71,14 +103,9 @@ def run(
     return Outcome(argv=tuple(argv), exit_code=child.returncode, stdout=stdout, stderr=stderr)
 
 
-def stream(
-    argv: Sequence[str],
-    *,
-    environment: Mapping[str, str],
-    sink: LineSink,
-    keep: int = KEPT_LINES,
+def _stream(
+    argv: Sequence[str], environment: Mapping[str, str], sink: LineSink, keep: int
 ) -> Outcome:
-    """Run to the end, giving each line of both streams to `sink`; the last `keep` are kept."""
     kept: deque[str] = deque(maxlen=keep)
     with (
         observed(argv) as seen,
@@ -146,19 +173,6 @@ def end_all(*, at_once: bool = False) -> None:
         _kill(family)
 
 
-def end_children() -> None:
-    """End whatever this process has started and nobody knows of: an interrupt may come in the
-    moment in which a command is started. For the end of the program."""
-    import psutil
-
-    left = psutil.Process().children(recursive=True)
-    for child in left:
-        with contextlib.suppress(psutil.Error):
-            child.terminate()
-    _, still = psutil.wait_procs(left, timeout=_PATIENCE[-1])
-    _kill(still)
-
-
 def _signal(children: Iterable[subprocess.Popen[str]], number: signal.Signals) -> None:
     for child in children:
         if child.poll() is None:
@@ -195,7 +209,7 @@ def _start(
     argv: Sequence[str], environment: Mapping[str, str], *, stderr: int
 ) -> subprocess.Popen[str]:
     with _starting:
-        if threading.current_thread() in _stopped:
+        if _is_stopped(threading.current_thread()):
             raise SandboxError("interrupted", "Interrupted.")
         try:
             child = subprocess.Popen(
@@ -212,6 +226,11 @@ def _start(
             raise docker_missing() from error
         _running.add(child)
         return child
+
+
+def _is_stopped(thread: threading.Thread) -> bool:
+    askers = thread.askers if isinstance(thread, AskedThread) else ()
+    return not _stopped.isdisjoint((thread, *askers))
 
 
 def _end(
@@ -272,7 +291,6 @@ __all__ = [
     "Outcome",
     "docker_missing",
     "end_all",
-    "end_children",
     "hand_over",
     "inherited",
     "lines",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Callable
 from typing import TypeVar
+
+from ktrdr_sandbox.questions import AskedThread
 
 T = TypeVar("T")
 
@@ -39,5 +40,5 @@ async def in_background(call: Callable[[], T]) -> T:
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
             loop.call_soon_threadsafe(settle, value, failure)
 
-    threading.Thread(target=run, name="gate-engine-call", daemon=True).start()
+    AskedThread(run).start()
     return await outcome

@@ -24,10 +24,9 @@ _States = dict[str, str]
 
 def end_all_commands() -> None:
     """End what any thread had under way with Docker: it must not go on behind the prompt."""
-    from ktrdr_sandbox.engine.process import end_all, end_children
+    from ktrdr_sandbox.engine.process import end_all
 
     end_all()
-    end_children()
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import pytest
 
 from ktrdr_sandbox.engine import process
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.questions import asked
 from tests.support.processes import has_ended, python_process
 
 
@@ -253,6 +254,24 @@ def test_commands_of_other_threads_can_be_ended(tmp_path: Path, deaf: list[str])
         assert caller.error is not None
         assert caller.error.code == "interrupted"
     assert all(has_ended(child) for child in children)
+
+
+def test_what_they_ask_for_afterwards_is_not_started_either() -> None:
+    """A question that has questions of its own would begin them after the interrupt."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def ask() -> process.Outcome:
+        begun.set()
+        go_on.wait(60)
+        return asked(lambda: process.run(python("print(1)"), environment=os.environ)).result()
+
+    answer = asked(ask)
+    begun.wait(60)
+    process.end_all()
+    go_on.set()
+    with pytest.raises(SandboxError) as caught:
+        answer.result(timeout=60)
+    assert caught.value.code == "interrupted"
 
 
 def test_after_that_others_can_be_started(tmp_path: Path) -> None:
