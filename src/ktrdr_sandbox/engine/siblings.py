@@ -64,9 +64,9 @@ class Siblings:
         except KeyboardInterrupt:
             self._interrupt(left, on_end)
             return False
-        except BaseException:
-            self._signal(signal.SIGINT)
-            raise
+        finally:
+            if left and not self._stopped:  # what is told of them failed
+                self._signal(signal.SIGINT)
         return True
 
     def _interrupt(self, left: int, on_end: Callable[[Ended], None]) -> None:

@@ -17,15 +17,9 @@ from ktrdr_sandbox.lifecycle.journal import Step
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.locking import hold
 from ktrdr_sandbox.models import ENV_FILE_NAME, Instance
-from ktrdr_sandbox.worktrees.operations import (
-    Addition,
-    Checkout,
-    add_worktree,
-    hide_env_file,
-    is_hidden,
-    show_env_file,
-    take_back_worktree,
-)
+from ktrdr_sandbox.worktrees.addition import Addition, add_worktree, take_back_worktree
+from ktrdr_sandbox.worktrees.checkout import Checkout
+from ktrdr_sandbox.worktrees.exclusion import hide_env_file, is_hidden, show_env_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

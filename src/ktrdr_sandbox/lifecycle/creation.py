@@ -25,8 +25,9 @@ from ktrdr_sandbox.registry.schema import Registry
 from ktrdr_sandbox.slots.allocation import Allocation, BusyPort, allocate
 from ktrdr_sandbox.slots.port_map import get_ports, worker_ports
 from ktrdr_sandbox.slots.probe import Protocol, busy_ports
+from ktrdr_sandbox.worktrees.addition import Addition, plan_addition
+from ktrdr_sandbox.worktrees.checkout import choose_checkout
 from ktrdr_sandbox.worktrees.copying import Copies
-from ktrdr_sandbox.worktrees.operations import Addition, choose_checkout, plan_addition
 from ktrdr_sandbox.worktrees.repository import Repository, locate
 
 

@@ -21,8 +21,10 @@ from ktrdr_sandbox.lifecycle.deletion import delete, detach, make_removable, mov
 from ktrdr_sandbox.lifecycle.journal import Journal, Pending
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import EngineAddress, Instance
+from ktrdr_sandbox.worktrees.entries import forget_worktree
+from ktrdr_sandbox.worktrees.exclusion import show_env_file
 from ktrdr_sandbox.worktrees.git import wait_for_git_on
-from ktrdr_sandbox.worktrees.operations import forget_worktree, keep_git_data, show_env_file
+from ktrdr_sandbox.worktrees.keeping import keep_git_data
 from ktrdr_sandbox.worktrees.repository import common_dir, worktrees
 
 _REVOCABLE: Final = frozenset({"entry removing", "containers", "directory renamed"})

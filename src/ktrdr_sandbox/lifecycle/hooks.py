@@ -94,6 +94,7 @@ def run_hook(
     environment = hook_environment(place, instance, hook)
     note = _note(place, instance)
     _write(note, {"hook": hook, **_ourselves()})
+    ended = False
     try:
         for argv in commands:
             sink(f"{hook}: {_shown(argv)}")
@@ -105,12 +106,13 @@ def run_hook(
                 sink=sink,
             )
             if outcome.exit_code != 0:
+                ended = True
                 return HookFailure(hook=hook, outcome=outcome, timeout=settings.hook_timeout)
-    except BaseException:
-        # An interrupt may come between the start of a process and our knowing of it.
-        end_marked({HOOK_VARIABLE: hook, "SANDBOX_UUID": instance.uuid})
-        raise
+        ended = True
     finally:
+        if not ended:
+            # An interrupt may come between the start of a process and our knowing of it.
+            end_marked({HOOK_VARIABLE: hook, "SANDBOX_UUID": instance.uuid})
         note.unlink(missing_ok=True)
     return None
 

@@ -146,13 +146,13 @@ def operation(
     _append(path, head, sync=True)
     sync_folder(path.parent)
     journal = Journal(path)
+    done = False
     try:
         yield journal
-    except BaseException:
-        if not journal.owing:
+        done = True
+    finally:
+        if done or not journal.owing:
             journal.close()
-        raise
-    journal.close()
 
 
 def load(home: Home, instance_id: str) -> Pending | None:

@@ -73,7 +73,7 @@ def _follow(place: Workplace, instance: Instance, now: Path) -> Instance:
         return registry.with_instance(moved), moved
 
     moved = place.registry.update(change)
-    from ktrdr_sandbox.worktrees.operations import repair_worktree
+    from ktrdr_sandbox.worktrees.entries import repair_worktree
 
     if moved.is_worktree and moved.parent_repo is not None and moved.parent_repo.is_dir():
         repair_worktree(moved.parent_repo, now)

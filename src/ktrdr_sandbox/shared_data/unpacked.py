@@ -56,7 +56,7 @@ class Unpacked:
         self._raw = raw
         self._observe = observe
         self._told = 0
-        self._stream = _decompressor(raw, compression)
+        self._stream, self._failures = _decompressor(raw, compression)
         self._at = 0
         self._last = b""
 
@@ -67,13 +67,15 @@ class Unpacked:
         """Raises UnsafeError for a bomb, DamagedError where the content cannot be unpacked."""
         if not 0 <= size <= LARGEST_READ:
             raise UnsafeError(f"it has a header of {size} bytes")
-        with _damage():
+        try:
             data: bytes = self._stream.read(size)
             while len(data) < size:
                 more = self._stream.read(size - len(data))
                 if not more:
                     break
                 data += more
+        except self._failures as error:
+            raise DamagedError(str(error)) from error
         self._at += len(data)
         packed = self._raw.tell()
         if packed - self._told >= LARGEST_READ:
@@ -106,16 +108,23 @@ Begin = Callable[[Callable[[int], None]], Unpacked]
 """Begins to read an archive from its start; takes what observes it."""
 
 
-def _decompressor(raw: BinaryIO, compression: Compression) -> Any:
+_FAILURES: Final = (EOFError, zlib.error, OSError, ValueError)
+"""What decompressors raise over damage. OSError is gzip's for a wrong checksum."""
+
+
+def _decompressor(
+    raw: BinaryIO, compression: Compression
+) -> tuple[Any, tuple[type[Exception], ...]]:
+    """What reads the unpacked bytes, and what it raises over damaged ones."""
     if compression == "gzip":
         import gzip
 
-        return gzip.GzipFile(fileobj=raw, mode="rb")
+        return gzip.GzipFile(fileobj=raw, mode="rb"), _FAILURES
     if compression == "zstd":
         module = zstd()
         limit = {module.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
-        return module.ZstdFile(raw, mode="rb", options=limit)
-    return raw
+        return module.ZstdFile(raw, mode="rb", options=limit), (*_FAILURES, module.ZstdError)
+    return raw, _FAILURES
 
 
 def zstd() -> Any:
@@ -125,19 +134,6 @@ def zstd() -> Any:
     else:
         from backports import zstd as module
     return module
-
-
-@contextmanager
-def _damage() -> Iterator[None]:
-    """What the decompressors raise, as one error. OSError is gzip's for a wrong checksum."""
-    try:
-        yield
-    except (EOFError, zlib.error, OSError, ValueError) as error:
-        raise DamagedError(str(error)) from error
-    except Exception as error:
-        if type(error).__name__ != "ZstdError":
-            raise
-        raise DamagedError(str(error)) from error
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def try_git(
     argv = ("git", *arguments)
     while True:
         outcome = _run(argv, cwd, environment, stdin)
-        if not _met_half_a_worktree(outcome) or not _waits.one():
+        if not _met_half_a_worktree(outcome) or not _patience.wait():
             return outcome
 
 
@@ -70,14 +70,14 @@ def _met_half_a_worktree(outcome: GitOutcome) -> bool:
 _HALF_MADE: Final = re.compile(r"failed to read .*worktrees/.*/commondir")
 
 
-class _Waits:
-    """Short waits that this process has a few seconds for: it may be like that for good."""
+class _HalfMadePatience:
+    """What this process waits for half-made worktrees in all: one may be like that for good."""
 
     def __init__(self, seconds: float) -> None:
         self._left = seconds
 
-    def one(self, pause: float = 0.05) -> bool:
-        """Wait; False when there is no time for it left."""
+    def wait(self, pause: float = 0.05) -> bool:
+        """Wait for a moment; False when no seconds are left."""
         if self._left <= 0:
             return False
         self._left -= pause
@@ -85,7 +85,7 @@ class _Waits:
         return True
 
 
-_waits: Final = _Waits(3.0)
+_patience: Final = _HalfMadePatience(3.0)
 
 
 def _run(argv: Sequence[str], cwd: Path, environment: Mapping[str, str], stdin: str) -> GitOutcome:
@@ -93,9 +93,9 @@ def _run(argv: Sequence[str], cwd: Path, environment: Mapping[str, str], stdin: 
     with observed(argv, cwd=cwd) as seen, _started(argv, cwd, environment, source) as child:
         try:
             stdout, stderr = child.communicate(stdin or None)
-        except BaseException:
-            _end(child)
-            raise
+        finally:
+            if child.poll() is None:  # an interrupt came
+                _end(child)
         seen.exit_code = child.returncode
     return GitOutcome(argv=tuple(argv), exit_code=child.returncode, stdout=stdout, stderr=stderr)
 

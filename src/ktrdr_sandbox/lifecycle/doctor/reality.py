@@ -15,7 +15,7 @@ from ktrdr_sandbox.lifecycle.doctor.findings import Finding, note, ok, problem
 from ktrdr_sandbox.lifecycle.doctor.surroundings import Surroundings
 from ktrdr_sandbox.lifecycle.env_files import write_env_file, write_slot
 from ktrdr_sandbox.models import ENV_FILE_NAME, FIRST_SLOT, ID_PREFIX, LAST_SLOT, Instance
-from ktrdr_sandbox.worktrees.operations import repair_worktree
+from ktrdr_sandbox.worktrees.entries import repair_worktree
 from ktrdr_sandbox.worktrees.repository import Worktree, worktrees
 
 

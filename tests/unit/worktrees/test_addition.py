@@ -6,19 +6,14 @@ from pathlib import Path
 import pytest
 
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.worktrees.operations import (
-    Checkout,
+from ktrdr_sandbox.worktrees.addition import (
     add_worktree,
-    choose_checkout,
-    forget_worktree,
-    hide_env_file,
-    is_hidden,
     plan_addition,
-    show_env_file,
     take_back_worktree,
 )
+from ktrdr_sandbox.worktrees.checkout import Checkout, choose_checkout
 from ktrdr_sandbox.worktrees.repository import locate
-from tests.support.repositories import GitRepository, empty_repository, git, repository
+from tests.support.repositories import GitRepository, git, repository
 
 
 @pytest.fixture
@@ -28,115 +23,6 @@ def repo(tmp_path: Path) -> GitRepository:
 
 def chosen(repo: GitRepository, *, name: str = "feat-x", branch: str | None = None) -> Checkout:
     return choose_checkout(locate(repo.root), name=name, branch=branch)
-
-
-def refused(
-    repo: GitRepository, *, name: str = "feat-x", branch: str | None = None
-) -> SandboxError:
-    with pytest.raises(SandboxError) as caught:
-        chosen(repo, name=name, branch=branch)
-    return caught.value
-
-
-# -- which branch --------------------------------------------------------------------------------
-
-
-def test_a_new_branch_starts_at_the_current_commit(repo: GitRepository) -> None:
-    repo.git("switch", "--quiet", "-c", "work")
-    head = repo.commit({"a": "x"})
-    assert chosen(repo) == Checkout(branch="feat-x", creates_branch=True, start=head)
-
-
-def test_the_current_commit_is_that_of_the_worktree_asked_from(repo: GitRepository) -> None:
-    linked = repo.add_worktree(repo.root.parent / "linked", "-b", "other")
-    head = linked.commit({"a": "x"})
-    assert chosen(linked).start == head
-    assert chosen(repo).start != head
-
-
-def test_an_existing_free_branch_of_that_name_is_checked_out(repo: GitRepository) -> None:
-    start = repo.head()
-    repo.git("branch", "feat-x")
-    repo.commit({"a": "x"})
-    assert chosen(repo) == Checkout(branch="feat-x", creates_branch=False, start=start)
-
-
-def test_a_named_branch(repo: GitRepository) -> None:
-    repo.git("branch", "feature/metrics")
-    made = chosen(repo, branch="feature/metrics")
-    assert (made.branch, made.creates_branch) == ("feature/metrics", False)
-
-
-@pytest.mark.parametrize("branch", ["feature/metrics", None])
-def test_a_remote_only_branch_becomes_a_tracking_branch(
-    repo: GitRepository, tmp_path: Path, branch: str | None
-) -> None:
-    wanted = branch or "feat-x"
-    repo.git("switch", "--quiet", "-c", wanted)
-    head = repo.commit({"a": "x"})
-    repo.git("switch", "--quiet", "main")
-    clone = repo.clone(tmp_path / "clone")
-    assert chosen(clone, branch=branch) == Checkout(
-        branch=wanted, creates_branch=True, start=head, tracks=f"origin/{wanted}"
-    )
-
-
-def test_a_branch_on_several_remotes_is_not_guessed(repo: GitRepository, tmp_path: Path) -> None:
-    repo.git("branch", "shared")
-    clone = repo.clone(tmp_path / "clone")
-    clone.git("remote", "add", "second", str(repo.root))
-    clone.git("fetch", "--quiet", "second")
-    error = refused(clone, branch="shared")
-    assert error.code == "worktree-failed"
-    assert error.details == {"branch": "shared", "remotes": ["origin/shared", "second/shared"]}
-    assert error.hints == ("Make it first: git branch --track shared origin/shared",)
-
-
-@pytest.mark.parametrize("branch", ["main", None])
-def test_a_branch_that_is_checked_out_elsewhere(repo: GitRepository, branch: str | None) -> None:
-    error = refused(repo, name="main", branch=branch)
-    assert error.code == "worktree-conflict"
-    assert error.message == (
-        f"Cannot create worktree: branch 'main' is already checked out at '{repo.root}'. "
-        "Use a different name or checkout a different branch there first."
-    )
-    assert error.details == {"branch": "main", "path": str(repo.root)}
-
-
-def test_a_branch_of_a_worktree_whose_directory_is_gone_is_free(repo: GitRepository) -> None:
-    gone = repo.add_worktree(repo.root.parent / "gone", "-b", "feat-x")
-    gone.root.rename(repo.root.parent / "moved")
-    assert not chosen(repo).creates_branch
-
-
-def test_a_branch_that_is_nowhere(repo: GitRepository) -> None:
-    error = refused(repo, branch="nowhere")
-    assert error.code == "worktree-failed"
-    assert error.message == (
-        "Cannot create worktree: there is no branch 'nowhere', here or on a remote."
-    )
-
-
-@pytest.mark.parametrize("branch", ["a..b", "--force", "@{-1}", "a b"])
-def test_a_name_that_git_does_not_take(repo: GitRepository, branch: str) -> None:
-    error = refused(repo, branch=branch)
-    assert error.code == "usage"
-    assert error.message == f"'{branch}' is not a valid branch name."
-
-
-def test_a_tag_or_commit_is_no_branch(repo: GitRepository) -> None:
-    repo.git("tag", "v1")
-    assert refused(repo, branch="v1").code == "worktree-failed"
-    assert refused(repo, branch=repo.head()).code == "worktree-failed"
-
-
-def test_no_commit_to_start_from(tmp_path: Path) -> None:
-    error = refused(empty_repository(tmp_path / "ktrdr"))
-    assert error.code == "worktree-failed"
-    assert error.message.endswith("has no commit yet.")
-
-
-# -- adding --------------------------------------------------------------------------------------
 
 
 def add(
@@ -391,102 +277,3 @@ def test_a_repository_that_is_gone_needs_nothing(repo: GitRepository, tmp_path: 
     addition = plan_addition(locate(repo.root), tmp_path / "made", chosen(repo), "the-token")
     repo.root.rename(tmp_path / "moved")
     take_back_worktree(addition, save=nothing_to_save)
-
-
-# -- forgetting ----------------------------------------------------------------------------------
-
-
-def test_a_worktree_whose_directory_is_gone_is_forgotten(
-    repo: GitRepository, tmp_path: Path
-) -> None:
-    linked = repo.add_worktree(tmp_path / "made", "-b", "x")
-    linked.root.rename(tmp_path / "moved")
-    for _ in range(2):
-        forget_worktree(repo.root, repo.root / ".git", linked.root)
-    assert repo.worktrees() == [repo.root]
-    assert "x" in repo.branches()
-
-
-def test_other_worktrees_that_are_not_there_now_are_kept(
-    repo: GitRepository, tmp_path: Path
-) -> None:
-    """They may be on a drive that comes back."""
-    linked = repo.add_worktree(tmp_path / "made", "-b", "x")
-    away = repo.add_worktree(tmp_path / "away", "-b", "y")
-    for one in (linked, away):
-        one.root.rename(tmp_path / f"unplugged-{one.root.name}")
-    forget_worktree(repo.root, repo.root / ".git", linked.root)
-    assert repo.worktrees() == [repo.root, away.root]
-
-
-# -- hiding the environment file -----------------------------------------------------------------
-
-
-def exclude_file(repo: GitRepository) -> Path:
-    return repo.root / ".git" / "info" / "exclude"
-
-
-def hide(repo: GitRepository) -> None:
-    hide_env_file(locate(repo.root).common_dir)
-
-
-def show(repo: GitRepository) -> None:
-    show_env_file(repo.root, locate(repo.root).common_dir)
-
-
-def test_git_does_not_see_the_file(repo: GitRepository, tmp_path: Path) -> None:
-    linked = repo.add_worktree(tmp_path / "made", "-b", "x")
-    assert not is_hidden(linked.root)
-    hide(linked)
-    linked.write({".env.sandbox": "x", ".env.sandbox.tmp": "x"})
-    assert linked.git("status", "--porcelain") == ""
-    assert is_hidden(linked.root)
-    assert is_hidden(repo.root)
-
-
-def test_it_is_hidden_once(repo: GitRepository) -> None:
-    for _ in range(2):
-        hide(repo)
-    assert exclude_file(repo).read_text().splitlines().count("/.env.sandbox") == 1
-
-
-def test_a_repository_that_ignores_it_already(repo: GitRepository) -> None:
-    repo.commit({".gitignore": ".env*\n"})
-    assert is_hidden(repo.root)
-    repo.commit({".gitignore": ".env.sandbox\n"})
-    assert not is_hidden(repo.root)
-
-
-@pytest.mark.parametrize("content", [None, "*.swp", "*.swp\n", "# mine\n\n*.swp\n", "\udcff\n"])
-def test_showing_gives_the_file_back(repo: GitRepository, content: str | None) -> None:
-    path = exclude_file(repo)
-    path.unlink(missing_ok=True)
-    if content is not None:
-        path.write_text(content, errors="surrogateescape")
-        path.chmod(0o640)
-    hide(repo)
-    for _ in range(2):
-        show(repo)
-    expected = content if content is None or content.endswith("\n") else f"{content}\n"
-    assert path.read_text(errors="surrogateescape") == (expected or "")
-    assert content is None or path.stat().st_mode & 0o777 == 0o640
-
-
-def test_it_stays_hidden_while_another_worktree_has_one(
-    repo: GitRepository, tmp_path: Path
-) -> None:
-    linked = repo.add_worktree(tmp_path / "made", "-b", "x")
-    hide(repo)
-    linked.write({".env.sandbox": "x"})
-    show(repo)
-    assert is_hidden(linked.root)
-    (linked.root / ".env.sandbox").unlink()
-    show(repo)
-    assert not is_hidden(linked.root)
-
-
-def test_a_line_that_somebody_else_wrote_is_not_ours(repo: GitRepository) -> None:
-    exclude_file(repo).write_text("/.env.sandbox\n")
-    hide(repo)
-    show(repo)
-    assert exclude_file(repo).read_text() == "/.env.sandbox\n"
