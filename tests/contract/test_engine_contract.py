@@ -459,6 +459,25 @@ def test_on_a_network_a_service_has_its_name_until_it_joins_without(stack: Contr
         assert (running.state, running.networks) == ("running", {name: ()})
 
 
+def test_a_container_whose_network_was_removed_is_made_anew(stack: ContractStack) -> None:
+    call = stack.started({"app": stack.service(), "db": stack.service()})
+    ids = [stack.container(name).id for name in ("app", "db")]
+    assert stack.engine.cut_off(ids) == ()
+    assert stack.engine.cut_off([]) == ()
+    assert stack.engine.cut_off(["f" * 64]) == ()
+    stack.engine.stop(ids, grace=0)
+    stack.engine.remove(Resources(networks=(f"{stack.project}_default",)), grace=0)
+    assert set(stack.engine.cut_off(ids)) == set(ids)
+    stack.engine.compose_create(call, build=(), recreate=["app"], progress=lambda _: None)
+    app = stack.container("app").id
+    assert app not in ids
+    assert stack.engine.cut_off([app, ids[1]]) == (ids[1],)
+    stack.engine.compose_start(call, ["app"], progress=lambda _: None)
+    assert stack.container("app").state == "running"
+    with pytest.raises(CommandError):
+        stack.engine.compose_start(call, ["db"], progress=lambda _: None)
+
+
 def test_a_container_that_is_gone_joins_nothing(stack: ContractStack) -> None:
     stack.created({"app": stack.service()})
     app = stack.container("app")

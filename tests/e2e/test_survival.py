@@ -72,6 +72,20 @@ def test_a_destroy_that_is_killed(light: Sandbox, mark: str, tmp_path: Path) -> 
     assert not list((light.state / "journal").glob("*"))
 
 
+def test_a_stack_whose_network_was_pruned_while_it_was_stopped(light: Sandbox, mark: str) -> None:
+    stack = light.create(f"{mark}-pruned")
+    light.up(stack).expect(0)
+    query(stack, "create table kept (n int); insert into kept values (42)")
+    names = [one["Name"].removeprefix("/") for one in stack.containers()]
+    networks = {name for one in stack.containers() for name in one["NetworkSettings"]["Networks"]}
+    docker("stop", "--time", "5", *names)
+    docker("network", "rm", *networks)
+    light.up(stack).expect(0)
+    assert query(stack, "select n from kept") == "42"
+    light.run("destroy", stack.name, "--yes").expect(0)
+    assert stack.leftovers() == []
+
+
 def test_data_survives_a_move_to_another_slot(light: Sandbox, mark: str) -> None:
     stack = light.create(f"{mark}-move")
     light.up(stack).expect(0)

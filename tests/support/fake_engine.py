@@ -69,6 +69,9 @@ class FakeContainer:
             published=detail.published,
         )
 
+    cut_off: bool = False
+    """Whether a network of it was removed."""
+
     def become(self, state: ContainerState, **more: Any) -> None:
         published = self.ports if state == "running" else ()
         self.detail = replace(self.detail, state=state, published=published, **more)
@@ -187,6 +190,10 @@ class FakeEngine(Engine):
         return {**_BUILT_IN, **own}
 
     @locked
+    def cut_off(self, ids: Sequence[str]) -> tuple[str, ...]:
+        return tuple(one for one in ids if one in self.held and self.held[one].cut_off)
+
+    @locked
     def unused_networks(self) -> tuple[str, ...]:
         attached = {name for one in self.held.values() for name in one.networks}
         return tuple(name for name in self._networks if name not in attached)
@@ -226,6 +233,8 @@ class FakeEngine(Engine):
         for name in resources.networks:
             if name not in self.stubborn and not self._users_of(name):
                 self._networks.pop(name, None)
+                for one in self.held.values():
+                    one.cut_off |= name in one.networks
         for name in resources.volumes:
             used = any(name in one.volumes for one in self.held.values())
             if name not in self.stubborn and not used:
@@ -303,7 +312,12 @@ class FakeEngine(Engine):
 
     @locked
     def compose_create(
-        self, call: ComposeCall, *, build: Sequence[str], progress: LineSink
+        self,
+        call: ComposeCall,
+        *,
+        build: Sequence[str],
+        progress: LineSink,
+        recreate: Sequence[str] = (),
     ) -> None:
         model, services = self.compose_config(call), self._active(call)
         for name, service in services.items():
@@ -315,7 +329,7 @@ class FakeEngine(Engine):
                     held.setdefault(body["name"], labels)
         self._remove_orphans(call, model)
         for name, service in services.items():
-            self._create(call, model, name, service)
+            self._create(call, model, name, service, anew=name in recreate)
             progress(f" Container {call.project}-{name}-1  Created")
 
     def _provide_image(self, reference: str, *, builds: bool) -> None:
@@ -334,14 +348,20 @@ class FakeEngine(Engine):
             del self.held[identity]
 
     def _create(
-        self, call: ComposeCall, model: Mapping[str, Any], name: str, service: Mapping[str, Any]
+        self,
+        call: ComposeCall,
+        model: Mapping[str, Any],
+        name: str,
+        service: Mapping[str, Any],
+        *,
+        anew: bool,
     ) -> None:
         made_from = json.dumps(service, sort_keys=True)
         count = int(service.get("scale", 1))
         for number in range(1, count + 1):
             label = service.get("container_name") or f"{call.project}-{name}-{number}"
             existing = [one for one in self.held.values() if one.detail.name == label]
-            if existing and existing[0].made_from == made_from:
+            if existing and existing[0].made_from == made_from and not anew:
                 continue
             for one in existing:
                 del self.held[one.detail.id]
@@ -407,6 +427,8 @@ class FakeEngine(Engine):
                 continue
             if detail.service not in services:
                 continue
+            if container.cut_off:
+                raise _failed("compose-failed", f"network of {detail.name} not found")
             if detail.state != "running":
                 self._start(container)
             progress(f" Container {detail.name}  Started")

@@ -229,6 +229,9 @@ class GateEngine(Engine):
     def networks(self) -> Mapping[str, tuple[str, ...]]:
         raise NotImplementedError
 
+    def cut_off(self, *args: Any, **kwargs: Any) -> tuple[str, ...]:
+        raise NotImplementedError
+
     def unused_networks(self) -> tuple[str, ...]:
         raise NotImplementedError
 

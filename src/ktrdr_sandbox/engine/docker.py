@@ -23,6 +23,7 @@ from ktrdr_sandbox.engine.interface import Container, Engine, LineSink
 from ktrdr_sandbox.engine.parsing import (
     CONTAINER_FORMAT,
     belonging_format,
+    network_ids,
     parse_belonging,
     parse_container,
     parse_detail,
@@ -116,6 +117,14 @@ class DockerEngine(Engine):
             raise engine_failed(outcome, self.address)
         found: list[dict[str, Any]] = json.loads(outcome.stdout or "[]")
         return found
+
+    def cut_off(self, ids: Sequence[str]) -> tuple[str, ...]:
+        if not ids:
+            return ()
+        networks = asked(lambda: self._ask("network", "ls", "--quiet", "--no-trunc"))
+        used = {entry["Id"]: network_ids(entry) for entry in self.describe(ids)}
+        existing = frozenset(networks.result().split())
+        return tuple(container for container, wanted in used.items() if wanted - existing)
 
     def resources(self, uuid: str) -> Resources:
         from ktrdr_sandbox.engine.records import Resources
@@ -291,16 +300,20 @@ class DockerEngine(Engine):
         return frozenset(outcome.stdout.split())
 
     def compose_create(
-        self, call: ComposeCall, *, build: Sequence[str], progress: LineSink
+        self,
+        call: ComposeCall,
+        *,
+        build: Sequence[str],
+        progress: LineSink,
+        recreate: Sequence[str] = (),
     ) -> None:
         if build:
             self._compose(call, ["build", *build], progress, step="docker compose build")
-        self._compose(
-            call,
-            ["up", "--no-start", "--remove-orphans"],
-            progress,
-            step="docker compose up",
-        )
+        create = ["up", "--no-start", "--remove-orphans"]
+        self._compose(call, create, progress, step="docker compose up")
+        if recreate:
+            anew = ["up", "--no-start", "--no-deps", "--no-build", "--force-recreate", *recreate]
+            self._compose(call, anew, progress, step="docker compose up")
 
     def compose_start(
         self, call: ComposeCall, services: Sequence[str], *, progress: LineSink

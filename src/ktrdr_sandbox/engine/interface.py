@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ktrdr_sandbox.models import EngineAddress
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:  # making these classes takes its time, and quick commands see
     )
 
 ContainerState = Literal["created", "running", "paused", "restarting", "removing", "exited", "dead"]
+STOPPED: Final[frozenset[ContainerState]] = frozenset({"created", "exited"})
+"""States of a container that may be started as it is."""
+
 Health = Literal["none", "starting", "healthy", "unhealthy"]
 
 
@@ -73,6 +76,13 @@ class Engine(ABC):
     @abstractmethod
     def describe(self, ids: Sequence[str]) -> list[dict[str, Any]]:
         """All that the engine knows of containers, in its own form. For people, not programs."""
+
+    @abstractmethod
+    def cut_off(self, ids: Sequence[str]) -> tuple[str, ...]:
+        """Those of the containers that hold to a network which is gone, and so cannot start.
+
+        One of the same name that was made since is another. [] gives ().
+        """
 
     @abstractmethod
     def resources(self, uuid: str) -> Resources:
@@ -175,13 +185,19 @@ class Engine(ABC):
 
     @abstractmethod
     def compose_create(
-        self, call: ComposeCall, *, build: Sequence[str], progress: LineSink
+        self,
+        call: ComposeCall,
+        *,
+        build: Sequence[str],
+        progress: LineSink,
+        recreate: Sequence[str] = (),
     ) -> None:
         """Build these services' images, then create networks, volumes and containers.
 
-        What else is missing is pulled. Changed containers are recreated, orphans removed, nothing
-        is started. Raises `CommandError` with code `compose-failed`, `image-missing`,
-        `port-conflict` or `network-pool-exhausted`.
+        What else is missing is pulled. Changed containers are recreated, and those of the services
+        to `recreate`; their anonymous volumes stay. Orphans are removed, nothing is started.
+        Raises `CommandError` with code `compose-failed`, `image-missing`, `port-conflict` or
+        `network-pool-exhausted`.
         """
 
     @abstractmethod

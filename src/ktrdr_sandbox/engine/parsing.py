@@ -131,6 +131,13 @@ def _networks(entry: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     }
 
 
+def network_ids(entry: Mapping[str, Any]) -> frozenset[str]:
+    """Networks that a container of `docker container inspect` holds to; not those by name alone."""
+    found = (entry.get("NetworkSettings") or {}).get("Networks") or {}
+    ids = ((endpoint or {}).get("NetworkID") for endpoint in found.values())
+    return frozenset(identity for identity in ids if identity)
+
+
 def _health(text: object) -> Health:
     return cast(Health, text) if text in get_args(Health) else "none"
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Final
 
-from ktrdr_sandbox.engine.interface import ContainerState, Engine
+from ktrdr_sandbox.engine.interface import STOPPED, Engine
 from ktrdr_sandbox.lifecycle.composition import Composition
 from ktrdr_sandbox.questions import asked
-
-_STOPPED: Final[frozenset[ContainerState]] = frozenset({"created", "exited"})
 
 
 def keep_names_at_home(engine: Engine, composition: Composition) -> None:
@@ -22,7 +19,7 @@ def keep_names_at_home(engine: Engine, composition: Composition) -> None:
     if not guests:
         return
     mine = engine.containers(uuid=composition.instance.uuid)
-    stopped = [one.id for one in mine if one.state in _STOPPED and not one.oneoff]
+    stopped = [one.id for one in mine if one.state in STOPPED and not one.oneoff]
     joining = [
         asked(partial(engine.join_unnamed, one.id, to.network, links=to.links))
         for one in engine.inspect(stopped)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from ktrdr_sandbox.engine.docker import require_compose
-from ktrdr_sandbox.engine.interface import Engine
+from ktrdr_sandbox.engine.interface import STOPPED, Container, Engine
 from ktrdr_sandbox.isolation.result import Notice
 from ktrdr_sandbox.lifecycle import record
 from ktrdr_sandbox.lifecycle.composition import Composition, compose, refuse, write_down
@@ -14,7 +17,15 @@ from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.questions import asked
 
 
-def prepared(place: Workplace, instance: Instance, engine: Engine) -> Composition:
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A composition that may be created now, and the services whose containers must be anew."""
+
+    composition: Composition
+    recreate: tuple[str, ...]
+
+
+def prepared(place: Workplace, instance: Instance, engine: Engine) -> Prepared:
     """Everything before the engine creates a thing: checks, files, folders, image names."""
     versions, existing = asked(engine.versions), asked(engine.containers)
     owned = asked(engine.belongings)
@@ -27,13 +38,28 @@ def prepared(place: Workplace, instance: Instance, engine: Engine) -> Compositio
     refuse_foreign(composition, belongings)
     refuse_paused(instance, containers)
     end_left_over(engine, instance, containers, composition.isolation.stack)
+    cut_off = asked(lambda: _cut_off(engine, instance, containers))
     refuse_busy_ports(composition, containers)
     write_down(place, composition)
     former = record.load(place.home, instance)
     record.save(place.home, instance, composition.isolation, inputs=former.inputs)
     for seed in composition.isolation.seeds:
         engine.tag(seed.base, seed.target)
-    return composition
+    return Prepared(composition, cut_off.result())
+
+
+def _cut_off(
+    engine: Engine, instance: Instance, containers: Sequence[Container]
+) -> tuple[str, ...]:
+    """Services that Compose would leave with a network which was removed while they were stopped,
+    by `docker network prune` or with the engine's own records. It looks at running ones only."""
+    stopped = {
+        one.id: one.service
+        for one in containers
+        if one.uuid == instance.uuid and one.state in STOPPED and not one.oneoff
+    }
+    gone = engine.cut_off(list(stopped))
+    return tuple(sorted({stopped[one] for one in gone}))
 
 
 def to_build(composition: Composition, *, everything: bool) -> dict[str, str]:

@@ -143,13 +143,17 @@ def _up(
         engine = place.engine(instance.engine)
         with interruptible(engine, instance):
             with log.step("files and image tags"):
-                composition = prepared(place, instance, engine)
+                ready = prepared(place, instance, engine)
+                composition = ready.composition
             build = to_build(composition, everything=options.build)
             with explained(engine, composition):
                 asked(load_http)  # by the end of the next wait it is there
                 with log.step("containers"):
                     engine.compose_create(
-                        composition.call, build=list(build.values()), progress=progress
+                        composition.call,
+                        build=list(build.values()),
+                        recreate=ready.recreate,
+                        progress=progress,
                     )
                     keep_names_at_home(engine, composition)
                 stale = stale_images(place, composition, built=frozenset(build))
