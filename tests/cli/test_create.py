@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.docker_scripts import empty_engine
-from tests.support.processes import foreign_listener
+from tests.support.processes import foreign_listener, heeding_hangups
 from tests.support.repositories import git
 from tests.support.world import Outcome, World
 
@@ -177,26 +177,34 @@ def test_two_at_once_get_different_slots(world: World) -> None:
 # -- interrupted ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_an_interrupted_create_leaves_nothing(world: World, number: signal.Signals) -> None:
+def signalled(world: World, number: signal.Signals, *prefix: str) -> tuple[int, str, str]:
+    """A create that gets a signal while git is at work; its exit status and what it printed."""
     marker = world.folder / "in-the-hook"
     hook = world.repository.root / ".git" / "hooks" / "post-checkout"
     hook.write_text(f"#!/bin/sh\ntouch '{marker}'\nsleep 1\n", encoding="utf-8")
     hook.chmod(0o755)
     with subprocess.Popen(
-        [sys.executable, "-m", "ktrdr_sandbox", "create", "feat-x"],
+        [*prefix, sys.executable, "-m", "ktrdr_sandbox", "create", "feat-x"],
         cwd=world.repository.root,
         env={**os.environ, "KTRDR_HOME": str(world.home)},
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heeding_hangups,
     ) as program:
         while not marker.exists():
             assert program.poll() is None
             time.sleep(0.01)
         program.send_signal(number)
         out, err = program.communicate()
-    assert program.returncode == 130, err
+    return program.returncode, out, err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_create_leaves_nothing(world: World, number: signal.Signals) -> None:
+    status, out, err = signalled(world, number)
+    assert status == 130, err
     assert out == ""
     assert err.startswith("error: Interrupted.\n")
     assert "Traceback" not in err
@@ -204,6 +212,12 @@ def test_an_interrupted_create_leaves_nothing(world: World, number: signal.Signa
     assert world.repository.branches() == ["main"]
     assert world.repository.worktrees() == [world.repository.root]
     assert not world.path_of("feat-x").exists()
+
+
+def test_under_nohup_it_outlives_its_terminal(world: World) -> None:
+    status, _, err = signalled(world, signal.SIGHUP, "nohup")
+    assert (status, err) == (0, "")
+    assert list(world.registered()) == ["ktrdr--feat-x"]
 
 
 # -- init ----------------------------------------------------------------------------------------

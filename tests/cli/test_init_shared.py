@@ -20,6 +20,7 @@ from ktrdr_sandbox.paths import pack_folder
 from tests.support.http_server import closed_port
 from tests.support.pack_server import Fault, PackServer, serving
 from tests.support.packs import file, pack, tar, written
+from tests.support.processes import heeding_hangups
 from tests.support.terminal import terminal
 from tests.support.trees import checkout, files_of, kinds_of, snapshot, write
 from tests.support.world import Outcome, World
@@ -468,6 +469,7 @@ def start(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=heeding_hangups,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -46,6 +47,11 @@ def foreign_listener(port: int = 0) -> Iterator[tuple[int, int]]:
         finally:
             child.stdin.close()
             child.wait()
+
+
+def heeding_hangups() -> None:
+    """For a child about to start: SIGHUP ends it, though the tests may run under `nohup`."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def ports_of(slot: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,9 +47,13 @@ class RealKtrdr:
         return Path((self.record / "cwd").read_text().removesuffix("\n"))
 
     @property
-    def ignored_signals(self) -> int:
-        """A bit for each, the lowest for number 1."""
-        return int((self.record / "ignored").read_text().split()[1], 16)
+    def ignored_signals(self) -> set[signal.Signals]:
+        """Those that whoever started the tests does not ignore, as `nohup` does."""
+        mask = int((self.record / "ignored").read_text().split()[1], 16)
+        ignored = {number for number in signal.Signals if mask >> (number - 1) & 1}
+        python = {signal.SIGPIPE, signal.SIGXFSZ}
+        given = {one for one in signal.Signals if signal.getsignal(one) is signal.SIG_IGN}
+        return ignored - (given - python)
 
 
 def real_ktrdr(path: Path) -> RealKtrdr:

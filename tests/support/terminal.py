@@ -31,8 +31,9 @@ _CONTROL: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\(B|\x1b\][^\x07]*\x07
 
 # A session of its own is not enough: what is typed makes signals only for the terminal it owns.
 _OWN_THE_TERMINAL: Final = (
-    "import fcntl, os, sys, termios\n"
+    "import fcntl, os, signal, sys, termios\n"
     "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+    "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
     "os.execvpe(sys.argv[1], sys.argv[1:], os.environ)\n"
 )
 

@@ -70,7 +70,10 @@ def ended_by(name: str, error: BaseException) -> int:
 
 
 def _interrupt_on_termination() -> dict[signal.Signals, signal._HANDLER]:
-    """Let SIGTERM and SIGHUP undo half-done work as an interrupt does."""
+    """Let SIGTERM and SIGHUP undo half-done work as an interrupt does.
+
+    Not one that whoever started us has us ignore: `nohup` wants this to outlive its terminal.
+    """
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         if callable(signal.getsignal(signal.SIGINT)):
@@ -79,7 +82,8 @@ def _interrupt_on_termination() -> dict[signal.Signals, signal._HANDLER]:
         else:
             raise KeyboardInterrupt
 
-    wanted = (signal.SIGTERM, signal.SIGHUP)
+    both = (signal.SIGTERM, signal.SIGHUP)
+    wanted = [number for number in both if signal.getsignal(number) is not signal.SIG_IGN]
     try:
         return {number: signal.signal(number, interrupt) for number in wanted}
     except ValueError:  # not the main thread: whoever runs us there handles signals
