@@ -80,7 +80,8 @@ class PlainStack:
                     try_docker("image", "rm", image)
                 elif image_id(image) != earlier:
                     try_docker("image", "tag", earlier, image)
-            assert not self.leftovers(), f"left behind: {', '.join(self.leftovers())}"
+            left = [one for one in self.leftovers() if one not in self._stuck_networks()]
+            assert not left, f"left behind: {', '.join(left)}"
 
     @property
     def _compose(self) -> list[str]:
@@ -93,6 +94,24 @@ class PlainStack:
     def _down(self) -> None:
         argv = [*self._compose, "down", "--volumes", "--remove-orphans", "--timeout", "1"]
         run(argv, cwd=self.checkout, environment=base_environment())
+
+    def _stuck_networks(self) -> list[str]:
+        """Networks that no container is on and the engine still does not let go.
+
+        Engine 20.10 counts an endpoint too many now and then, until it is started again ("has
+        active endpoints"). This stack is plain Compose's; the next run of the tests removes them.
+        """
+        found = docker("network", "ls", "--quiet", "--filter", self.filter).split()
+        return [
+            f"network {name}"
+            for name, members in (
+                docker(
+                    "network", "inspect", "--format", "{{.Name}} {{len .Containers}}", one
+                ).split()
+                for one in found
+            )
+            if members == "0" and "active endpoints" in try_docker("network", "rm", name).stderr
+        ]
 
     def containers(self) -> list[dict[str, Any]]:
         return containers(self.filter)

@@ -61,6 +61,9 @@ def keep_note(run_: Run, env: Mapping[str, str]) -> None:
 
 
 def drop_note(run_: Run, env: Mapping[str, str]) -> None:
+    """Unless something is left all the same, which an engine may refuse to remove for now."""
+    if any(_removals(run_, env)):
+        return
     run(["docker", "volume", "rm", run_.note], limit=LIMIT, env=env)
 
 
