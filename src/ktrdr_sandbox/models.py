@@ -54,8 +54,9 @@ class EngineAddress:
 class Instance:
     """One sandbox instance, as the registry records it.
 
-    `path` is the root of its worktree or clone. `extra` keeps fields that a newer program of the
-    same registry version wrote, so that saving does not lose them.
+    `path` is the root of its worktree or clone; `inode` is that directory's number, None where it
+    is not known: a move within a file system keeps it, a copy has another. `extra` keeps fields
+    that a newer program of the same registry version wrote, so that saving does not lose them.
     """
 
     id: str
@@ -68,6 +69,7 @@ class Instance:
     state: InstanceState
     created_by: CreatedBy
     engine: EngineAddress = EngineAddress()
+    inode: int | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
     @property

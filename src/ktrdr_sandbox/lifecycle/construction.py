@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,8 @@ def construct(
         write_env_file(place, reserved[0])
 
     def do_register() -> None:
-        place.registry.add(reserved[0].with_state("created"))
+        reserved[0] = replace(reserved[0], state="created", inode=plan.path.stat().st_ino)
+        place.registry.add(reserved[0])
 
     doing = {
         "slot": do_reserve,
@@ -111,7 +112,7 @@ def construct(
         "entry": do_register,
     }
     log.run([Step(name=name, do=do, undo=undoing[name]) for name, do in doing.items()])
-    return reserved[0].with_state("created")
+    return reserved[0]
 
 
 def undo_steps(place: Workplace, plan: Construction) -> dict[str, Callable[[], None]]:

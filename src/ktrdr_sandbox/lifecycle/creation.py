@@ -78,6 +78,7 @@ def init(place: Workplace, *, slot: int | None) -> Creation:
     Raises `already-initialised`, `not-a-repository`, `slot-taken`, `port-conflict`, ...
     """
     from ktrdr_sandbox.lifecycle.checkout import is_ktrdr_checkout
+    from ktrdr_sandbox.lifecycle.recognition import adopt
     from ktrdr_sandbox.lifecycle.recovery import settle
 
     repository = _located(place)
@@ -91,6 +92,11 @@ def init(place: Workplace, *, slot: int | None) -> Creation:
         )
     identity = naming.derive_instance_id(repository.root)
     settle(place, identity)  # a killed init must not look like a finished one
+    kept = adopt(place, repository)
+    if kept is not None:
+        return Creation(
+            instance=kept, branch=None, new_branch=False, ports=get_ports(kept.slot), skipped={}
+        )
     _refuse_initialised(place, repository.root)
     blank = _blank(
         identity,

@@ -121,6 +121,7 @@ def _from_marker(root: Path, main: Path, here: EngineAddress) -> Instance | None
         state="created",
         created_by=_maker(values.get("CREATED_BY", ""), root, main, identity),
         engine=here,
+        inode=root.stat().st_ino,
     )
 
 
@@ -175,10 +176,10 @@ def _from_labels(home: Home, things: Sequence[Belonging], address: EngineAddress
 
 
 def _where_they_are(known: Sequence[Instance], marked: Sequence[Instance]) -> list[Instance]:
-    """Entries with the path of their marker where the registered one is gone."""
-    found = {one.uuid: one.path for one in marked}
+    """Entries with the path that their directory was moved to where the registered one is gone."""
+    found = {(one.uuid, one.inode): one.path for one in marked}
     return [
-        replace(one, path=found.get(one.uuid, one.path)) if not one.path.is_dir() else one
+        one if one.path.is_dir() else replace(one, path=found.get((one.uuid, one.inode), one.path))
         for one in known
     ]
 

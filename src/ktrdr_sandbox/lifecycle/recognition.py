@@ -1,26 +1,37 @@
-"""Recognises an instance whose directory was moved, by the marker in it, and tells copies apart."""
+"""Recognises an instance whose directory was moved, and tells copies apart.
+
+The marker in a directory only says whose it would be: a copy has it too, and the registered
+directory may be away for a moment, on a disk that is not mounted. What proves a move is the
+directory itself, by its inode number, for what the registry has is what `destroy` deletes.
+"""
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import ENV_FILE_NAME, Instance
 from ktrdr_sandbox.registry.schema import Registry
 
+if TYPE_CHECKING:
+    from ktrdr_sandbox.worktrees.repository import Repository
+
 
 def recognise(place: Workplace, instance: Instance, *, here: Path | None = None) -> Instance:
     """The instance with the path it has now; the registry follows, after saying so.
 
     `here` is the directory a marker of the instance was found in, when it was meant by that. Raises
-    `no-such-instance` for a copy: the registered directory is still there and has the marker too.
+    `no-such-instance` for any that is not the registered one, moved.
     """
     if here is not None and here.resolve() != instance.path.resolve():
-        if _has_marker(instance.path, instance):
+        if has_marker(instance.path, instance):
             raise _copy(instance, here)
+        if not is_same_directory(here, instance):
+            raise _stranger(instance, here)
         return _follow(place, instance, here)
     if instance.path.is_dir():
         return instance
@@ -28,7 +39,15 @@ def recognise(place: Workplace, instance: Instance, *, here: Path | None = None)
     return instance if moved is None else _follow(place, instance, moved)
 
 
-def _has_marker(directory: Path, instance: Instance) -> bool:
+def is_same_directory(directory: Path, instance: Instance) -> bool:
+    """Whether it is the one that the instance was made in, wherever it is now."""
+    try:
+        return directory.stat().st_ino == instance.inode
+    except OSError:
+        return False
+
+
+def has_marker(directory: Path, instance: Instance) -> bool:
     from ktrdr_sandbox.env_file import reader  # this and git: only where something was moved
 
     marker = directory / ENV_FILE_NAME
@@ -46,9 +65,40 @@ def _elsewhere(instance: Instance) -> Path | None:
         return None
     with contextlib.suppress(SandboxError):
         for worktree in worktrees(parent):
-            if worktree.path != instance.path and _has_marker(worktree.path, instance):
-                return worktree.path
+            found = worktree.path
+            if found != instance.path and has_marker(found, instance):
+                return found if is_same_directory(found, instance) else None
     return None
+
+
+def adopt(place: Workplace, repository: Repository) -> Instance | None:
+    """Let a directory go on as the instance that its marker names; None for any other directory.
+
+    Somebody says so, for what was made is not there any more. `create` did not make this one, so
+    `destroy` does not delete it.
+    """
+    from ktrdr_sandbox.env_file import reader
+    from ktrdr_sandbox.lifecycle.env_files import write_env_file
+
+    root = repository.root
+    marker = root / ENV_FILE_NAME
+    values = reader.read(marker) if marker.is_file() else {}
+    known = place.registry.read().instances.get(values.get("INSTANCE_ID", ""))
+    if known is None or values.get("SANDBOX_UUID") != known.uuid or known.path == root:
+        return None
+    if has_marker(known.path, known):
+        raise _copy(known, root)
+    kept = replace(
+        known,
+        path=root,
+        inode=root.stat().st_ino,
+        is_worktree=repository.is_linked,
+        parent_repo=repository.main if repository.is_linked else None,
+        created_by="init",
+    )
+    _save(place, kept)
+    write_env_file(place, kept)
+    return kept
 
 
 def _copy(instance: Instance, here: Path) -> SandboxError:
@@ -64,19 +114,39 @@ def _copy(instance: Instance, here: Path) -> SandboxError:
     )
 
 
-def _follow(place: Workplace, instance: Instance, now: Path) -> Instance:
-    def change(registry: Registry) -> tuple[Registry, Instance]:
-        current = registry.instances.get(instance.id)
-        if current is None or current.uuid != instance.uuid:
-            return registry, instance
-        moved = replace(current, path=now)
-        return registry.with_instance(moved), moved
+def _stranger(instance: Instance, here: Path) -> SandboxError:
+    return SandboxError(
+        "no-such-instance",
+        f"{here} has the {ENV_FILE_NAME} of {instance.id}, but is not the directory that this was "
+        f"made in: a copy, or moved to another disk. {instance.path} is not there now.",
+        hints=(
+            f"To go on with {instance.name} in {here}: run 'ktrdr-sandbox init' in it.",
+            f"If {instance.path} is on a disk that is not there: bring it back.",
+            f"To end {instance.name}: ktrdr-sandbox destroy {instance.name}",
+        ),
+        details={"instance": instance.id, "path": str(instance.path), "copy": str(here)},
+    )
 
-    moved = place.registry.update(change)
+
+def _save(place: Workplace, moved: Instance) -> None:
+    """Its place in the registry, and in git's list of worktrees."""
+
+    def change(registry: Registry) -> tuple[Registry, None]:
+        current = registry.instances.get(moved.id)
+        if current is None or current.uuid != moved.uuid:
+            return registry, None
+        return registry.with_instance(moved), None
+
+    place.registry.update(change)
     from ktrdr_sandbox.worktrees.entries import repair_worktree
 
     if moved.is_worktree and moved.parent_repo is not None and moved.parent_repo.is_dir():
-        repair_worktree(moved.parent_repo, now)
+        repair_worktree(moved.parent_repo, moved.path)
+
+
+def _follow(place: Workplace, instance: Instance, now: Path) -> Instance:
+    moved = replace(instance, path=now)
+    _save(place, moved)
     place.tell(
         f"{instance.id} was moved from {instance.path} to {now}; the registry follows. If its "
         "stack runs, 'up' makes the containers anew for the new place."

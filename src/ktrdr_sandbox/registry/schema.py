@@ -35,6 +35,7 @@ _FIELDS: Final = frozenset(
         "state",
         "created_by",
         "engine",
+        "inode",
     }
 )
 
@@ -85,6 +86,7 @@ def dump_instance(instance: Instance) -> dict[str, Any]:
         "state": instance.state,
         "created_by": instance.created_by,
         "engine": {name: value for name, value in engine.items() if value},
+        **({} if instance.inode is None else {"inode": instance.inode}),
     }
 
 
@@ -115,6 +117,7 @@ def load_instance(key: str, entry: Any) -> Instance:
         state=_one_of(key, entry, "state", _STATES),
         created_by=_one_of(key, entry, "created_by", _CREATORS),
         engine=_engine(key, entry.get("engine", {})),
+        inode=_inode(key, entry),
         extra={k: v for k, v in entry.items() if k not in _FIELDS},
     )
 
@@ -139,6 +142,13 @@ def _slot(key: str, entry: Mapping[str, Any]) -> int:
     if not isinstance(slot, int) or isinstance(slot, bool) or not _is_slot(slot):
         raise MalformedRegistryError(f"instance {key} has no valid 'slot'")
     return slot
+
+
+def _inode(key: str, entry: Mapping[str, Any]) -> int | None:
+    inode = entry.get("inode")
+    if inode is not None and (not isinstance(inode, int) or isinstance(inode, bool)):
+        raise MalformedRegistryError(f"instance {key} has an 'inode' that is no number")
+    return inode
 
 
 def _is_slot(number: int) -> bool:

@@ -13,6 +13,7 @@ from ktrdr_sandbox.lifecycle.creation import init
 from ktrdr_sandbox.lifecycle.inspection import list_instances
 from ktrdr_sandbox.lifecycle.recognition import recognise
 from ktrdr_sandbox.lifecycle.teardown import destroy
+from ktrdr_sandbox.models import Instance
 from tests.support.repositories import GitRepository
 from tests.unit.lifecycle.scenes import Scene
 
@@ -77,6 +78,54 @@ def test_a_copy_is_told_apart(scene: Scene) -> None:
     assert caught.value.code == "no-such-instance"
     assert str(instance.path) in caught.value.message
     assert scene.registered()[instance.id] == instance
+
+
+@pytest.fixture
+def copy(scene: Scene) -> tuple[Instance, Path]:
+    """An instance whose directory is away, and a copy of it."""
+    instance = scene.instance()
+    copy = scene.folder / "copy"
+    shutil.copytree(instance.path, copy)
+    instance.path.rename(scene.folder / "away")
+    return instance, copy
+
+
+def test_a_copy_is_never_the_instance(scene: Scene, copy: tuple[Instance, Path]) -> None:
+    """Nor where git takes it for the worktree: it writes down any that it is run in."""
+    instance, directory = copy
+    for _ in range(2):
+        with pytest.raises(SandboxError) as caught:
+            recognise(scene.place, instance, here=directory)
+        assert caught.value.code == "no-such-instance"
+        assert recognise(scene.place, instance) == instance
+        assert scene.registered()[instance.id] == instance
+        scene.repository.git("worktree", "repair", str(directory))
+    (scene.folder / "away").rename(instance.path)
+    assert recognise(scene.place, instance, here=instance.path) == instance
+    assert directory.is_dir()
+
+
+def test_init_lets_a_directory_go_on_as_the_instance(
+    scene: Scene, copy: tuple[Instance, Path]
+) -> None:
+    instance, directory = copy
+    made = init(scene.at(directory), slot=None).instance
+    assert (made.id, made.uuid, made.slot) == (instance.id, instance.uuid, instance.slot)
+    assert (made.path, made.created_by) == (directory, "init")
+    assert recognise(scene.place, made, here=directory) == made
+    destroy(scene.place, made, keep_worktree=False, force=False)
+    assert directory.is_dir()
+    assert scene.registered() == {}
+
+
+def test_init_in_a_copy_is_refused_while_the_instance_is_there(scene: Scene) -> None:
+    instance = scene.instance()
+    directory = scene.folder / "copy"
+    shutil.copytree(instance.path, directory)
+    with pytest.raises(SandboxError) as caught:
+        init(scene.at(directory), slot=None)
+    assert caught.value.code == "no-such-instance"
+    assert scene.registered() == {instance.id: instance}
 
 
 def test_list_does_not_call_it_orphaned(scene: Scene) -> None:
