@@ -11,12 +11,19 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import hypothesis
 import platformdirs
 import pytest
 
 from tests.lab.processes import find
 from tests.lab.runs import Run, drop_note, keep_note
 from tests.support.stacks import MARK
+
+# No test fails by timing: a machine may be as slow as it likes.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 _REAL_HOME = Path(os.environ.get("HOME") or "~").expanduser()
 _OWN_PLACES = tuple(

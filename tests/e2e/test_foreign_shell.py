@@ -25,6 +25,8 @@ LEFT_OVER = {
     "KTRDR_DB_PORT": "39998",
     "KTRDR_WORKER_PORT_1": "39997",
     "KTRDR_PORT_WEB_80": "39996",
+    "KTRDR_API_URL": "http://hostile:39995",
+    "PWD": "/hostile",
     "DB_PASSWORD": "hostile-password",
     "DB_USER": "hostile-user",
     "SANDBOX_UUID": "hostile-uuid",

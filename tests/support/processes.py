@@ -14,8 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from ktrdr_sandbox.lifecycle.creation import EXTRA_PORTS
 from ktrdr_sandbox.models import LAST_SLOT
-from ktrdr_sandbox.slots.port_map import get_ports, worker_ports
+from ktrdr_sandbox.slots.port_map import extra_ports, get_ports, worker_ports
 from ktrdr_sandbox.slots.probe import is_port_free
 
 _LISTENER = """\
@@ -56,7 +57,9 @@ def heeding_hangups() -> None:
 
 def ports_of(slot: int) -> list[int]:
     """Every host port that `create` looks at."""
-    return sorted({*get_ports(slot).values(), *worker_ports(slot, 4)})
+    return sorted(
+        {*get_ports(slot).values(), *worker_ports(slot, 4), *extra_ports(slot)[:EXTRA_PORTS]}
+    )
 
 
 @contextmanager

@@ -15,6 +15,7 @@ _ENGINE_VARIABLES: Final = frozenset(
     {"DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_TLS"}
 )
 _OWN_PREFIXES: Final = ("KTRDR_WORKER_PORT_", "KTRDR_PORT_")
+_OWN: Final = frozenset({"KTRDR_API_URL"})
 """Variables of another sandbox that this one's file need not name, so they could seep through."""
 
 
@@ -56,4 +57,4 @@ def foreign(inherited: Mapping[str, str]) -> tuple[str, ...]:
 def _passes(key: str) -> bool:
     if key.startswith("COMPOSE_") or key in _ENGINE_VARIABLES:
         return False
-    return not key.startswith(_OWN_PREFIXES)
+    return key not in _OWN and not key.startswith(_OWN_PREFIXES)

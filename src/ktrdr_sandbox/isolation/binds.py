@@ -15,6 +15,7 @@ from ktrdr_sandbox.isolation.places import Place, Places, looks_like_file
 from ktrdr_sandbox.isolation.request import IsolationRequest
 from ktrdr_sandbox.isolation.result import BindSource, Change, Notice
 
+_LACKING: Final = "it is not there and looks like a file: the engine must not make a folder of it"
 _SOCKETS: Final = ("/docker.sock", "/podman.sock")
 
 
@@ -22,11 +23,14 @@ class Mount(NamedTuple):
     """One entry of a service's `volumes`, and where its source is after isolation.
 
     `place` is None for what is no bind. `image` is the instance's own image for a mount of one.
+    `lacking` tells that the source is not there and looks like a file, which nobody can make up:
+    the engine would make a folder of it, owned by root.
     """
 
     body: Mapping[str, Any]
     place: Place | None = None
     image: str | None = None
+    lacking: bool = False
 
     @property
     def target(self) -> str:
@@ -37,7 +41,8 @@ class Mount(NamedTuple):
         """Why the entry is changed, "" when it is as in the file."""
         if self.image:
             return "another service of this instance builds this image"
-        return self.place.reason if self.place else ""
+        reason = self.place.reason if self.place else ""
+        return reason or (_LACKING if self.lacking else "")
 
 
 def mounts(
@@ -103,7 +108,9 @@ def outside_notices(
 def _mount(body: Mapping[str, Any], raw: str | None, places: Places, images: Images) -> Mount:
     kind, source = body.get("type"), body.get("source")
     if kind == "bind" and source:
-        return Mount(body, places.settle(str(source), raw=raw))
+        place = places.settle(str(source), raw=raw)
+        is_file = looks_like_file(str(body.get("target") or "")) or looks_like_file(place.path)
+        return Mount(body, place, lacking=is_file and not places.exists(place.path))
     if kind == "image" and source:
         return Mount(body, image=images.of(str(source)))
     return Mount(body)
@@ -113,7 +120,10 @@ def _entry(mount: Mount) -> Any:
     if not mount.reason:
         return dict(mount.body)
     source = mount.image or (mount.place.value if mount.place else "")
-    return Entry({**mount.body, "source": source}, mount.reason)
+    body = {**mount.body, "source": source}
+    if mount.lacking:
+        body["bind"] = {**(mount.body.get("bind") or {}), "create_host_path": False}
+    return Entry(body, mount.reason)
 
 
 def _change(name: str, mount: Mount) -> Change:
@@ -131,12 +141,10 @@ def _missing(name: str, mount: Mount, places: Places) -> Iterator[BindSource | N
     path = mount.place.path
     if (mount.body.get("bind") or {}).get("create_host_path") is False:
         text = f"{path} does not exist, and the file says not to create it"
-    elif looks_like_file(mount.target) or looks_like_file(path):
+    elif mount.lacking:
         text = f"{path} does not exist; it looks like a file, so that no folder is made of it"
-    elif not places.is_own(path):
-        text = f"{path} does not exist, is outside the checkout, and the engine makes it as root"
     else:
-        yield BindSource(path=Path(path))
+        yield BindSource(path=Path(path), own=places.is_own(path))
         return
     yield Notice(service=name, text=text)
 

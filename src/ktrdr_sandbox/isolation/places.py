@@ -137,7 +137,8 @@ class Places:
         stack was started, for which the engine makes it: it must not be taken for what was meant.
         """
         inside = [path for path in self._candidates(climb) if _below(path, self._root) is not None]
-        found = next((path for path in inside if self._is_there(path)), None)
+        is_there = self.exists if self._is_neighbour(climb, instead_of) else self._is_there
+        found = next((path for path in inside if is_there(path)), None)
         if found is not None or not inside or instead_of is None:
             return found
         made = not self.exists(instead_of) or self._is_empty(Path(instead_of))
@@ -148,6 +149,16 @@ class Places:
             return True
         shared = self._share(Place(path)).path
         return shared in self._shared.values() or (shared != path and self.exists(shared))
+
+    def _is_neighbour(self, climb: str, outside: str | None) -> bool:
+        """Whether `../x` of a file in the root leads to something: it means just that."""
+        return (
+            outside is not None
+            and self._compose_directory == self._root
+            and climb.split("/").count(_UP) == 1
+            and self.exists(outside)
+            and not self._is_empty(Path(outside))
+        )
 
     def _climbs_to_root(self, climb: str) -> bool:
         """From a folder some levels down exactly as many levels up: no neighbour is meant by that.

@@ -61,7 +61,8 @@ class BindSource:
     """A host path to be mounted that does not exist yet, to be created before the engine does."""
 
     path: Path
-    directory: bool = True
+    own: bool = True
+    """In the checkout or the shared folders, where any user of a container may write it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,12 +70,17 @@ def base_call(place: Workplace, instance: Instance, settings: AnySettings) -> Co
         directory=instance.path,
         files=compose_files(instance.path, configured=settings.compose_file),
         env_files=(*([dotenv] if dotenv.is_file() else []), instance.env_file),
-        environment=child_environment(
-            place.environment,
-            address=instance.engine,
-            file_values=values,
-            paths=shared_variables(place.home),
-        ),
+        environment={
+            **child_environment(
+                place.environment,
+                address=instance.engine,
+                file_values=values,
+                paths=shared_variables(place.home),
+            ),
+            # ${PWD} in a file is where plain Compose is run, not where this program happens to be:
+            # that may be another instance's worktree.
+            "PWD": str(instance.path),
+        },
     )
 
 
@@ -180,12 +185,14 @@ def _make_source(source: BindSource) -> None:
     """Create a missing bind source, writable by whatever user the container runs as.
 
     The engine would create it owned by root, and KTRDR's backend, uid 1000, crash-loops on a
-    `logs/` it cannot write.
+    `logs/` it cannot write. Outside the checkout it is the user's own, like any folder he makes.
     """
     try:
         missing = [p for p in (source.path, *source.path.parents) if not p.exists()]
         source.path.mkdir(parents=True, exist_ok=True)
-        for path in missing:
+        for path in missing if source.own else ():
             path.chmod(0o777)
     except OSError as error:
-        raise cannot_write(source.path, error) from error
+        told = cannot_write(source.path, error)
+        told.hints = (*told.hints, "The Compose file mounts it: make it, or change the file.")
+        raise told from error

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from ktrdr_sandbox import naming
 from ktrdr_sandbox.engine.address import current_address
@@ -23,12 +24,15 @@ from ktrdr_sandbox.locking import hold
 from ktrdr_sandbox.models import ID_PREFIX, CreatedBy, Instance
 from ktrdr_sandbox.registry.schema import Registry
 from ktrdr_sandbox.slots.allocation import Allocation, BusyPort, allocate
-from ktrdr_sandbox.slots.port_map import get_ports, worker_ports
+from ktrdr_sandbox.slots.port_map import extra_ports, get_ports, worker_ports
 from ktrdr_sandbox.slots.probe import Protocol, busy_ports
 from ktrdr_sandbox.worktrees.addition import Addition, plan_addition
 from ktrdr_sandbox.worktrees.checkout import choose_checkout
 from ktrdr_sandbox.worktrees.copying import Copies
 from ktrdr_sandbox.worktrees.repository import Repository, locate
+
+EXTRA_PORTS: Final = 4
+"""So many of a slot's extra ports must be free: KTRDR's own stack takes one, for Jaeger's OTLP."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,12 +287,15 @@ def _refuse_registered(registry: Registry, blank: _Blank) -> None:
 
 
 def busy_in_slot(slot: int, bind_address: str) -> list[BusyPort]:
-    """Conflicts among the ports that a KTRDR stack publishes for sure.
+    """Conflicts among the ports that a KTRDR stack publishes, with the first few of the extra ones.
 
-    What the checkout's own file adds is known, and checked, at `up`.
+    Docker is not asked here. All that the checkout's own file adds is known, and checked, at `up`.
     """
-    named = get_ports(slot)
-    numbers = {*named.values(), *worker_ports(slot, DEFAULT_WORKERS)}
+    numbers = {
+        *get_ports(slot).values(),
+        *worker_ports(slot, DEFAULT_WORKERS),
+        *extra_ports(slot)[:EXTRA_PORTS],
+    }
     wanted: list[tuple[int, Protocol]] = [(port, "tcp") for port in sorted(numbers)]
     return busy_ports(wanted, address=bind_address)
 

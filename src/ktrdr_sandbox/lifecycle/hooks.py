@@ -6,6 +6,7 @@ folder tells of a hook whose program was killed: the next hook, `up` or `destroy
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ktrdr_sandbox.api_address import URL_VARIABLE, EnvFile
 from ktrdr_sandbox.configuration.defaults import CHECKOUT_FILE, may_name
 from ktrdr_sandbox.durable import cannot_write, make_folder
 from ktrdr_sandbox.engine.address import PLATFORM_SOCKET
@@ -127,6 +129,8 @@ def hook_environment(place: Workplace, instance: Instance, hook: Hook) -> dict[s
     inherited = {k: v for k, v in place.environment.items() if k not in _GIT_PLACES}
     values = reader.read(instance.env_file) if instance.env_file.is_file() else {}
     fixed = {"INSTANCE_ID": instance.id, "COMPOSE_PROJECT_NAME": instance.id}
+    with contextlib.suppress(SandboxError):  # a damaged file must not keep it from being destroyed
+        fixed[URL_VARIABLE] = EnvFile(instance.env_file, values).url
     address = instance.engine
     if address.context:
         engine = {"DOCKER_CONTEXT": address.context}

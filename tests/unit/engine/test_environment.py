@@ -39,7 +39,12 @@ PATHS = {"KTRDR_SHARED_DIR": "/home/me/.ktrdr/shared"}
 
 def test_nothing_of_another_sandbox_arrives() -> None:
     found = child_environment(
-        {"PATH": "/bin", "ANTHROPIC_API_KEY": "key", **OTHER_SANDBOX},
+        {
+            "PATH": "/bin",
+            "ANTHROPIC_API_KEY": "key",
+            "KTRDR_API_URL": "http://localhost:8009",
+            **OTHER_SANDBOX,
+        },
         address=EngineAddress(),
         file_values=OWN,
         paths=PATHS,

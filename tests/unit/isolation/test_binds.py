@@ -228,6 +228,20 @@ def test_an_empty_folder_outside_is_nothing() -> None:
     assert sources(isolation) == [f"{ROOT}/common"]
 
 
+@pytest.mark.parametrize("name", ["data", "models", "frontend"])
+def test_beside_a_file_in_the_root_a_neighbour_is_meant(name: str) -> None:
+    outside = ROOT.parent / name
+    isolation = isolated_binds(
+        bind(str(outside)),
+        exists=nothing_but(outside, *SHARED.values()),
+        is_empty=lambda _: False,
+        compose_directory=ROOT,
+        unresolved={"services": {"app": {"volumes": [bind(f"../{name}")]}}},
+    )
+
+    assert sources(isolation) is None
+
+
 def test_a_relative_path_to_a_neighbour_that_is_there_stays() -> None:
     isolation = isolated_binds(
         bind("/dev/code/common"),
@@ -270,10 +284,16 @@ def test_missing_folders_are_listed_once() -> None:
         exists=nothing_but(),
     )
 
-    assert [(source.path, source.directory) for source in isolation.bind_sources] == [
+    assert [(source.path, source.own) for source in isolation.bind_sources] == [
         (ROOT / "logs", True),
         (SHARED["data"], True),
     ]
+
+
+def test_a_missing_folder_outside_is_the_users_own() -> None:
+    isolation = isolated_binds(bind("/opt/cache", read_only=True), exists=nothing_but())
+
+    assert [(s.path, s.own) for s in isolation.bind_sources] == [(Path("/opt/cache"), False)]
 
 
 def test_existing_folders_are_not() -> None:
@@ -289,7 +309,7 @@ def test_existing_folders_are_not() -> None:
         bind(f"{ROOT}/settings", "/app/settings.yml"),
         bind(f"{ROOT}/.env", "/app/.env"),
         bind(f"{ROOT}/must", "/must", bind={"create_host_path": False}),
-        bind("/opt/cache", read_only=True),
+        bind("/opt/settings.yml", read_only=True),
     ],
 )
 def test_no_folder_is_guessed_at(mount: dict[str, Any]) -> None:
@@ -297,6 +317,9 @@ def test_no_folder_is_guessed_at(mount: dict[str, Any]) -> None:
 
     assert isolation.bind_sources == ()
     assert [("does not exist" in notice.text) for notice in isolation.notices] == [True]
+    changed = isolation.override["services"]["app"].get("volumes")
+    (made,) = plain(changed)["!override"] if changed else [mount]
+    assert made == {**mount, "bind": {**mount.get("bind", {}), "create_host_path": False}}
 
 
 def test_mount_points_inside_a_mounted_folder_are_created_too() -> None:
