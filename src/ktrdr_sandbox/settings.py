@@ -54,7 +54,8 @@ class Settings(BaseSettings):
     )
     compose_file: str | None = Field(
         DEFAULTS.compose_file,
-        description="Compose file, relative to the checkout, instead of the usual search",
+        description="Compose file, relative to the checkout, instead of the usual search; several "
+        "as one:two",
     )
     health_paths: tuple[str, ...] = Field(
         DEFAULTS.health_paths,

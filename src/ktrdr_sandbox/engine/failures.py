@@ -30,9 +30,16 @@ _NO_IMAGE: Final = (
     r"|repository does not exist|failed to resolve reference|get \"?https?://[^ ]*/v2/"
     r"|failed to do request"
 )
+_NO_FILE: Final = r"bind source path does not exist|env file .* not found"
 _NO_SUBNET: Final = (
     r"could not find an available, non-overlapping ipv4 address pool"
     r"|all predefined address pools have been fully subnetted"
+)
+
+
+_BRING_FILE: Final = (
+    "A file that git ignores comes along with 'create' when .worktreeinclude or the setting "
+    "copy_files names it; else make it, or change the Compose file."
 )
 
 
@@ -124,10 +131,18 @@ def _no_subnet(outcome: Outcome, match: re.Match[str]) -> SandboxError:
     return error
 
 
+def _file_missing(outcome: Outcome, match: re.Match[str]) -> SandboxError:
+    line = _line_with(outcome.text, match)
+    error = _failed("compose-failed", "Compose", outcome, "", message=f"A file is missing: {line}")
+    error.hints = (_BRING_FILE,)
+    return error
+
+
 _KINDS: Final[tuple[tuple[str, Callable[[Outcome, re.Match[str]], SandboxError]], ...]] = (
     (_PORT_TAKEN, _port_taken),
     (_NO_SUBNET, _no_subnet),
     (_NO_IMAGE, _image_missing),
+    (_NO_FILE, _file_missing),
 )
 
 

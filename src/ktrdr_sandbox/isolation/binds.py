@@ -127,10 +127,11 @@ def _entry(mount: Mount) -> Any:
 
 
 def _change(name: str, mount: Mount) -> Change:
+    after = mount.image or (mount.place.path if mount.place else "")
     return change_at(
         ("services", name, "volumes", mount.target),
         before=compose.unescape(str(mount.body.get("source"))),
-        after=mount.image or (mount.place.path if mount.place else ""),
+        after=f"{after}, which has to be there" if mount.lacking else after,
         reason=mount.reason,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,8 +17,8 @@ from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.isolation.isolate import isolate
 from ktrdr_sandbox.isolation.render import render
 from ktrdr_sandbox.isolation.request import IsolationRequest
-from ktrdr_sandbox.isolation.result import BindSource, Isolation
-from ktrdr_sandbox.lifecycle.checkout import compose_files
+from ktrdr_sandbox.isolation.result import BindSource, Isolation, Notice
+from ktrdr_sandbox.lifecycle.checkout import compose_project
 from ktrdr_sandbox.lifecycle.env_files import current_values
 from ktrdr_sandbox.lifecycle.home_id import home_id
 from ktrdr_sandbox.lifecycle.host_routes import occupied_subnets
@@ -64,12 +64,12 @@ def base_call(place: Workplace, instance: Instance, settings: AnySettings) -> Co
     the directory is gone.
     """
     values = current_values(place, instance)
-    dotenv = instance.path / ".env"
+    project = compose_project(instance.path, configured=settings.compose_file)
     return ComposeCall(
         project=instance.id,
-        directory=instance.path,
-        files=compose_files(instance.path, configured=settings.compose_file),
-        env_files=(*([dotenv] if dotenv.is_file() else []), instance.env_file),
+        directory=project.directory,
+        files=project.files,
+        env_files=(*project.env_files, instance.env_file),
         environment={
             **child_environment(
                 place.environment,
@@ -120,6 +120,7 @@ def compose(place: Workplace, instance: Instance, engine: Engine) -> Composition
         is_empty=_is_empty,
     )
     isolation = isolate(model, request)
+    isolation = replace(isolation, notices=(*isolation.notices, *_left_behind(instance)))
     return Composition(
         instance=instance,
         settings=settings,
@@ -130,6 +131,17 @@ def compose(place: Workplace, instance: Instance, engine: Engine) -> Composition
         images=images,
         inputs=build_inputs(model, isolation.stack),
     )
+
+
+def _left_behind(instance: Instance) -> Iterator[Notice]:
+    """Compose reads `.env`, which git usually ignores, so that a new worktree has none."""
+    main = instance.parent_repo
+    if main is not None and (main / ".env").is_file() and not (instance.path / ".env").exists():
+        text = (
+            f"{main / '.env'} is not in this checkout, so that nothing in it is set here. A line "
+            ".env in .worktreeinclude brings it along with 'create'; an empty .env ends this note"
+        )
+        yield Notice(service="", text=text)
 
 
 def _active(model: Mapping[str, Any], ask: Callable[[], frozenset[str]]) -> frozenset[str]:

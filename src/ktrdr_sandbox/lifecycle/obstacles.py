@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
 
 from ktrdr_sandbox.engine.interface import Container, Engine
 from ktrdr_sandbox.engine.records import Belonging
@@ -13,12 +12,6 @@ from ktrdr_sandbox.lifecycle.composition import Composition
 from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.slots.allocation import BusyPort, port_conflict
 from ktrdr_sandbox.slots.probe import busy_ports
-
-_NO_SOURCE: Final = "bind source path does not exist"
-_BRING_FILE: Final = (
-    "A file that git ignores comes along with 'create' when .worktreeinclude or the setting "
-    "copy_files names it; else make it, or change the Compose file."
-)
 
 
 def refuse_foreign(composition: Composition, belongings: Sequence[Belonging]) -> None:
@@ -120,8 +113,6 @@ def explained(engine: Engine, composition: Composition) -> Iterator[None]:
             _name_services(error, composition)
         elif error.code == "network-pool-exhausted":
             _name_unused_networks(error, engine)
-        elif _NO_SOURCE in error.message:
-            error.hints = (*error.hints, _BRING_FILE)
         raise
 
 

@@ -213,3 +213,20 @@ def test_the_first_failure_counts_not_what_was_cancelled_after_it() -> None:
         f'"http://%2Fvar%2Frun%2Fdocker.sock/v1.41/networks/create": {pool}'
     )
     assert error.code == "network-pool-exhausted"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "env file /code/ktrdr--a/.env not found: stat /code/ktrdr--a/.env: no such file or directory",
+        (
+            'Error response from daemon: invalid mount config for type "bind": bind source path does '
+            "not exist: /code/ktrdr--a/config/local.yml"
+        ),
+    ],
+)
+def test_a_file_that_is_missing(text: str) -> None:
+    error = of_compose(f" Container a-backend-1  Creating\n{text}\n")
+    assert error.code == "compose-failed"
+    assert error.message == f"A file is missing: {text}"
+    assert ".worktreeinclude" in error.hints[0]

@@ -7,6 +7,7 @@ import pytest
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle.checkout import (
     compose_files,
+    compose_project,
     is_ktrdr_checkout,
     packaged_compose_file,
 )
@@ -54,6 +55,7 @@ def test_a_configured_file_that_is_not_there(tmp_path: Path) -> None:
     [
         ("compose.yaml", "compose.override.yaml"),
         ("docker-compose.yml", "docker-compose.override.yml"),
+        ("compose.yaml", "docker-compose.override.yml"),
     ],
 )
 def test_what_plain_compose_would_merge_in_comes_along(
@@ -61,6 +63,56 @@ def test_what_plain_compose_would_merge_in_comes_along(
 ) -> None:
     expected = (touch(tmp_path, base), touch(tmp_path, override))
     assert compose_files(tmp_path, configured=None) == expected
+
+
+def test_several_configured_files(tmp_path: Path) -> None:
+    expected = (touch(tmp_path, "a.yml"), touch(tmp_path, "ops/b.yml"))
+    assert compose_files(tmp_path, configured="a.yml:ops/b.yml") == expected
+    odd = touch(tmp_path, "a:b.yml")
+    assert compose_files(tmp_path, configured="a:b.yml") == (odd,)
+
+
+@pytest.mark.parametrize("separator", ["", "COMPOSE_PATH_SEPARATOR=,\n"])
+def test_the_checkouts_dotenv_may_name_files(tmp_path: Path, separator: str) -> None:
+    touch(tmp_path, "compose.yaml")
+    expected = (touch(tmp_path, "stack.yaml"), touch(tmp_path, "dev.yaml"))
+    names = "stack.yaml,dev.yaml" if separator else "stack.yaml:dev.yaml"
+    (tmp_path / ".env").write_text(f"{separator}COMPOSE_FILE={names}\n", encoding="utf-8")
+    assert compose_files(tmp_path, configured=None) == expected
+    assert is_ktrdr_checkout(tmp_path)
+    sandbox = touch(tmp_path, "docker-compose.sandbox.yml")
+    assert compose_files(tmp_path, configured=None) == (sandbox,)
+
+
+def test_a_file_that_dotenv_names_is_not_there(tmp_path: Path) -> None:
+    touch(tmp_path, "compose.yaml")
+    (tmp_path / ".env").write_text("COMPOSE_FILE=gone.yaml\n", encoding="utf-8")
+    with pytest.raises(SandboxError) as caught:
+        compose_files(tmp_path, configured=None)
+    assert caught.value.code == "compose-file-missing"
+    assert "gone.yaml" in caught.value.message
+    assert "COMPOSE_FILE" in caught.value.message
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe", b"COMPOSE_FILE=\n", b"# COMPOSE_FILE\n"])
+def test_a_dotenv_that_names_none(tmp_path: Path, text: bytes) -> None:
+    base = touch(tmp_path, "compose.yaml")
+    (tmp_path / ".env").write_bytes(text)
+    assert compose_files(tmp_path, configured=None) == (base,)
+
+
+def test_paths_start_where_plain_compose_has_them_start(tmp_path: Path) -> None:
+    """At the first file's folder; for KTRDR's own, by way of its symlink, at the root."""
+    touch(tmp_path, DEPLOYED)
+    assert compose_project(tmp_path, configured=None).directory == tmp_path
+    assert compose_project(tmp_path, configured=DEPLOYED).directory == tmp_path
+    touch(tmp_path, "ops/compose.yml")
+    dotenvs = (touch(tmp_path, ".env"), touch(tmp_path, "ops/.env"))
+    project = compose_project(tmp_path, configured="ops/compose.yml")
+    assert (project.directory, project.env_files) == (tmp_path / "ops", dotenvs)
+    (tmp_path / "docker-compose.yml").symlink_to("ops/compose.yml")
+    project = compose_project(tmp_path, configured="ops/compose.yml")
+    assert (project.directory, project.env_files) == (tmp_path, dotenvs[:1])
 
 
 def test_a_symlink_in_the_root_is_taken_as_it_is(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_without_a_hook_nothing_happens(scene: Scene) -> None:
 def test_a_hook_has_the_instances_environment_and_place(scene: Scene) -> None:
     instance = scene.instance()
     names = "INSTANCE_ID SLOT_NUMBER COMPOSE_PROJECT_NAME KTRDR_API_PORT SANDBOX_UUID KTRDR_HOOK"
-    names += " DOCKER_HOST MINE"
+    names += " DOCKER_HOST MINE KTRDR_API_URL"
     absent = "COMPOSE_FILE GIT_DIR DOCKER_CONTEXT KTRDR_PORT_OTHER"
     lines = "; ".join(f"echo {name}=${name}" for name in f"{names} {absent}".split())
     configure(scene, f"pwd; {lines}")
@@ -69,6 +69,7 @@ def test_a_hook_has_the_instances_environment_and_place(scene: Scene) -> None:
         DOCKER_CONTEXT="another",
         KTRDR_PORT_OTHER="1",
         KTRDR_API_PORT="9999",
+        KTRDR_API_URL="http://localhost:9999",
     )
     assert failure is None
     assert seen[1:] == [
@@ -81,6 +82,7 @@ def test_a_hook_has_the_instances_environment_and_place(scene: Scene) -> None:
         "KTRDR_HOOK=after_create",
         "DOCKER_HOST=unix:///there.sock",
         "MINE=passed on",
+        f"KTRDR_API_URL=http://localhost:{8000 + instance.slot}",
         "COMPOSE_FILE=",
         "GIT_DIR=",
         "DOCKER_CONTEXT=",

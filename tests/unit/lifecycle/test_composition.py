@@ -1,0 +1,46 @@
+"""What of the machine reaches the Compose call, beyond what isolation decides."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ktrdr_sandbox.lifecycle.composition import base_call, compose
+from ktrdr_sandbox.models import Instance
+from tests.unit.lifecycle.scenes import Scene
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    scene = Scene(tmp_path)
+    model = {"services": {"app": {"image": "alpine"}}}
+    scene.repository.commit({"compose.yaml": json.dumps(model)})
+    return scene
+
+
+def notes(scene: Scene, instance: Instance) -> list[str]:
+    found = compose(scene.place, instance, scene.engine).isolation.notices
+    return [notice.text for notice in found]
+
+
+def test_an_env_that_only_main_has_is_told(scene: Scene) -> None:
+    instance = scene.instance()
+    assert notes(scene, instance) == []
+    (scene.repository.root / ".env").write_text("TOKEN=x\n", encoding="utf-8")
+    (note,) = notes(scene, instance)
+    assert note.startswith(f"{scene.repository.root / '.env'} is not in this checkout")
+    (instance.path / ".env").touch()
+    assert notes(scene, instance) == []
+
+
+def test_the_current_folder_of_compose_is_the_checkout(scene: Scene) -> None:
+    """Wherever the command is run: in another instance's worktree, say."""
+    instance = scene.instance()
+    elsewhere = {**scene.place.environment, "PWD": "/elsewhere", "KTRDR_API_URL": "http://x:1"}
+    place = replace(scene.place, environment=elsewhere)
+    call = base_call(place, instance, place.settings(instance.path))
+    assert call.environment["PWD"] == str(instance.path)
+    assert "KTRDR_API_URL" not in call.environment
