@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "ktrdr_sandbox"
 BASE = {"models", "errors", "paths", "durable", "locking", "naming", "redaction"}
-BASE |= {"observation", "questions", "replacement", "slot_numbers", "stack"}
+BASE |= {"observation", "own_commands", "questions", "replacement", "slot_numbers", "stack"}
 ROOMS = {"slots", "registry", "env_file", "worktrees", "isolation", "engine", "gate", "shared_data"}
 ALLOWED = {
     "base": BASE,

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.env_file import reader
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.paths import ENV_FILE_NAME, Home, checkout_root
@@ -247,12 +248,12 @@ def _refuse_without_file(directory: Path, home: Home) -> None:
     except (ValueError, AttributeError, KeyError, TypeError):
         return  # damaged: the commands that need the registry tell, and mend it
     if names:
+        from ktrdr_sandbox.models import ID_PREFIX
+
+        write_anew = own_commands.on(names[0].removeprefix(ID_PREFIX), "env")
         raise SandboxError(
             "env-file-damaged",
             f"{root} is the instance {names[0]}, but its {ENV_FILE_NAME} is missing.",
-            hints=(
-                "To have it written anew: ktrdr-sandbox env",
-                _WAY_OUT,
-            ),
+            hints=(f"To have it written anew: {write_anew}", _WAY_OUT),
             details={"instance": names[0], "path": str(root)},
         )

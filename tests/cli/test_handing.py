@@ -320,6 +320,10 @@ def test_exec_of_what_is_not_there_or_not_running(world: World, feat_x: Path) ->
         64,
         "error: There is nothing to run.\nhint: For example: ktrdr-sandbox exec db sh\n",
     )
+    from_afar = world.run("exec", "-i", "feat-x", "db")
+    assert "hint: For example: ktrdr-sandbox exec -i feat-x db sh\n" in from_afar.err
+    from_afar = world.run("run", "-i", "feat-x")
+    assert "hint: For example: ktrdr-sandbox run -i feat-x -- make test-e2e\n" in from_afar.err
 
 
 # -- open ----------------------------------------------------------------------------------------

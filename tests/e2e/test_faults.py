@@ -79,7 +79,8 @@ def both(*steps: Callable[[Stack], None]) -> Callable[[Stack], None]:
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """How it is made, and how it must be told. `log` is part of a line that the report quotes."""
+    """How it is made, and how it must be told. `log` is part of a line that the report quotes,
+    `{name}` in `next_command` stands for the instance's."""
 
     make: Callable[[Stack], None]
     check: str
@@ -97,7 +98,7 @@ FAULTS = {
         check="backend",
         fact="backend exited (3)",
         cause="its program ended by itself: its last lines say why",
-        next_command="ktrdr-sandbox logs backend",
+        next_command="ktrdr-sandbox logs backend -i {name}",
         log="exiting with code 3, as config/sample.toml says",
     ),
     "crash loop": Fault(
@@ -105,7 +106,7 @@ FAULTS = {
         check="backend",
         fact="backend restarts again and again (",
         cause="its program ended by itself: its last lines say why",
-        next_command="ktrdr-sandbox logs backend",
+        next_command="ktrdr-sandbox logs backend -i {name}",
         log="exiting with code 3, as config/sample.toml says",
         stays=False,  # between two runs it is seen to run
     ),
@@ -168,7 +169,7 @@ FAULTS = {
         check="workers",
         fact="training-worker-1 exited (1)",
         cause="the branch's code does not parse",
-        next_command="ktrdr-sandbox logs training-worker-1",
+        next_command="ktrdr-sandbox logs training-worker-1 -i {name}",
         log="SyntaxError",
     ),
     "a worker that never registers": Fault(
@@ -176,7 +177,7 @@ FAULTS = {
         check="workers",
         fact="Expected 1 workers, found 0",
         cause="registering fails even after a restart",
-        next_command="ktrdr-sandbox logs training-worker-1",
+        next_command="ktrdr-sandbox logs training-worker-1 -i {name}",
         log="not registering, as config/sample.toml says",
         stays=False,  # it would be restarted once more
     ),
@@ -195,8 +196,9 @@ def test_what_cannot_come_true_is_told_with_its_cause(
     found = told(failed, fault.check)
     assert (found["passed"], found["final"]) == (False, True), str(failed)
     assert found["facts"][0].startswith(fault.fact), str(failed)
-    assert (found["cause"], found["next_command"]) == (fault.cause, fault.next_command)
-    assert f"Next: {fault.next_command}" in failed.error["hints"]
+    next_command = fault.next_command.format(name=stack.name)
+    assert (found["cause"], found["next_command"]) == (fault.cause, next_command)
+    assert f"Next: {next_command}" in failed.error["hints"]
     quoted = [line for log in found["logs"] for line in log["lines"]]
     assert any(fault.log in line for line in quoted) or not fault.log, str(failed)
     if fault.stays:
@@ -301,7 +303,7 @@ def test_a_backend_that_reports_an_error(place: Sandbox, stack: Stack) -> None:
     found = told(failed, "backend")
     assert found["facts"][0].endswith("/api/v1/health returned 500")
     assert found["cause"] == "backend runs and reports an error of its own: see its log"
-    assert found["next_command"] == "ktrdr-sandbox logs backend"
+    assert found["next_command"] == f"ktrdr-sandbox logs backend -i {stack.name}"
     assert found["logs"][0]["lines"]
 
 

@@ -59,7 +59,8 @@ def test_a_backend_that_answers_500(place: Sandbox, stack: Stack) -> None:
     assert "✓ Database ready" in report
     address = stack.url("/api/v1/health").replace("127.0.0.1", "localhost")
     assert report[start + 1] == f"  → GET {address} returned 500"
-    lines = report[start + 3 : report.index("  → Next: ktrdr-sandbox logs backend")]
+    following = report.index(f"  → Next: ktrdr-sandbox logs backend -i {stack.name}")
+    lines = report[start + 3 : following]
     quoted = [line.removeprefix("    ") for line in lines if line.startswith("    ")]
     assert report[start + 2] == f"  → Last {LOG_LINES} log lines:"
     assert len(quoted) == LOG_LINES
@@ -108,5 +109,5 @@ def test_a_database_that_was_made_with_another_password_is_told_at_once(
     assert (database["passed"], database["final"]) == (False, True)
     volume = f"{stack.id}_postgres_data"
     assert database["cause"] == f"the volume {volume} was made with another password"
-    assert database["next_command"] == "ktrdr-sandbox down --volumes"
+    assert database["next_command"] == f"ktrdr-sandbox down {stack.name} --volumes"
     assert "another-one" not in failed.stdout

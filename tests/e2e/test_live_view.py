@@ -100,7 +100,7 @@ def test_a_failure_leaves_its_report_on_the_terminal(place: Sandbox, stack: Stac
     assert shown[1:3] == ["✗ Containers not running", "  → backend exited (3)"]
     assert "✓ Database ready" in shown
     assert "✗ Workers not registered" in shown
-    assert shown[-1] == "  → Next: ktrdr-sandbox logs backend"
+    assert shown[-1] == f"  → Next: ktrdr-sandbox logs backend -i {stack.name}"
 
 
 def pull(stack: Stack, reference: str) -> None:

@@ -124,7 +124,7 @@ def test_a_broken_migration_fails_the_gate_and_changes_nothing(
     )
     assert 'relation "nowhere" does not exist' in found["facts"][1]
     assert found["cause"] == "a migration of this branch needs what no earlier one makes"
-    assert found["next_command"] == "ktrdr-sandbox up"
+    assert found["next_command"] == f"ktrdr-sandbox up {stack.name}"
     (log,) = found["logs"]
     assert (log["service"], len(log["lines"])) == ("migration", 10)
     assert "[SQL: INSERT INTO nowhere VALUES (1)]" in log["lines"]
@@ -133,7 +133,7 @@ def test_a_broken_migration_fails_the_gate_and_changes_nothing(
     shown = place.run("up", stack.name).expect(2).stdout.splitlines()
     start = shown.index("✗ Schema migration failed")
     assert shown[start + 4] == "  → Last 10 log lines:"
-    assert "  → Next: ktrdr-sandbox up" in shown
+    assert f"  → Next: ktrdr-sandbox up {stack.name}" in shown
 
     (stack.path / "alembic" / "versions" / "0002_second.py").unlink()
     place.up(stack).expect(0)
@@ -146,7 +146,7 @@ def test_a_database_of_another_branch_is_told_apart(place: Sandbox, stack: Stack
     (stack.path / "alembic" / "versions" / "0002_second.py").unlink()
     found = checks(place.up(stack).expect(2))["migrations"]
     assert found["cause"] == "the database is at a revision that this branch does not have"
-    assert found["next_command"] == "ktrdr-sandbox down --volumes"
+    assert found["next_command"] == f"ktrdr-sandbox down {stack.name} --volumes"
 
 
 def test_never_leaves_the_database_as_it_is(place: Sandbox, stack: Stack) -> None:

@@ -43,7 +43,7 @@ def test_a_stack_that_nobody_has_started(place: Sandbox, stack: Stack) -> None:
     containers = failed.data["gate"]["checks"][0]
     assert "db has no container" in containers["facts"]
     told = (containers["cause"], containers["next_command"])
-    assert told == ("nothing has started it", "ktrdr-sandbox up")
+    assert told == ("nothing has started it", f"ktrdr-sandbox up {stack.name}")
 
 
 def test_begun_before_there_is_anything(place: Sandbox, stack: Stack) -> None:

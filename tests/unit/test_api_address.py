@@ -189,6 +189,7 @@ def test_an_instance_that_lost_its_file(places: Places) -> None:
     assert caught.value.message == (
         f"{places.worktree} is the instance ktrdr--feat-x, but its .env.sandbox is missing."
     )
+    assert caught.value.hints[0] == "To have it written anew: ktrdr-sandbox env feat-x"
     by_variable = address_in(
         places.worktree, url=None, port=None, environment={URL: FAR}, home=places.home
     )

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
 from ktrdr_sandbox.cli.destroy_all import Terms, destroy_all
@@ -107,6 +108,6 @@ def _pointing_out(instance: Instance) -> Iterator[None]:
         yield
     except SandboxError as error:
         if error.code in ("docker-not-answering", "docker-missing"):
-            way_out = f"ktrdr-sandbox destroy {instance.name} --without-docker"
+            way_out = own_commands.on(instance.name, "destroy", "--without-docker")
             error.hints = (*error.hints, f"If that engine is gone for good: {way_out}")
         raise

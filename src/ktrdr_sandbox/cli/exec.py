@@ -33,10 +33,11 @@ def execute(
         from ktrdr_sandbox.lifecycle import handing
 
         if not command_line:
+            where = f"-i {instance} " if instance else ""
             raise SandboxError(
                 "usage",
                 "There is nothing to run.",
-                hints=(f"For example: ktrdr-sandbox exec {service} sh",),
+                hints=(f"For example: ktrdr-sandbox exec {where}{service} sh",),
             )
         place = workplace(output)
         status = handing.run_inside(

@@ -153,7 +153,7 @@ EXPLANATIONS: Final[Mapping[ErrorCode, Explanation]] = {
     ),
     "service-not-running": Explanation(
         "The service does not run, or nothing answers where it belongs.",
-        "Start it: 'ktrdr-sandbox up', or see why in 'ktrdr-sandbox logs'.",
+        "Start it: 'ktrdr-sandbox up NAME', or see why in 'ktrdr-sandbox logs -i NAME'.",
     ),
     "ktrdr-missing": Explanation(
         "The ktrdr command of KTRDR itself was not found.",

@@ -29,10 +29,11 @@ def run_command(
         from ktrdr_sandbox.lifecycle import handing
 
         if not command_line:
+            where = f"-i {instance} " if instance else ""
             raise SandboxError(
                 "usage",
                 "There is nothing to run.",
-                hints=("For example: ktrdr-sandbox run -- make test-e2e",),
+                hints=(f"For example: ktrdr-sandbox run {where}-- make test-e2e",),
             )
         place = workplace(output)
         handing.run_with(place, instance_of(place, instance), command_line)

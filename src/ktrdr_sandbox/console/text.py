@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
+from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.console.sharing import holdings
 from ktrdr_sandbox.naming import printable
 
@@ -87,7 +88,7 @@ def creation(result: Creation, *, verb: str) -> str:
         [
             f"{verb} {instance.id} (slot {instance.slot})",
             *facts(pairs),
-            f"Next: ktrdr-sandbox up {instance.name}",
+            f"Next: {own_commands.on(instance.name, 'up')}",
         ]
     )
 
@@ -99,7 +100,7 @@ def move(result: Move) -> str:
         [
             f"{instance.id} has slot {instance.slot} (before: {result.former_slot})",
             *facts(links(result.ports)),
-            f"Next: ktrdr-sandbox up {instance.name}",
+            f"Next: {own_commands.on(instance.name, 'up')}",
         ]
     )
 
@@ -269,9 +270,9 @@ def _without_containers(result: InstanceStatus) -> str:
         case "unknown":
             return "Its Docker engine does not answer."
         case "orphaned":
-            return f"Its directory is gone. Remove what is left: ktrdr-sandbox destroy {name}"
+            return f"Its directory is gone. Remove what is left: {own_commands.on(name, 'destroy')}"
         case _:
-            return f"No containers. Start it: ktrdr-sandbox up {name}"
+            return f"No containers. Start it: {own_commands.on(name, 'up')}"
 
 
 def statuses(found: Sequence[InstanceStatus]) -> str:
@@ -323,7 +324,7 @@ def demonstration(result: Demonstration) -> str:
             "",
             "Look around:",
             "  ktrdr-sandbox list",
-            f"  ktrdr-sandbox status {first.name}",
+            f"  {own_commands.on(first.name, 'status')}",
             f"  curl {api}/api/v1/info        # greets from its branch",
             f"  curl {dict(ports[1])['API']}/api/v1/info        # and the other from its own",
             f"  $EDITOR {edited}   # only that stack changes",

@@ -112,7 +112,7 @@ def _image_missing(outcome: Outcome, match: re.Match[str]) -> SandboxError:
         "",
         message=f"An image is not here and could not be pulled: {line}",
     )
-    error.hints = ("Check the image's name and your registry login, or build it: up --build",)
+    error.hints = ("Check the image's name and your registry login.",)
     return error
 
 

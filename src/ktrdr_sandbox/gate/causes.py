@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-REMOVE_VOLUMES: Final = "ktrdr-sandbox down --volumes"
-REBUILD: Final = "ktrdr-sandbox up --build"
+from ktrdr_sandbox import own_commands
+
 FREE_SPACE: Final = "docker system df"
 FREE_MEMORY: Final = "docker stats --no-stream"
 
 DISK_FULL: Final = "no space is left on a disk or volume that it writes to"
+
+NextCommand = str | Callable[[str], str]
+"""What to type next. Where that is about the instance, it is made from the instance's name."""
+
+
+def remove_volumes(name: str) -> str:
+    """For what is in a volume and wrong: `up` makes a new one, and the data is lost."""
+    return own_commands.on(name, "down", "--volumes")
+
+
+def rebuild(name: str) -> str:
+    """For what is in an image and wrong."""
+    return own_commands.on(name, "up", "--build")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,15 +37,19 @@ class Cause:
     """
 
     text: str
-    next_command: str | None = None
+    next_command: NextCommand | None = None
     of_an_end: bool = False
+
+    def command_for(self, name: str) -> str | None:
+        """What to type next when this befell the instance of that name."""
+        return self.next_command(name) if callable(self.next_command) else self.next_command
 
 
 Table = tuple[tuple[re.Pattern[str], Cause], ...]
 
 
 def _row(
-    pattern: str, text: str, next_command: str | None = None, *, of_an_end: bool = False
+    pattern: str, text: str, next_command: NextCommand | None = None, *, of_an_end: bool = False
 ) -> tuple[re.Pattern[str], Cause]:
     cause = Cause(text=text, next_command=next_command, of_an_end=of_an_end)
     return re.compile(pattern, re.IGNORECASE), cause
@@ -47,17 +64,17 @@ KNOWN: Final[Table] = (
     _row(
         r"password authentication failed",
         "the database's volume was made with another password",
-        REMOVE_VOLUMES,
+        remove_volumes,
     ),
     _row(
         r"was initialized by PostgreSQL version|database files are incompatible",
         "the database's volume was made by another version of PostgreSQL",
-        REMOVE_VOLUMES,
+        remove_volumes,
     ),
     _row(
         r'database "[^"]*" does not exist|role "[^"]*" does not exist',
         "the database's volume was made with another database or user name",
-        REMOVE_VOLUMES,
+        remove_volumes,
     ),
     _row(
         r"Unable to configure handler 'file'",
@@ -76,7 +93,7 @@ KNOWN: Final[Table] = (
     _row(
         r"ModuleNotFoundError|No module named|ImportError",
         "the code needs a Python module that the image does not have",
-        REBUILD,
+        rebuild,
     ),
     _row(
         r"SyntaxError|IndentationError",
@@ -85,12 +102,12 @@ KNOWN: Final[Table] = (
     _row(
         r"exec format error",
         "the image is for another kind of processor",
-        REBUILD,
+        rebuild,
     ),
     _row(
         r"executable file not found|exec: .*: not found",
         "the image lacks the command that the service starts",
-        REBUILD,
+        rebuild,
     ),
     _row(
         r"cannot allocate memory|MemoryError|out of memory",
@@ -116,7 +133,7 @@ KNOWN: Final[Table] = (
 
 EXITS: Final = {
     126: Cause(text="the command that the service starts cannot be executed"),
-    127: Cause(text="the image lacks the command that the service starts", next_command=REBUILD),
+    127: Cause(text="the image lacks the command that the service starts", next_command=rebuild),
     132: Cause(text="it used an instruction that this processor does not have"),
     134: Cause(text="it crashed (aborted)"),
     137: Cause(
@@ -131,12 +148,12 @@ MIGRATING: Final[Table] = (
     _row(
         r"this image has no alembic",
         "the image was built without alembic",
-        REBUILD,
+        rebuild,
     ),
     _row(
         r"Can't locate revision identified by",
         "the database is at a revision that this branch does not have",
-        REMOVE_VOLUMES,
+        remove_volumes,
     ),
     _row(
         r"Multiple head revisions are present",
@@ -145,7 +162,7 @@ MIGRATING: Final[Table] = (
     _row(
         r'relation "[^"]*" already exists|column "[^"]*" of relation "[^"]*" already exists',
         "what a migration makes is there already: something other than alembic made it",
-        REMOVE_VOLUMES,
+        remove_volumes,
     ),
     _row(
         r'relation "[^"]*" does not exist|column "[^"]*" (?:of relation "[^"]*" )?does not exist',

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.background import in_background
 from ktrdr_sandbox.gate.causes import Cause, cause_of_exit, likely_cause
@@ -38,11 +39,12 @@ async def diagnose(around: Surroundings, verdict: Verdict) -> Diagnosis:
     known = _known(verdict, blamed, logs)
     memory = next((want_of_memory(d) for one in blamed if (d := one.detail) and d.oom_killed), None)
     cause = verdict.cause or memory or (known.text if known else None) or verdict.suspicion
+    name = around.request.instance.name
     command = verdict.next_command
     if command is None and known is not None and known.text == cause:
-        command = known.next_command
+        command = known.command_for(name)
     if command is None and verdict.services:
-        command = f"ktrdr-sandbox logs {verdict.services[0]}"
+        command = own_commands.logs(name, verdict.services[0])
     return Diagnosis(cause=cause, next_command=command, logs=tuple(logs))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.engine.interface import Engine
 from ktrdr_sandbox.engine.records import ContainerDetail
 from ktrdr_sandbox.errors import SandboxError
@@ -218,7 +219,7 @@ class Monitor:
             condition="failed" if self._starts_over() else "waiting",
             reason="has no container",
             cause="nothing has started it",
-            next_command="ktrdr-sandbox up",
+            next_command=own_commands.on(self._request.instance.name, "up"),
         )
 
     def _standing(self, service: StackService, detail: ContainerDetail, now: float) -> Standing:

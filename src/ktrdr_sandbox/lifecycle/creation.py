@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from ktrdr_sandbox import naming
+from ktrdr_sandbox import naming, own_commands
 from ktrdr_sandbox.engine.address import current_address
 from ktrdr_sandbox.env_file import reader
 from ktrdr_sandbox.errors import SandboxError
@@ -203,7 +203,9 @@ def _refuse_unfinished(place: Workplace, identity: str) -> None:
         raise SandboxError(
             "instance-exists",
             f"{identity} is being made or removed, or a command on it was killed half-way.",
-            hints=(f"If none is running, clear it away: ktrdr-sandbox destroy {earlier.name}",),
+            hints=(
+                f"If none is running, clear it away: {own_commands.on(earlier.name, 'destroy')}",
+            ),
             details={"instance": identity, "state": earlier.state, "path": str(earlier.path)},
         )
 
@@ -214,7 +216,8 @@ def _refuse_existing(place: Workplace, path: Path) -> None:
     owner = next((i for i in place.registry.read().instances.values() if i.path == path), None)
     if owner is not None:
         message = f"The directory {path} exists already: it is the instance {owner.name}."
-        hints = [f"Start it with 'ktrdr-sandbox up {owner.name}', or use another name."]
+        start = own_commands.on(owner.name, "up")
+        hints = [f"Start it with '{start}', or use another name."]
     else:
         message = f"The directory {path} exists already."
         hints = [
@@ -276,12 +279,11 @@ def _take_slot(place: Workplace, blank: _Blank, wanted: int | None) -> tuple[Ins
 def _refuse_registered(registry: Registry, blank: _Blank) -> None:
     other = registry.instances.get(blank.identity)
     if other is not None:
+        end = own_commands.on(other.name, "destroy")
         raise SandboxError(
             "instance-exists",
             f"The instance {other.id} is registered already, at {other.path}.",
-            hints=(
-                f"Use another name, or end that one first: 'ktrdr-sandbox destroy {other.name}'.",
-            ),
+            hints=(f"Use another name, or end that one first: '{end}'.",),
             details={"instance": other.id, "path": str(other.path)},
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.env_file import reader, schema, writer
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle.shared_folders import shared_variables
@@ -23,7 +24,7 @@ def current_values(place: Workplace, instance: Instance) -> dict[str, str]:
         raise SandboxError(
             "no-such-instance",
             f"The directory of {instance.id} is gone: {instance.path}",
-            hints=(f"End what is left of it: ktrdr-sandbox destroy {instance.name}",),
+            hints=(f"End what is left of it: {own_commands.on(instance.name, 'destroy')}",),
             details={"instance": instance.id, "path": str(instance.path)},
         )
     if not instance.env_file.is_file():

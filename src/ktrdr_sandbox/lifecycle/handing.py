@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
+from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.api_address import EnvFile
 from ktrdr_sandbox.engine.environment import child_environment, engine_variables, foreign
 from ktrdr_sandbox.engine.interface import Container
@@ -116,11 +117,12 @@ def _running(
     known = sorted({*record.load(place.home, instance).services, *(c.service for c in found)})
     running = sorted({c.service for c in found if c.state == "running"})
     details = {"instance": instance.id, "services": known, "running": running}
+    start = f"Start it: {own_commands.on(instance.name, 'up')}"
     if not running:
         raise SandboxError(
             "service-not-running",
             f"Nothing of {instance.id} is running.",
-            hints=(f"Start it: ktrdr-sandbox up {instance.name}",),
+            hints=(start,),
             details=details,
         )
     if service not in known:
@@ -134,8 +136,8 @@ def _running(
         "service-not-running",
         f"{service} of {instance.id} is not running ({state}). Running: {', '.join(running)}.",
         hints=(
-            *([f"See why: ktrdr-sandbox logs {service} -i {instance.name}"] if own else []),
-            f"Start it: ktrdr-sandbox up {instance.name}",
+            *([f"See why: {own_commands.logs(instance.name, service)}"] if own else []),
+            start,
         ),
         details=details,
     )

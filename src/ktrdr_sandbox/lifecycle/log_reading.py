@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.engine.interface import Container
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle import log_stream
@@ -94,7 +95,7 @@ def _no_such_service(
         return SandboxError(
             "no-such-service",
             f"{instance.id} has no containers, so there are no logs.",
-            hints=(f"Start it: ktrdr-sandbox up {instance.name}",),
+            hints=(f"Start it: {own_commands.on(instance.name, 'up')}",),
             details={"instance": instance.id},
         )
     return SandboxError(

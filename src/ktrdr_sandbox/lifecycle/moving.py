@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.engine.records import Resources
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle import journal
@@ -64,7 +65,7 @@ def _remove_networks(place: Workplace, instance: Instance) -> None:
         raise SandboxError(
             "not-stopped",
             f"{instance.id} has containers, whose ports cannot be changed: {names}.",
-            hints=(f"Stop it first, its data stays: ktrdr-sandbox down {instance.name}",),
+            hints=(f"Stop it first, its data stays: {own_commands.on(instance.name, 'down')}",),
             details={"containers": [container.name for container in found.containers]},
         )
     engine.remove(Resources(networks=found.networks), grace=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.engine.interface import Container, Engine
 from ktrdr_sandbox.engine.records import Belonging
 from ktrdr_sandbox.errors import SandboxError
@@ -110,26 +111,27 @@ def explained(engine: Engine, composition: Composition) -> Iterator[None]:
             # Taken since it was looked at. Raises the better told conflict, if it still stands.
             refuse_busy_ports(composition, engine.containers())
         elif error.code == "image-missing":
-            _name_services(error, composition)
+            _explain_missing_image(error, composition)
         elif error.code == "network-pool-exhausted":
             _name_unused_networks(error, engine)
         raise
 
 
-def _name_services(error: SandboxError, composition: Composition) -> None:
+def _explain_missing_image(error: SandboxError, composition: Composition) -> None:
+    """Name the services that want it; building is no way out where they have nothing to build."""
     output = str(error.details.get("output", ""))
     services = [
         service
         for service in composition.isolation.stack.active
         if service.image and service.image in output
     ]
-    if not services:
-        return
-    error.details["services"] = [service.name for service in services]
-    wanted = f"It is the image of {', '.join(service.name for service in services)}."
-    built = any(service.builds for service in services)
-    hints = error.hints if built else ("Check the image's name and your registry login.",)
-    error.hints = (wanted, *hints)
+    if services:
+        error.details["services"] = [service.name for service in services]
+        wanted = f"It is the image of {', '.join(service.name for service in services)}."
+        error.hints = (wanted, *error.hints)
+    if not services or any(service.builds for service in services):
+        build = own_commands.on(composition.instance.name, "up", "--build")
+        error.hints = (*error.hints, f"Or build it: {build}")
 
 
 def _name_unused_networks(error: SandboxError, engine: Engine) -> None:

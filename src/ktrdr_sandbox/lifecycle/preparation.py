@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.engine.docker import require_compose
 from ktrdr_sandbox.engine.interface import STOPPED, Container, Engine
 from ktrdr_sandbox.isolation.result import Notice
@@ -95,9 +96,10 @@ def stale_images(
         else:
             made_of[source.reference] = former.get(source.reference, now)
         if made_of[source.reference] != now:
+            rebuild = own_commands.on(instance.name, "up", "--build")
             text = (
                 f"the Dockerfile or a dependency file differs from what {source.reference} was "
-                "made of: up --build makes it anew"
+                f"made of: {rebuild} makes it anew"
             )
             notices.append(Notice(service=source.service, text=text))
     record.save(place.home, instance, composition.isolation, inputs=made_of)

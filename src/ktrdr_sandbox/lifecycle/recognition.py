@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import ENV_FILE_NAME, Instance
@@ -122,7 +123,7 @@ def _stranger(instance: Instance, here: Path) -> SandboxError:
         hints=(
             f"To go on with {instance.name} in {here}: run 'ktrdr-sandbox init' in it.",
             f"If {instance.path} is on a disk that is not there: bring it back.",
-            f"To end {instance.name}: ktrdr-sandbox destroy {instance.name}",
+            f"To end {instance.name}: {own_commands.on(instance.name, 'destroy')}",
         ),
         details={"instance": instance.id, "path": str(instance.path), "copy": str(here)},
     )

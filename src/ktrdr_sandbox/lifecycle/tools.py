@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.http import published_address, shown_url
 from ktrdr_sandbox.lifecycle import record
@@ -41,7 +42,7 @@ def page(place: Workplace, instance: Instance, tool: str) -> Page:
     if tool not in TOOLS:
         raise SandboxError("usage", f"There is no tool '{tool}'. Tools: {', '.join(TOOLS)}.")
     kept = record.load(place.home, instance)
-    start = f"Start it: ktrdr-sandbox up {instance.name}"
+    start = f"Start it: {own_commands.on(instance.name, 'up')}"
     if not kept.ports:
         raise SandboxError(
             "service-not-running",

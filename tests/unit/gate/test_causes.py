@@ -131,4 +131,4 @@ def test_what_is_known_of_services_holds_for_migrations_too() -> None:
     assert {cause.text for _, cause in MIGRATING} == {*LINES, *MIGRATION_LINES}
     cause = likely_cause(["ModuleNotFoundError: No module named 'ktrdr'"], among=MIGRATING)
     assert cause is not None
-    assert cause.next_command == "ktrdr-sandbox up --build"
+    assert cause.command_for("feat-x") == "ktrdr-sandbox up feat-x --build"

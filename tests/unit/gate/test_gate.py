@@ -295,6 +295,7 @@ def test_failed_services_come_with_their_last_lines_cause_and_next_command() -> 
     workers = check(result, "workers")
     assert workers.final
     assert workers.facts == ("Backend is not answering, so its workers cannot be counted",)
+    assert workers.next_command == "ktrdr-sandbox logs backend -i feat-x"
 
 
 def test_other_instances_containers_do_not_count() -> None:

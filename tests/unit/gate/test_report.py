@@ -18,7 +18,7 @@ BACKEND = CheckResult(
     services=("backend",),
     seconds=120.0,
     cause="the code needs a Python module that the image does not have",
-    next_command="ktrdr-sandbox up --build",
+    next_command="ktrdr-sandbox up feat-x --build",
     logs=(LOG,),
 )
 WORKERS = CheckResult(
@@ -44,7 +44,7 @@ def test_a_failure_in_the_documents_form() -> None:
         "  → Last 10 log lines:",
         *(f"    line {number}" for number in range(1, 11)),
         "  → Likely cause: the code needs a Python module that the image does not have",
-        "  → Next: ktrdr-sandbox up --build",
+        "  → Next: ktrdr-sandbox up feat-x --build",
         "✗ Workers not registered",
         "  → Expected 4 workers, found 0",
         "  → Worker containers are running but not registering",
@@ -95,7 +95,7 @@ def test_json_carries_the_same_facts() -> None:
         "services": ["backend"],
         "seconds": 120.0,
         "cause": "the code needs a Python module that the image does not have",
-        "next_command": "ktrdr-sandbox up --build",
+        "next_command": "ktrdr-sandbox up feat-x --build",
         "logs": [{"service": "backend", "lines": [f"line {number}" for number in range(1, 11)]}],
     }
     assert found["checks"][0]["seconds"] == 2.346

@@ -97,6 +97,13 @@ def test_a_marker_of_somebody_else_is_left(scene: Scene) -> None:
     assert reader.read(instance.env_file)["SANDBOX_UUID"] == "theirs"
 
 
+def test_a_marker_that_cannot_be_read_is_told_with_what_writes_it_anew(scene: Scene) -> None:
+    instance = scene.instance()
+    instance.env_file.write_bytes(b"\xff")
+    fix = f"rm '{instance.env_file}', then ktrdr-sandbox up {instance.name}"
+    assert the_problem(scene, "instance").fix == fix
+
+
 def test_secrets_that_others_can_read_are_repaired(scene: Scene) -> None:
     instance = scene.instance()
     instance.env_file.chmod(0o644)

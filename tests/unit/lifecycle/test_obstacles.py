@@ -21,6 +21,7 @@ SERVICES = {
         "ports": [{"target": 5432, "published": "5432", "protocol": "tcp", "mode": "ingress"}],
     },
     "other": {"image": "nobody/has:it"},
+    "own": {"image": "nobody/built:it", "build": {"context": "."}},
 }
 
 
@@ -64,19 +65,30 @@ def test_a_port_that_is_free_again_is_told_as_compose_met_it(scene: Scene, slot:
     assert told(scene, composition, failed) is failed
 
 
-def test_a_missing_image_is_told_with_the_services_that_want_it(scene: Scene) -> None:
+CHECK = "Check the image's name and your registry login."
+BUILD = "Or build it: ktrdr-sandbox up feat-x --build"
+
+
+@pytest.mark.parametrize(
+    ("image", "services", "hints"),
+    [
+        ("nobody/has:it", ["other"], ("It is the image of other.", CHECK)),
+        ("ktrdr--feat-x/nobody/built:it", ["own"], ("It is the image of own.", CHECK, BUILD)),
+        ("someone/else:1", None, (CHECK, BUILD)),
+    ],
+)
+def test_a_missing_image_is_told_with_the_services_that_want_it(
+    scene: Scene, image: str, services: list[str] | None, hints: tuple[str, ...]
+) -> None:
     failed = SandboxError(
         "image-missing",
         "An image is not here.",
-        hints=("Build it: up --build",),
-        details={"output": "Image nobody/has:it Error pull access denied"},
+        hints=(CHECK,),
+        details={"output": f"Image {image} Error pull access denied"},
     )
     error = told(scene, composed(scene), failed)
-    assert error.details["services"] == ["other"]
-    assert error.hints == (
-        "It is the image of other.",
-        "Check the image's name and your registry login.",
-    )
+    assert error.details.get("services") == services
+    assert error.hints == hints
 
 
 def test_networks_without_containers_are_named_when_the_pool_is_exhausted(scene: Scene) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.gate.checks.base import (
     Surroundings,
     Verdict,
@@ -83,6 +84,7 @@ class BackendCheck:
 
     def _waiting(self, port: PublishedPort, answers: list[Answer]) -> Verdict:
         unknown = all(answer.status == 404 for answer in answers)
+        settings = own_commands.on(self._around.request.instance.name, "config show")
         facts = [answer.fact for answer in answers if unknown or answer.status != 404]
         return Verdict(
             outcome="waiting",
@@ -96,7 +98,7 @@ class BackendCheck:
                 else None
             ),
             suspicion=None if unknown else self._suspicion(port, answers[-1]),
-            next_command="ktrdr-sandbox config show" if unknown else self._look_elsewhere(),
+            next_command=settings if unknown else self._look_elsewhere(),
         )
 
     def _doing(self, port: PublishedPort, answer: Answer) -> str:
@@ -127,7 +129,8 @@ class BackendCheck:
     def _look_elsewhere(self) -> str | None:
         """A container that was never started has no log; what it waits for has one."""
         awaited = to_be_healthy(self._around, self.service) if self._unstarted() else ()
-        return f"ktrdr-sandbox logs {awaited[0].service}" if awaited else None
+        name = self._around.request.instance.name
+        return own_commands.logs(name, awaited[0].service) if awaited else None
 
     def _unstarted(self) -> tuple[str, ...]:
         snapshot = self._around.monitor.latest

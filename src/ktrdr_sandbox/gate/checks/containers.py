@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.gate.checks.base import Surroundings, Verdict, lost, runs
 from ktrdr_sandbox.gate.checks.held_up import HoldUps, to_be_healthy
 from ktrdr_sandbox.gate.health_test import health_trouble, last_line
@@ -125,5 +126,7 @@ class ContainersCheck:
                 if troubles
                 else None
             ),
-            next_command="ktrdr-sandbox up" if nothing else None,
+            next_command=(
+                own_commands.on(self._around.request.instance.name, "up") if nothing else None
+            ),
         )

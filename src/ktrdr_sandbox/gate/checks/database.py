@@ -9,7 +9,7 @@ from typing import Final, Literal
 from ktrdr_sandbox.engine.records import ContainerDetail, ExecResult
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.background import in_background
-from ktrdr_sandbox.gate.causes import DISK_FULL, FREE_SPACE, REMOVE_VOLUMES
+from ktrdr_sandbox.gate.causes import DISK_FULL, FREE_SPACE, remove_volumes
 from ktrdr_sandbox.gate.checks.base import Surroundings, Verdict, lost, runs
 from ktrdr_sandbox.gate.health_test import health_trouble, last_line
 from ktrdr_sandbox.gate.result import CheckName
@@ -179,7 +179,7 @@ class DatabaseCheck:
         blamed = tuple(dict.fromkeys(finding.standing.service for finding in bad))
         for finding in bad:
             if finding.kind != "not yet":
-                return _hopeless(finding, facts, blamed)
+                return self._hopeless(finding, facts, blamed)
         return Verdict(
             outcome="waiting",
             doing="waiting for an answer to SELECT 1",
@@ -187,25 +187,26 @@ class DatabaseCheck:
             services=blamed,
         )
 
-
-def _hopeless(finding: _Finding, facts: tuple[str, ...], blamed: tuple[str, ...]) -> Verdict:
-    if finding.kind == "disk":
+    def _hopeless(
+        self, finding: _Finding, facts: tuple[str, ...], blamed: tuple[str, ...]
+    ) -> Verdict:
+        if finding.kind == "disk":
+            return Verdict(
+                outcome="failed",
+                facts=facts,
+                services=blamed,
+                cause=DISK_FULL,
+                next_command=FREE_SPACE,
+            )
+        named = [name for name in _volumes(finding.standing) if name]
+        volume = f"the volume {', '.join(named)}" if named else "the database's volume"
         return Verdict(
             outcome="failed",
             facts=facts,
             services=blamed,
-            cause=DISK_FULL,
-            next_command=FREE_SPACE,
+            cause=f"{volume} was made with another password",
+            next_command=remove_volumes(self._around.request.instance.name),
         )
-    named = [name for name in _volumes(finding.standing) if name]
-    volume = f"the volume {', '.join(named)}" if named else "the database's volume"
-    return Verdict(
-        outcome="failed",
-        facts=facts,
-        services=blamed,
-        cause=f"{volume} was made with another password",
-        next_command=REMOVE_VOLUMES,
-    )
 
 
 def _volumes(standing: Standing) -> tuple[str, ...]:

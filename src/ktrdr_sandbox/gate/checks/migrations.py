@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.engine.records import ContainerDetail
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.background import in_background
@@ -16,7 +17,6 @@ from ktrdr_sandbox.gate.checks.database import DatabaseCheck
 from ktrdr_sandbox.gate.migration import COMMAND, NO_ALEMBIC, Migration
 from ktrdr_sandbox.gate.result import CheckName
 
-UP: Final = "ktrdr-sandbox up"
 TITLE: Final = "migration"
 """What the one-off container is called in the report."""
 
@@ -72,7 +72,7 @@ class MigrationsCheck:
                 doing="waiting for the database",
                 facts=("The database is not answering, so its schema cannot be migrated",),
                 cause="migrations need the database: see its check",
-                next_command=UP,
+                next_command=self._up(),
             )
         if await in_background(self._migration.is_applied):
             return self._passed()
@@ -103,7 +103,7 @@ class MigrationsCheck:
             f"{self._migration.service}",
             *_complaint(lines),
             cause=cause.text if cause else None,
-            next_command=cause.next_command if cause else None,
+            next_command=cause.command_for(self._name) if cause else None,
         )
 
     def _running(self) -> Verdict:
@@ -112,7 +112,7 @@ class MigrationsCheck:
             outcome="waiting",
             doing=f"running {COMMAND}",
             facts=(f"{COMMAND} did not end in time, and was stopped",),
-            next_command=f"{UP} --timeout {seconds:.0f}",
+            next_command=self._up("--timeout", f"{seconds:.0f}"),
             containers=self._logs,
         )
 
@@ -132,9 +132,16 @@ class MigrationsCheck:
             # Without a container of its own there is no log that tells more.
             services=(self._migration.service,) if self._container is not None else (),
             cause=cause,
-            next_command=next_command or UP,
+            next_command=next_command or self._up(),
             containers=self._logs,
         )
+
+    def _up(self, *options: str) -> str:
+        return own_commands.on(self._name, "up", *options)
+
+    @property
+    def _name(self) -> str:
+        return self._around.request.instance.name
 
     @property
     def _logs(self) -> tuple[tuple[str, str], ...]:

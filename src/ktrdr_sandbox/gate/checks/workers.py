@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from typing import Final
 
+from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.background import in_background
 from ktrdr_sandbox.gate.checks.backend import BackendCheck
@@ -93,7 +94,9 @@ class WorkersCheck:
             doing="waiting for the backend",
             facts=("Backend is not answering, so its workers cannot be counted",),
             cause="workers register with the backend: see its check",
-            next_command=f"ktrdr-sandbox logs {self._backend.service}",
+            next_command=own_commands.logs(
+                self._around.request.instance.name, self._backend.service
+            ),
         )
 
     def _uncounted(self, standings: tuple[Standing, ...]) -> Verdict:

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Iterator
 from pathlib import Path
 
+from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.env_file import reader
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle import journal
@@ -33,7 +34,7 @@ def _directory(around: Surroundings, instance: Instance) -> Iterator[Finding]:
     if not instance.path.is_dir():
         yield problem_of(
             f"{instance.id}: its directory is gone: {instance.path}",
-            fix=f"ktrdr-sandbox destroy {instance.name}, or ktrdr-sandbox gc --yes",
+            fix=f"{own_commands.on(instance.name, 'destroy')}, or ktrdr-sandbox gc --yes",
         )
         return
     if not instance.env_file.is_file():
@@ -57,15 +58,16 @@ def _directory(around: Surroundings, instance: Instance) -> Iterator[Finding]:
 
 def _marker(instance: Instance) -> Iterator[Finding]:
     problem_of = functools.partial(problem, "instance", instance=instance.id)
+    write_anew = f"rm '{instance.env_file}', then {own_commands.on(instance.name, 'up')}"
     try:
         values = reader.read(instance.env_file)
     except SandboxError as error:
-        yield problem_of(error.message, fix=f"rm '{instance.env_file}', then up")
+        yield problem_of(error.message, fix=write_anew)
         return
     if values.get("SANDBOX_UUID", instance.uuid) != instance.uuid:
         yield problem_of(
             f"{instance.env_file} belongs to another instance ({values.get('INSTANCE_ID')})",
-            fix=f"rm '{instance.env_file}', then ktrdr-sandbox up {instance.name}",
+            fix=write_anew,
         )
     elif values.get("SLOT_NUMBER") != str(instance.slot):
         yield problem_of(
@@ -170,7 +172,7 @@ def ports(around: Surroundings) -> Iterator[Finding]:
             yield problem(
                 "ports",
                 f"{owner.id}: slot {slot} is blocked by others: {held}",
-                fix=f"end what holds them, or ktrdr-sandbox move {owner.name} --slot N",
+                fix=f"end what holds them, or {own_commands.on(owner.name, 'move', '--slot N')}",
                 instance=owner.id,
             )
 

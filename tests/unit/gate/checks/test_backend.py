@@ -124,7 +124,7 @@ def test_a_backend_that_waits_for_what_does_not_get_healthy_names_it() -> None:
         world.engine.change("jaeger", health="starting", health_test=("CMD", "wget"))
         found = backend(world, timeout=0.8)
     assert found.cause == "it is started once jaeger is healthy"
-    assert found.next_command == "ktrdr-sandbox logs jaeger"
+    assert found.next_command == "ktrdr-sandbox logs jaeger -i feat-x"
 
 
 def test_nobody_listening_is_told() -> None:
@@ -144,7 +144,7 @@ def test_no_known_health_address_hints_at_the_setting() -> None:
         f"GET {world.url(HEALTH)} returned 404",
     )
     assert "health_path" in (found.cause or "")
-    assert found.next_command == "ktrdr-sandbox config show"
+    assert found.next_command == "ktrdr-sandbox config show feat-x"
 
 
 def test_an_answer_while_the_backend_is_not_started_is_a_strangers() -> None:

@@ -172,6 +172,7 @@ def test_each_replica_counts() -> None:
         del world.engine.details[world.engine.identity("cache", replica=3)]
         found = check(world.gate(timeout=0.8), "containers")
     assert found.facts == ("cache #3 has no container",)
+    assert found.next_command == "ktrdr-sandbox up feat-x"
 
 
 def test_a_container_too_many_counts_as_well() -> None:
@@ -249,7 +250,7 @@ def test_what_a_start_waits_for_is_blamed_and_not_what_waits() -> None:
     )
     assert found.services == ("cache",)
     assert found.cause == "cache does not get healthy, and api is started only then"
-    assert found.next_command == "ktrdr-sandbox logs cache"
+    assert found.next_command == "ktrdr-sandbox logs cache -i feat-x"
 
 
 def test_a_health_test_that_hangs_holds_up_nobody_who_asks() -> None:

@@ -55,7 +55,7 @@ def test_what_the_database_said_last_is_the_fact() -> None:
     assert not found.final
     assert found.facts == ("SELECT 1 in db failed: psql: error: Connection refused",)
     assert found.services == ("db",)
-    assert found.next_command == "ktrdr-sandbox logs db"
+    assert found.next_command == "ktrdr-sandbox logs db -i feat-x"
 
 
 def test_a_volume_made_with_another_password_is_final_and_named() -> None:
@@ -66,7 +66,7 @@ def test_a_volume_made_with_another_password_is_final_and_named() -> None:
     assert found.final
     assert found.facts == (f"SELECT 1 in db failed: {BAD_PASSWORD}",)
     assert found.cause == "the volume ktrdr--feat-x_postgres_data was made with another password"
-    assert found.next_command == "ktrdr-sandbox down --volumes"
+    assert found.next_command == "ktrdr-sandbox down feat-x --volumes"
 
 
 def test_one_refused_password_is_not_believed_yet() -> None:

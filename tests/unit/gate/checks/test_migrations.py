@@ -104,21 +104,21 @@ def test_a_stack_without_a_database_of_its_own_does_not_wait() -> None:
             ("Traceback", "sqlalchemy.exc.ProgrammingError: (x) no", "(Background: y)"),
             ("sqlalchemy.exc.ProgrammingError: (x) no",),
             None,
-            "ktrdr-sandbox up",
+            "ktrdr-sandbox up feat-x",
         ),
         (
             ("FAILED: Can't locate revision identified by '9f'",),
             ("FAILED: Can't locate revision identified by '9f'",),
             "the database is at a revision that this branch does not have",
-            "ktrdr-sandbox down --volumes",
+            "ktrdr-sandbox down feat-x --volumes",
         ),
         (
             ('psycopg.errors.UndefinedTable: relation "x" does not exist',),
             (),
             "a migration of this branch needs what no earlier one makes",
-            "ktrdr-sandbox up",
+            "ktrdr-sandbox up feat-x",
         ),
-        ((), (), None, "ktrdr-sandbox up"),
+        ((), (), None, "ktrdr-sandbox up feat-x"),
     ],
 )
 def test_a_failure_is_told_at_once_with_its_output(
@@ -176,7 +176,7 @@ def test_an_image_without_alembic_fails_where_migrating_is_a_must() -> None:
         migration = ScriptedMigration(world, exit_code=NO_ALEMBIC, required=True)
         found = check(run(world, migration), "migrations")
     assert found.cause == "the image was built without alembic"
-    assert found.next_command == "ktrdr-sandbox up --build"
+    assert found.next_command == "ktrdr-sandbox up feat-x --build"
 
 
 def no_shell() -> SandboxError:
@@ -211,7 +211,7 @@ def test_one_that_takes_too_long_is_told_with_what_it_printed() -> None:
     assert (found.passed, found.final) == (False, False)
     assert found.facts == ("alembic upgrade head did not end in time, and was stopped",)
     assert found.logs[0].lines == ("Running upgrade -> 0001",)
-    assert found.next_command == "ktrdr-sandbox up --timeout 3"
+    assert found.next_command == "ktrdr-sandbox up feat-x --timeout 3"
 
 
 def test_a_container_that_somebody_removes_is_a_failure() -> None:
