@@ -30,7 +30,7 @@ from ktrdr_sandbox.isolation.request import IsolationRequest
 from ktrdr_sandbox.isolation.result import Isolation, Notice, Refusal
 from ktrdr_sandbox.isolation.stack import derive_stack
 from ktrdr_sandbox.isolation.subnets import choose_subnets
-from ktrdr_sandbox.isolation.volumes import scope_volumes
+from ktrdr_sandbox.isolation.volumes import missing_devices, scope_volumes
 
 _SECTIONS: Final = ("services", "networks", "volumes", "secrets", "configs")
 
@@ -66,7 +66,9 @@ def isolate(model: Mapping[str, Any], request: IsolationRequest) -> Isolation:
         )
     )
     edits = [finding for finding in findings if isinstance(finding, Edit)]
-    sources, warnings = sources_of(missing_sources(found, request, places))
+    sources, warnings = sources_of(
+        chain(missing_sources(found, request, places), missing_devices(model, places))
+    )
     notices = [finding for finding in findings if isinstance(finding, Notice)]
     return Isolation(
         override=_assemble(edits, services),

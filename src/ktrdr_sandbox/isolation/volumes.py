@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from ktrdr_sandbox.isolation import model as compose
 from ktrdr_sandbox.isolation.findings import Findings, edit, reset
-from ktrdr_sandbox.isolation.places import Places
+from ktrdr_sandbox.isolation.places import Place, Places
 from ktrdr_sandbox.isolation.request import IsolationRequest
-from ktrdr_sandbox.isolation.result import Notice
+from ktrdr_sandbox.isolation.result import BindSource, Notice
 from ktrdr_sandbox.isolation.scope import own_names
 
 
@@ -32,18 +33,34 @@ def _device(key: str, body: Mapping[str, Any], places: Places) -> Findings:
     device = (body.get("driver_opts") or {}).get("device")
     if not device:
         return
-    if not str(device).startswith("/") or not _binds(body["driver_opts"]):
+    move = _folder(key, body, places)
+    if move is None:
         if (body["driver_opts"].get("type") or "") != "tmpfs":
             text = f"volume {key} is on {device}: every instance writes the same place"
             yield Notice(service=None, text=text)
-        return
-    move = places.settle(str(device), raw=places.raw.device(key))
-    if move.reason:
+    elif move.reason:
         path = ("volumes", key, "driver_opts", "device")
         yield edit(path, move.value, move.reason, before=str(device), after=move.path)
     elif not places.is_own(move.path):
         text = f"volume {key} is {move.path}: every instance writes the same place"
         yield Notice(service=None, text=text)
+
+
+def missing_devices(model: Mapping[str, Any], places: Places) -> Iterator[BindSource]:
+    """Folders to create first: the engine makes none for a volume, and fails."""
+    for key, body in compose.section(model, "volumes").items():
+        place = _folder(key, body, places)
+        if place is not None and not places.exists(place.path):
+            yield BindSource(path=Path(place.path), own=places.is_own(place.path))
+
+
+def _folder(key: str, body: Mapping[str, Any], places: Places) -> Place | None:
+    """The folder of the host that a volume is, settled; None for any other volume."""
+    options = body.get("driver_opts") or {}
+    device = str(options.get("device") or "")
+    if not device.startswith("/") or not _binds(options):
+        return None
+    return places.settle(device, raw=places.raw.device(key))
 
 
 def _binds(options: Mapping[str, Any]) -> bool:

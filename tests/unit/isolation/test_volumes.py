@@ -70,6 +70,15 @@ def test_devices_move_like_binds(device: str, place: str) -> None:
     assert override(isolation, "v") == {"driver_opts": {"device": place}}
 
 
+def test_a_missing_device_is_created_first() -> None:
+    """The engine makes no folder for a volume: the start would fail."""
+    isolation = with_volumes(v=bound(f"{ROOT}/pgdata"))
+
+    assert [(source.path, source.own) for source in isolation.bind_sources] == [
+        (ROOT / "pgdata", True)
+    ]
+
+
 def test_a_device_in_the_worktree_stays() -> None:
     isolation = with_volumes(v=bound(f"{ROOT}/site"))
 
