@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ktrdr_sandbox.durable import cannot_write, replace_file
 from ktrdr_sandbox.engine.environment import child_environment
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from ktrdr_sandbox.settings import AnySettings
 
 OVERRIDE = "override.yml"
+_HOST_SIDE: Final = re.compile(r"(?<!\$)\$\{?(DB_HOST|DB_PORT)\b")
 T = TypeVar("T")
 
 
@@ -120,7 +122,8 @@ def compose(place: Workplace, instance: Instance, engine: Engine) -> Composition
         is_empty=_is_empty,
     )
     isolation = isolate(model, request)
-    isolation = replace(isolation, notices=(*isolation.notices, *_left_behind(instance)))
+    notices = (*isolation.notices, *_left_behind(instance), *_seen_from_the_host(base))
+    isolation = replace(isolation, notices=notices)
     return Composition(
         instance=instance,
         settings=settings,
@@ -140,6 +143,19 @@ def _left_behind(instance: Instance) -> Iterator[Notice]:
         text = (
             f"{main / '.env'} is not in this checkout, so that nothing in it is set here. A line "
             ".env in .worktreeinclude brings it along with 'create'; an empty .env ends this note"
+        )
+        yield Notice(service="", text=text)
+
+
+def _seen_from_the_host(call: ComposeCall) -> Iterator[Notice]:
+    """`.env.sandbox` tells where programs on this machine find the database, not containers."""
+    texts = (file.read_text(encoding="utf-8", errors="replace") for file in call.files)
+    read = {name for text in texts for name in _HOST_SIDE.findall(text)}
+    if read:
+        text = (
+            f"{' and '.join(sorted(read))} in a Compose file is what .env.sandbox says for this "
+            f"machine ({call.environment['DB_HOST']}:{call.environment['DB_PORT']}); a container "
+            "finds itself there, not the database: use the service's name"
         )
         yield Notice(service="", text=text)
 

@@ -44,3 +44,21 @@ def test_the_current_folder_of_compose_is_the_checkout(scene: Scene) -> None:
     call = base_call(place, instance, place.settings(instance.path))
     assert call.environment["PWD"] == str(instance.path)
     assert "KTRDR_API_URL" not in call.environment
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("${DB_HOST:-postgres} ${DB_PORT}", "DB_HOST and DB_PORT in a"),
+        ("$DB_HOST", "DB_HOST in a"),
+        ("$$DB_HOST ${DB_HOST_NAME} DB_HOST", ""),
+    ],
+)
+def test_an_address_for_the_host_is_told_of_in_a_compose_file(
+    scene: Scene, text: str, told: str
+) -> None:
+    instance = scene.instance()
+    model = {"services": {"app": {"image": "alpine", "environment": {"AT": text}}}}
+    (instance.path / "compose.yaml").write_text(json.dumps(model), encoding="utf-8")
+    found = notes(scene, instance)
+    assert [note.startswith(told) for note in found] == ([True] if told else [])
