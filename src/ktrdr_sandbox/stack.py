@@ -31,6 +31,7 @@ class PublishedPort:
 class StackService:
     """What start-up, gate and status need to know of one service of the resolved model.
 
+    `replicas` is 0 for a service that is scaled to nothing, or that a provider stands for.
     `active` is False when no enabled profile includes it. `depends_on` maps a service to its
     Compose condition (`service_started`, `service_healthy`, `service_completed_successfully`);
     `optional_dependencies` are the ones declared `required: false`. `worker_type` is `backtesting`,
@@ -68,6 +69,11 @@ class Stack:
     @property
     def active(self) -> tuple[StackService, ...]:
         return tuple(service for service in self.services if service.active)
+
+    @property
+    def startable(self) -> tuple[StackService, ...]:
+        """The active services that have a container to start."""
+        return tuple(service for service in self.active if service.replicas)
 
     def with_role(self, role: Role) -> tuple[StackService, ...]:
         """The active services that play a role, in model order."""

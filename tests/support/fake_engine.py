@@ -321,7 +321,9 @@ class FakeEngine(Engine):
     ) -> None:
         model, services = self.compose_config(call), self._active(call)
         for name, service in services.items():
-            self._provide_image(_reference(call, name, service), builds=bool(service.get("build")))
+            if not service.get("provider"):
+                reference = _reference(call, name, service)
+                self._provide_image(reference, builds=bool(service.get("build")))
         for kind, held in (("networks", self._networks), ("volumes", self._volumes)):
             for body in model[kind].values():
                 if not body.get("external"):
@@ -357,7 +359,7 @@ class FakeEngine(Engine):
         anew: bool,
     ) -> None:
         made_from = json.dumps(service, sort_keys=True)
-        count = int(service.get("scale", 1))
+        count = 0 if service.get("provider") else int(service.get("scale", 1))
         for number in range(1, count + 1):
             label = service.get("container_name") or f"{call.project}-{name}-{number}"
             existing = [one for one in self.held.values() if one.detail.name == label]
@@ -511,7 +513,7 @@ def _resolved(model: dict[str, Any], call: ComposeCall, *, resolve_paths: bool) 
     volumes: dict[str, Any] = model.get("volumes") or {}
     networks: dict[str, Any] = {**(model.get("networks") or {})}
     for name, service in services.items():
-        if not (service.get("image") or service.get("build")):
+        if not {"image", "build", "provider"} & service.keys():
             raise _failed("compose-file-invalid", f"service {name} has no image and no build")
         if not service.get("network_mode"):
             service["networks"] = _as_mapping(service.get("networks") or ["default"])

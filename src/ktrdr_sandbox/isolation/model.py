@@ -60,7 +60,13 @@ def volumes(service: Service) -> Iterator[Mapping[str, Any]]:
 
 
 def replicas(service: Service) -> int:
-    """How many containers Compose starts for the service: `scale` before `deploy.replicas`."""
+    """How many containers Compose starts for the service: `scale` before `deploy.replicas`.
+
+    A service with a `provider` is run by a program beside Compose and has none, whatever they say:
+    https://docs.docker.com/compose/how-tos/provider-services/
+    """
+    if service.get("provider"):
+        return 0
     for count in (service.get("scale"), (service.get("deploy") or {}).get("replicas")):
         if count is not None:
             return int(count)

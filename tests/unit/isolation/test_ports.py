@@ -148,6 +148,15 @@ def test_scaled_to_zero_keeps_a_port_for_later() -> None:
     assert isolation.stack.service("web").replicas == 0
 
 
+@pytest.mark.parametrize("more", [{}, {"scale": 2}, {"deploy": {"replicas": 2}}])
+def test_what_a_provider_stands_for_has_no_container(more: dict[str, Any]) -> None:
+    isolation = isolated({"database": {"provider": {"type": "cloud"}, **more}})
+
+    database = isolation.stack.service("database")
+    assert (database.replicas, database.active) == (0, True)
+    assert isolation.stack.startable == ()
+
+
 def test_a_replicated_role_has_no_room_in_the_port_map() -> None:
     isolation = isolated({"backend": {"scale": 2, "ports": [port(8000, "8000-8001")]}})
 
