@@ -46,7 +46,7 @@ async def run_gate(
     once; an engine call under way is left to end by itself.
 
     Raises `SandboxError`: the engine's own when it does not answer, `usage` when the request asks
-    for nothing that this stack has, `compose-file-invalid` for a stack without active services.
+    for nothing that this stack has, `compose-file-invalid` for a stack without containers.
     """
     nudge = Signal()
     monitor = Monitor(engine, request, nudge=nudge, started=started)
@@ -239,7 +239,7 @@ def derive_checks(around: Surroundings) -> tuple[Check, ...]:
             covered.update(service.name for service in workers)
     if found_tools:
         checks.append(ObservabilityCheck(around, tools=found_tools))
-    if any(service.replicas for service in stack.active):
+    if stack.startable:
         checks.insert(0, ContainersCheck(around, covered=frozenset(covered)))
     return tuple(checks)
 
@@ -248,7 +248,9 @@ def _asked_for(request: GateRequest, checks: Sequence[Check]) -> frozenset[Check
     """Names to report. Raises SandboxError when that is none: nothing would pass for proof."""
     derived = frozenset(check.name for check in checks)
     if not derived:
-        raise SandboxError("compose-file-invalid", "No service of this stack is active.")
+        raise SandboxError(
+            "compose-file-invalid", "No active service of this stack has a container."
+        )
     wanted = derived if request.only is None else derived & request.only
     if not wanted:
         missing = ", ".join(name for name in CHECK_NAMES if name in (request.only or ()))

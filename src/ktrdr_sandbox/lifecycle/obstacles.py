@@ -76,11 +76,11 @@ def refuse_busy_ports(composition: Composition, containers: tuple[Container, ...
         if container.uuid == instance.uuid
         for _, port, _, protocol in container.published
     }
-    active = {service.name for service in stack.active}
+    starting = {service.name for service in stack.startable}
     wanted = [
         (port.published, port.protocol)
         for port in stack.ports
-        if port.service in active and (port.published, port.protocol) not in own
+        if port.service in starting and (port.published, port.protocol) not in own
     ]
     conflicts = busy_ports(wanted, address=composition.settings.bind_address)
     if conflicts:

@@ -38,7 +38,7 @@ def save(
     document = {
         "uuid": instance.uuid,
         "slot": instance.slot,
-        "services": [service.name for service in isolation.stack.active],
+        "services": [service.name for service in isolation.stack.startable],
         "ports": [asdict(port) for port in isolation.stack.ports],
         "images": sorted(own | {seed.target for seed in isolation.seeds}),
         "inputs": dict(inputs),

@@ -56,13 +56,13 @@ class Starter:
     _finishing: bool = False
 
     async def run(self) -> None:
-        """Start every active service. Raises CannotStartError, and Compose's failures.
+        """Start every service that has containers. Raises CannotStartError, and Compose's failures.
 
         Several failures at once come as the first of them.
         """
-        self._started = {service.name: asyncio.Event() for service in self.stack.active}
+        self._started = {service.name: asyncio.Event() for service in self.stack.startable}
         running = await self._find_containers()
-        waiting = [service for service in self.stack.active if service.name not in running]
+        waiting = [service for service in self.stack.startable if service.name not in running]
         for name in running:
             self._started[name].set()
         try:
@@ -77,7 +77,7 @@ class Starter:
                 polling.cancel()
 
     async def _find_containers(self) -> set[str]:
-        """Note the ids; gives the active services of which every container runs already."""
+        """Note the ids; gives the services to start of which every container runs already."""
         containers = await in_background(lambda: self.engine.containers(uuid=self.uuid))
         states: dict[str, set[str]] = {}
         for container in containers:
@@ -87,7 +87,11 @@ class Starter:
         return {name for name in self._started if states.get(name) == {"running"}}
 
     async def _when_ready(self, service: StackService) -> None:
-        """Wait for all conditions of one service, then hand it to the next batch."""
+        """Wait for all conditions of one service, then hand it to the next batch.
+
+        Not for services that no profile enables, that are scaled to nothing or that a provider
+        stands for: Compose does not wait for those either (`shouldWaitForDependency`).
+        """
         needed = [item for item in service.depends_on.items() if item[0] in self._started]
         async with asyncio.TaskGroup() as group:
             for dependency, condition in needed:
@@ -161,11 +165,13 @@ class Starter:
         while True:
             began = now()
             details = await in_background(lambda: self.engine.inspect(ids))
+            if not details:
+                raise CannotStartError("", dependency, "has no container")
             verdicts = [await test(self.engine, detail) for detail in details]
             ended = [verdict for verdict in verdicts if isinstance(verdict, str)]
             if ended:
                 raise CannotStartError("", dependency, ended[0])
-            if verdicts and all(verdicts):
+            if all(verdicts):
                 return
             await asyncio.sleep(pace.pause(now(), probe_seconds=now() - began))
 

@@ -12,7 +12,7 @@ from ktrdr_sandbox.engine.interface import Container
 from ktrdr_sandbox.engine.records import ContainerDetail, ExecResult
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.gate import run_gate
-from ktrdr_sandbox.gate.result import GateProgress
+from ktrdr_sandbox.gate.result import GateProgress, GateResult
 from ktrdr_sandbox.stack import Stack
 from tests.support.gate_engine import GateEngine, service
 from tests.support.gate_stack import PATIENT, WORKERS, GateStack, check, until
@@ -67,6 +67,44 @@ def test_nothing_to_check_is_no_pass() -> None:
         with pytest.raises(SandboxError) as caught:
             world.gate()
     assert caught.value.code == "compose-file-invalid"
+
+
+def test_nothing_is_expected_of_services_without_containers() -> None:
+    """Scaled to nothing, or a provider's: what waits for them is not held up either."""
+    nobody = service("database", "db", replicas=0)
+    app = service("app", depends_on={"database": "service_healthy"})
+    job = service("report", depends_on={"database": "service_completed_successfully"})
+    with GateStack(without=("db",), also=(nobody, app, job)) as world:
+
+        async def after_start() -> GateResult:
+            started = asyncio.Event()
+            started.set()
+            return await world.run(started=started, timeout=PATIENT)
+
+        result = asyncio.run(after_start())
+    assert result.passed
+    assert [one.name for one in result.checks] == [
+        "containers",
+        "backend",
+        "workers",
+        "observability",
+    ]
+
+
+def test_what_a_start_waits_for_is_never_a_service_without_containers() -> None:
+    app = service("app", depends_on={"database": "service_healthy"})
+    with GateStack(also=(service("database", replicas=0), app)) as world:
+        world.engine.change("app", state="created", started_at="")
+        found = check(world.gate(), "containers")
+    assert (found.facts, found.services) == (("app is not started yet",), ("app",))
+
+
+def test_a_stack_without_any_container_proves_nothing() -> None:
+    with GateStack() as world:
+        world.stack = Stack(services=(service("db", "db", replicas=0),), ports=())
+        with pytest.raises(SandboxError) as caught:
+            world.gate()
+    assert caught.value.message == "No active service of this stack has a container."
 
 
 def test_a_final_failure_ends_the_gate_long_before_its_time_limit() -> None:

@@ -33,10 +33,11 @@ def service(
     *,
     optional: tuple[str, ...] = (),
     active: bool = True,
+    replicas: int = 1,
 ) -> StackService:
     return StackService(
         name=name,
-        replicas=1,
+        replicas=replicas,
         active=active,
         roles=frozenset(),
         image=None,
@@ -248,6 +249,36 @@ def test_a_dependency_that_no_profile_enables_is_not_waited_for(scene: Scene) ->
     start = prepared(scene, service("app", {"off": HEALTHY}), service("off", active=False))
     asyncio.run(start.run())
     assert start.order == ["app"]
+
+
+@pytest.mark.parametrize("condition", [STARTED, HEALTHY, COMPLETED])
+def test_a_dependency_without_containers_is_not_waited_for(scene: Scene, condition: str) -> None:
+    """Scaled to nothing, or a provider's: Compose passes over both."""
+    nobody = service("db", replicas=0)
+    start = prepared(scene, service("app", {"db": condition}), nobody, db={"scale": 0})
+    asyncio.run(start.run())
+    assert start.order == ["app"]
+    assert start.engine.calls.count("compose_start") == 1
+
+
+def test_a_container_of_a_service_that_is_to_have_none_is_let_be(scene: Scene) -> None:
+    start = prepared(scene, service("app", {"db": HEALTHY}), service("db", replicas=0), db=FAILS)
+    asyncio.run(start.run())
+    assert start.order == ["app"]
+
+
+def test_a_dependency_whose_container_is_removed_meanwhile(scene: Scene) -> None:
+    start = prepared(scene, service("app", {"db": HEALTHY}), service("db"), db=FAILS)
+
+    async def remove() -> None:
+        running = asyncio.create_task(start.run())
+        await start.probed(times=1)
+        start.engine.held.clear()
+        await running
+
+    with pytest.raises(CannotStartError) as caught:
+        asyncio.run(remove())
+    assert str(caught.value) == "app waits for db, which has no container"
 
 
 def test_waiting_for_the_health_of_a_service_without_a_check(scene: Scene) -> None:

@@ -14,6 +14,7 @@ import pytest
 from ktrdr_sandbox.env_file import reader
 from ktrdr_sandbox.errors import ErrorCode, SandboxError
 from ktrdr_sandbox.lifecycle import record
+from ktrdr_sandbox.lifecycle.inspection import status
 from ktrdr_sandbox.lifecycle.startup import Startup, UpOptions, up
 from ktrdr_sandbox.lifecycle.teardown import destroy, down
 from ktrdr_sandbox.models import LABEL_ID, LABEL_UUID, Instance
@@ -97,6 +98,20 @@ def test_what_teardown_needs_is_noted(scene: Scene) -> None:
     assert stat.S_IMODE(override.stat().st_mode) == 0o600
 
 
+def test_services_without_containers_hold_nothing_up_and_are_not_missed(scene: Scene) -> None:
+    needed = {name: {"condition": "service_healthy"} for name in ("db", "cache")}
+    services = {
+        "backend": {**BACKEND, "depends_on": needed},
+        "db": {"provider": {"type": "cloud"}},
+        "cache": {**DB, "scale": 0},
+    }
+    instance = checkout_with(scene, services)
+    start(scene, instance)
+    found = status(scene.place, instance)
+    assert (found.status, found.missing) == ("running", ())
+    assert [one.service for one in found.containers] == ["backend"]
+
+
 def test_missing_bind_sources_are_made_for_whatever_user_the_container_has(scene: Scene) -> None:
     instance = checkout_with(scene, {"backend": BACKEND})
     start(scene, instance)
@@ -170,6 +185,14 @@ def test_a_busy_port_is_named_with_its_process(scene: Scene) -> None:
     assert error.details["slot"] == slot
     assert not scene.engine.resources(instance.uuid)
     assert not (scene.home.state_of(instance.id) / "stack.json").exists()
+
+
+def test_a_port_that_no_container_will_publish_may_be_busy(scene: Scene) -> None:
+    with held_slot() as slot:
+        services = {"backend": {**BACKEND, "scale": 0}, "db": DB}
+        instance = checkout_with(scene, services, slot=slot)
+        with foreign_listener(8000 + slot):
+            start(scene, instance)
 
 
 def test_a_busy_port_of_a_container_is_named_with_the_container(scene: Scene) -> None:
