@@ -35,7 +35,7 @@ class StackService:
     `active` is False when no enabled profile includes it. `depends_on` maps a service to its
     Compose condition (`service_started`, `service_healthy`, `service_completed_successfully`);
     `optional_dependencies` are the ones declared `required: false`. `worker_type` is `backtesting`,
-    `training`, or None when a worker's name tells neither.
+    `training`, or None when nothing about a worker tells either.
     """
 
     name: str
@@ -74,6 +74,14 @@ class Stack:
     def startable(self) -> tuple[StackService, ...]:
         """The active services that have a container to start."""
         return tuple(service for service in self.active if service.replicas)
+
+    @property
+    def has_ktrdr_workers(self) -> bool:
+        """Whether some worker is of a type that KTRDR has, no matter whether it is to start.
+
+        Elsewhere a service that is called a worker is Celery's, say, and registers nowhere.
+        """
+        return any(service.worker_type is not None for service in self.services)
 
     def with_role(self, role: Role) -> tuple[StackService, ...]:
         """The active services that play a role, in model order."""

@@ -83,6 +83,33 @@ def test_the_whole_stack_is_known_to_start_up_and_gate(world: World) -> None:
     assert stack.service("db").environment["POSTGRES_PASSWORD"] == "localdev"
 
 
+def test_a_worker_is_known_by_what_the_later_form_says_of_it(world: World) -> None:
+    stack = resolved(world, "ktrdr-later.yml").isolation.stack
+
+    assert {service.name: service.worker_type for service in stack.with_role("worker")} == {
+        "backtest-worker-1": "backtesting",
+        "training-worker-1": "training",
+    }
+
+
+def test_a_debugger_on_a_workers_port_gets_an_extra_port(world: World) -> None:
+    found = resolved(world, "workers-of-others.yml")
+
+    assert publications(found) == {
+        ("api", 8000, "8002"),
+        ("orders", 5005, "20200"),
+        ("orders", 8080, "20201"),
+    }
+    assert [one.name for one in found.isolation.stack.with_role("worker")] == ["celery-worker"]
+    assert not found.isolation.stack.has_ktrdr_workers
+
+
+def test_what_a_provider_stands_for_has_no_container(world: World) -> None:
+    stack = resolved(world, "provider.yml").isolation.stack
+
+    assert [service.name for service in stack.startable] == ["app"]
+
+
 def test_climbing_binds_of_the_whole_stack_come_home(world: World) -> None:
     found = resolved(world, "ktrdr-older")
 

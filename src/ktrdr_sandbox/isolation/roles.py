@@ -4,6 +4,9 @@ A part is played by one service (workers excepted). Evidence, strongest first: t
 by name or image and publishes the part's own port; it only publishes that port; it is known and
 publishes a single other port. Among equals a service that the enabled profiles include comes first,
 then one without profiles, then the plainest name.
+
+Workers are told by their names. A worker's port alone is enough only where the type of worker is
+known besides: 5005 is also the port at which Java programs are debugged.
 """
 
 from __future__ import annotations
@@ -30,6 +33,9 @@ ROLE_TARGETS: Final[dict[Role, tuple[Kind, int]]] = {
 
 WORKER_TARGETS: Final = range(5003, 5007)
 """Container ports of the stack's four workers."""
+
+_WORKER_PROGRAM: Final = re.compile(r"\b(?:backtest|training)_worker\b")
+"""KTRDR's worker programs in a command: `uvicorn ktrdr.training.training_worker:app`."""
 
 _POSTGRES: Final = frozenset(
     {"postgres", "postgresql", "timescale", "timescaledb", "postgis", "pgvector"}
@@ -74,6 +80,7 @@ class _Part(NamedTuple):
 
     name: str
     kind: Kind | None
+    worker_type: str | None
     words: frozenset[str]
     image_words: frozenset[str]
     targets: tuple[int, ...]
@@ -122,6 +129,26 @@ def kind_of(name: str, image: str) -> Kind | None:
     return None
 
 
+def worker_type(name: str, service: Service) -> str | None:
+    """The type under which a worker registers with KTRDR's backend, or None when nothing tells.
+
+    The service's name tells first, then what KTRDR's own files give a worker: `WORKER_TYPE` and
+    the program that it runs.
+    """
+    given = compose.pairs(service.get("environment")).get("WORKER_TYPE") or ""
+    for text in (name, given, *_WORKER_PROGRAM.findall(_command(service))):
+        if "backtest" in text.lower():
+            return "backtesting"
+        if "train" in text.lower():
+            return "training"
+    return None
+
+
+def _command(service: Service) -> str:
+    command = service.get("command") or ""
+    return command if isinstance(command, str) else " ".join(map(str, command))
+
+
 def _part(name: str, service: Service, targets: tuple[int, ...], active: frozenset[str]) -> _Part:
     image = str(service.get("image") or "")
     words = _words(name)
@@ -129,6 +156,7 @@ def _part(name: str, service: Service, targets: tuple[int, ...], active: frozens
     return _Part(
         name=name,
         kind=None if service.get("provider") else kind_of(name, image),
+        worker_type=worker_type(name, service),
         words=frozenset(words),
         image_words=_image_words(image),
         targets=targets,
@@ -185,7 +213,7 @@ def _in_order(workers: Iterable[_Part]) -> list[_Part]:
 
 
 def _is_worker(part: _Part) -> bool:
-    if part.kind is None:
+    if part.kind is None and part.worker_type is not None:
         return any(target in WORKER_TARGETS for target in part.targets)
     return part.kind == "worker"
 

@@ -10,6 +10,7 @@ from ktrdr_sandbox.isolation.images import Images
 from ktrdr_sandbox.isolation.model import Service
 from ktrdr_sandbox.isolation.ports import Allocation
 from ktrdr_sandbox.isolation.request import IsolationRequest
+from ktrdr_sandbox.isolation.roles import worker_type
 from ktrdr_sandbox.models import Role
 from ktrdr_sandbox.stack import Stack, StackService
 
@@ -50,20 +51,13 @@ def _service(
         ),
         has_healthcheck=_has_healthcheck(service),
         restart=_restart(service),
-        worker_type=worker_type(name) if "worker" in roles else None,
+        worker_type=worker_type(name, service) if "worker" in roles else None,
         environment={
             key: compose.unescape(value)
             for key, value in compose.pairs(service.get("environment")).items()
             if value is not None
         },
     )
-
-
-def worker_type(name: str) -> str | None:
-    """The type under which a worker registers, from its service's name."""
-    if "backtest" in name.lower():
-        return "backtesting"
-    return "training" if "train" in name.lower() else None
 
 
 def _image(name: str, service: Service, images: Images, instance_id: str) -> str | None:

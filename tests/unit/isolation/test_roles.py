@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.isolation.roles import kind_of
-from ktrdr_sandbox.isolation.stack import worker_type
+from ktrdr_sandbox.isolation.roles import kind_of, worker_type
 from tests.unit.isolation.requests import isolated, port
 
 
@@ -63,9 +62,30 @@ def test_a_port_alone_is_enough_when_nobody_is_known() -> None:
         {
             "server": {"build": {}, "ports": [port(8000, 1)]},
             "collector": {"image": "otel/collector", "ports": [port(4317, 2)]},
-            "number-one": {"build": {}, "ports": [port(5003, 3)]},
         }
-    ) == {"server": {"backend"}, "collector": {"jaeger_otlp"}, "number-one": {"worker"}}
+    ) == {"server": {"backend"}, "collector": {"jaeger_otlp"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("trainer", {}),
+        ("number-one", {"environment": {"WORKER_TYPE": "backtesting"}}),
+        ("number-one", {"command": ["uvicorn", "ktrdr.training.training_worker:app"]}),
+    ],
+)
+def test_a_workers_port_is_enough_where_its_type_is_known(name: str, more: dict[str, Any]) -> None:
+    assert roles({name: {"build": {}, "ports": [port(5003, 1)], **more}}) == {name: {"worker"}}
+    assert roles({name: {"build": {}, "ports": [port(8080, 1)], **more}}) == {}
+
+
+def test_a_debugger_on_a_workers_port_makes_no_worker() -> None:
+    """5005 is where a Java program is debugged."""
+    orders = {"build": {}, "ports": [port(8080, 8081), port(5005, 5006)]}
+    isolation = isolated({"backend": {"ports": [port(8000, 8000)]}, "orders": orders})
+
+    assert isolation.stack.with_role("worker") == ()
+    assert isolation.env == {"KTRDR_PORT_ORDERS_5005": "20200", "KTRDR_PORT_ORDERS_8080": "20201"}
 
 
 def test_who_is_known_goes_before_who_has_the_port() -> None:
@@ -158,13 +178,29 @@ def test_what_a_provider_gives_is_no_container() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
+    ("name", "service", "expected"),
     [
-        ("backtest-worker-1", "backtesting"),
-        ("training-worker-2", "training"),
-        ("trainer", "training"),
-        ("worker", None),
+        ("backtest-worker-1", {}, "backtesting"),
+        ("training-worker-2", {}, "training"),
+        ("trainer", {}, "training"),
+        ("worker", {}, None),
+        ("worker", {"environment": {"WORKER_TYPE": "training"}}, "training"),
+        ("worker", {"environment": ["WORKER_TYPE=backtesting"]}, "backtesting"),
+        ("worker", {"environment": {"WORKER_TYPE": None}}, None),
+        ("worker", {"environment": {"WORKER_TYPE": "email"}}, None),
+        ("worker", {"command": ["uvicorn", "ktrdr.training.training_worker:app"]}, "training"),
+        ("worker", {"command": "python -m ktrdr.backtesting.backtest_worker"}, "backtesting"),
+        ("worker", {"command": ["celery", "-A", "training", "worker"]}, None),
+        ("training-worker", {"environment": {"WORKER_TYPE": "backtesting"}}, "training"),
     ],
 )
-def test_worker_types(name: str, expected: str | None) -> None:
-    assert worker_type(name) == expected
+def test_worker_types(name: str, service: dict[str, Any], expected: str | None) -> None:
+    assert worker_type(name, service) == expected
+
+
+def test_a_stack_with_workers_of_known_types_has_ktrdr_workers() -> None:
+    worker = {"ports": [port(5003, 1)]}
+    training = {"profiles": ["gpu"], "scale": 0, "environment": {"WORKER_TYPE": "training"}}
+
+    assert isolated({"worker": worker, "a-worker": training}).stack.has_ktrdr_workers
+    assert not isolated({"worker": worker, "training-api": {}}).stack.has_ktrdr_workers
