@@ -1,14 +1,25 @@
-"""How a failed gate is shown: its report is the result, on stdout, and the exit status says no."""
+"""How a gate is told of: notes, and for a failed one its report as the result, on stdout, with the
+exit status that says no."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import typer
 
 from ktrdr_sandbox.cli import exit_codes
 from ktrdr_sandbox.console.output import Output
+
+if TYPE_CHECKING:
+    from ktrdr_sandbox.isolation.result import Notice
+
+
+def tell_notices(output: Output, notices: Iterable[Notice]) -> None:
+    """What is worth knowing of a start or its proof and is no failure."""
+    for notice in notices:
+        output.tell(f"note: {notice.service or 'stack'}: {notice.text}")
 
 
 @contextmanager

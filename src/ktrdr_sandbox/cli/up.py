@@ -10,7 +10,7 @@ import typer
 from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
 from ktrdr_sandbox.cli.fleet import refuse_with_all, run_on_all
-from ktrdr_sandbox.cli.gate_outcome import gate_outcome
+from ktrdr_sandbox.cli.gate_outcome import gate_outcome, tell_notices
 from ktrdr_sandbox.cli.hook_outcome import conclude
 from ktrdr_sandbox.cli.wiring import instance_of, workplace
 
@@ -70,8 +70,7 @@ def up(
             output.tell(
                 "The shared folder is empty: 'ktrdr-sandbox init-shared --minimal' fills it."
             )
-        for notice in done.notices:
-            output.tell(f"note: {notice.service or 'stack'}: {notice.text}")
+        tell_notices(output, done.notices)
         ready = done.gate is not None
         failure = run_hook(place, instance, "after_ready", sink=output.progress) if ready else None
         conclude(

@@ -8,7 +8,7 @@ import typer
 
 from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
-from ktrdr_sandbox.cli.gate_outcome import gate_outcome
+from ktrdr_sandbox.cli.gate_outcome import gate_outcome, tell_notices
 from ktrdr_sandbox.cli.wiring import instance_of, workplace
 from ktrdr_sandbox.errors import SandboxError
 
@@ -48,4 +48,5 @@ def wait(
         instance = instance_of(place, name)
         with gate_outcome(output), watching(output) as view:
             done = startup.wait(place, instance, timeout=timeout, only=wanted, observe=view.gate)
+        tell_notices(output, done.notices)
         output.result(text.startup(done), data.startup(done))

@@ -236,7 +236,8 @@ def derive_checks(around: Surroundings) -> tuple[Check, ...]:
             checks.append(
                 WorkersCheck(around, services=workers, backend=backend, migrations=migrations)
             )
-            covered.update(service.name for service in workers)
+            if stack.has_ktrdr_workers:  # else the check may turn out to prove nothing
+                covered.update(service.name for service in workers)
     if found_tools:
         checks.append(ObservabilityCheck(around, tools=found_tools))
     if stack.startable:

@@ -23,6 +23,7 @@ from ktrdr_sandbox.gate.standing import (
     label,
     loop_after,
     one_shots,
+    spoken_for,
 )
 from ktrdr_sandbox.stack import StackService
 
@@ -277,7 +278,7 @@ class Monitor:
             one_shot=service.name in self._one_shots,
             may_end=is_job(service),
             loop_after=loop_after(service),
-            unsettled=not service.roles
+            unsettled=not spoken_for(service, self._request.stack)
             and not detail.health_test
             and now - memory.since < self._request.settling,
         )

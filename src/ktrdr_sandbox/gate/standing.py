@@ -189,6 +189,12 @@ def is_job(service: StackService) -> bool:
     return not service.roles and not service.has_healthcheck and _may_stay_down(service)
 
 
+def spoken_for(service: StackService, stack: Stack) -> bool:
+    """Whether a check of its own asks more of a service than that it runs. Of workers none may,
+    where they have nowhere to register."""
+    return any(role != "worker" or stack.has_ktrdr_workers for role in service.roles)
+
+
 def loop_after(service: StackService) -> int:
     """After how many restarts a service of this kind is in a loop."""
     tried_again = service.restart.startswith("on-failure") and not service.roles

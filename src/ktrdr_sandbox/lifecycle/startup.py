@@ -204,7 +204,7 @@ def wait(
         instance=instance,
         stack=composition.isolation.stack,
         gate=gate,
-        notices=(),
+        notices=tuple(_moot(gate)),
         seconds=time.monotonic() - began,
     )
     if not gate.passed:

@@ -14,6 +14,7 @@ from ktrdr_sandbox.gate.standing import (
     label,
     loop_after,
     one_shots,
+    spoken_for,
 )
 from ktrdr_sandbox.stack import Stack
 from tests.support.gate_engine import service
@@ -139,6 +140,16 @@ def test_a_job_may_end_whether_or_not_it_is_tried_again(policy: str) -> None:
 @pytest.mark.parametrize("policy", ["always", "unless-stopped"])
 def test_what_is_always_restarted_is_no_job(policy: str) -> None:
     assert not is_job(service("seed", restart=policy))
+
+
+def test_a_worker_is_spoken_for_where_its_type_is_known() -> None:
+    celery, web = service("celery-worker", "worker"), service("web")
+    backend = service("backend", "backend")
+    training = service("training-worker", "worker", worker_type="training", active=False)
+    others = Stack(services=(celery, web, backend), ports=())
+    ktrdrs = Stack(services=(celery, web, backend, training), ports=())
+    assert [spoken_for(one, others) for one in others.services] == [False, False, True]
+    assert [spoken_for(one, ktrdrs) for one in others.services] == [True, False, True]
 
 
 def test_a_job_that_is_tried_again_gets_more_tries_than_a_service() -> None:

@@ -33,6 +33,9 @@ GIVEN_UP: Final = 2
 UNSEEN_START: Final = 4
 """Where a worker cannot be seen to answer, this many times `lost_after` pass for its starting."""
 
+STEADY: Final = 2
+"""This many times `poll_max` a backend has to say that it keeps no list, until it is believed."""
+
 
 class WorkersCheck:
     """Registrations by type, and the one cure for workers that are up and do not register.
@@ -41,6 +44,9 @@ class WorkersCheck:
     lost when the backend answers, all worker containers run, this one's program answers too, and
     nothing has registered for `lost_after` seconds. A restart brings it back; what is silent
     after that as well cannot register.
+
+    Where no worker is of a type that KTRDR has, `worker` may be just a name, as it is of Celery's:
+    when the backend keeps no list of workers either, the check proves nothing and fails nothing.
     """
 
     name: CheckName = "workers"
@@ -67,6 +73,8 @@ class WorkersCheck:
         self._answered_at: dict[Run, float] = {}
         self._to_restart: tuple[Standing, ...] = ()
         self._notes: tuple[str, ...] = ()
+        self._said: tuple[str, frozenset[Run]] | None = None
+        self._said_since = 0.0
 
     async def probe(self) -> Verdict:
         monitor = self._around.monitor
@@ -83,7 +91,8 @@ class WorkersCheck:
         if self._to_restart:
             await self._restart()
         if self._backend.port is None:
-            return self._uncounted(standings)
+            fact = f"{self._backend.service} publishes no port, so its workers were not counted"
+            return self._uncounted(standings, fact)
         answer = await self._around.http.get(self._backend.port, PATH, body=True)
         return await self._judge(answer, standings)
 
@@ -99,18 +108,25 @@ class WorkersCheck:
             ),
         )
 
-    def _uncounted(self, standings: tuple[Standing, ...]) -> Verdict:
-        waiting = tuple(one for one in standings if one.condition != "running")
+    def _uncounted(
+        self, standings: tuple[Standing, ...], fact: str, *, moot: bool = False
+    ) -> Verdict:
+        waiting = tuple(one for one in standings if one.condition == "waiting")
         if waiting or not standings:
             facts = tuple(one.fact for one in waiting)
             return Verdict(outcome="waiting", doing="waiting for workers to start", facts=facts)
-        fact = f"{self._backend.service} publishes no port, so its workers were not counted"
-        return Verdict(outcome="passed", facts=(fact,), proof=self._proof(standings))
+        return Verdict(
+            outcome="passed",
+            facts=(fact,),
+            services=(self._backend.service,),
+            proof=self._proof(standings),
+            moot=moot,
+        )
 
     async def _judge(self, answer: Answer, standings: tuple[Standing, ...]) -> Verdict:
         registrations = parse(answer.body) if answer.status == 200 else None
         if registrations is None:
-            return self._no_list(answer)
+            return self._no_list(answer, standings)
         roster = reconcile(self._services, standings, registrations)
         if roster.complete and self._schema_pending:
             doing = f"{roster.found} of {roster.expected} registered; waiting for the schema"
@@ -134,10 +150,14 @@ class WorkersCheck:
         """A worker that has registered is of no use before its tables are there."""
         return self._migrations is not None and self._migrations.verdict.outcome == "waiting"
 
-    def _no_list(self, answer: Answer) -> Verdict:
+    def _no_list(self, answer: Answer, standings: tuple[Standing, ...]) -> Verdict:
         fact = (
             answer.fact if answer.status != 200 else f"GET {answer.shown} gave no list of workers"
         )
+        if self._keeps_none(answer, fact):
+            names = ", ".join(self._names)
+            told = f"it keeps no list of workers ({fact}), so {names} need not register"
+            return self._uncounted(standings, told, moot=True)
         return Verdict(
             outcome="waiting",
             doing=f"waiting for the list of workers at {answer.shown}",
@@ -145,6 +165,21 @@ class WorkersCheck:
             services=(self._backend.service,),
             cause=f"this backend has no {PATH}" if answer.status == 404 else None,
         )
+
+    def _keeps_none(self, answer: Answer, fact: str) -> bool:
+        """Whether a backend that is not KTRDR's has said for a while that there is no such list.
+
+        Not only 404 says so: what an application does not know it may also send to its login, or
+        to its front page.
+        """
+        said = (fact, self._backend.verdict.proof)
+        if said != self._said:
+            self._said, self._said_since = said, self._now()
+        if self._around.request.stack.has_ktrdr_workers:
+            return False
+        known = answer.status is not None and answer.status < 500
+        lasting = self._now() - self._said_since >= STEADY * self._around.request.poll_max
+        return known and lasting
 
     def _short(self, roster: Roster, standings: tuple[Standing, ...], *, doing: str) -> Verdict:
         facts = [f"Expected {roster.expected} workers, found {roster.found}"]

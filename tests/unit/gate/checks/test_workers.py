@@ -6,12 +6,18 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
+from ktrdr_sandbox.engine.records import ContainerDetail, ExecResult
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.result import CheckResult
+from tests.support.gate_engine import service
 from tests.support.gate_stack import PATIENT, WORKERS, GateStack, check, registration
 from tests.support.http_server import Reply, reply_json
 
 ONLY = frozenset({"workers"})
+CELERY = service("celery-worker", "worker")
+MAIL = service("mail-worker", "worker")
 
 
 def workers(world: GateStack, *, timeout: float = 0.8, **changes: Any) -> CheckResult:
@@ -183,6 +189,85 @@ def test_an_unknown_address_is_not_no_workers() -> None:
     assert found.facts == (f"GET {world.url('/api/v1/workers')} returned 404",)
     assert found.cause == "this backend has no /api/v1/workers"
     assert world.engine.restarted == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Reply(status=404), "returned 404"),
+        (Reply(status=401), "returned 401"),
+        (Reply(status=302), "returned 302"),
+        (Reply(body=b"<html>"), "gave no list of workers"),
+    ],
+)
+def test_workers_of_no_known_type_need_no_list(answer: Reply, said: str) -> None:
+    """As Celery's, which register nowhere."""
+    with GateStack(without=tuple(WORKERS), also=(CELERY, MAIL)) as world:
+        world.backend.replies["/api/v1/workers"] = answer
+        result = world.gate(timeout=PATIENT)
+        url = world.url("/api/v1/workers")
+    assert result.passed
+    assert "workers" not in {one.name for one in result.checks}
+    [(who, why)] = result.moot
+    assert who == "backend"
+    assert why.startswith(f"it keeps no list of workers (GET {url} {said})")
+    assert why.endswith(", so celery-worker, mail-worker need not register")
+    assert result.seconds >= 0.2, "an answer of the first moment is not believed"
+    assert (result.healed, world.engine.restarted) == ((), [])
+
+
+@pytest.mark.parametrize("answer", [Reply(status=500), Reply(drop=True)])
+def test_an_error_does_not_say_that_there_is_no_list(answer: Reply) -> None:
+    with GateStack(without=tuple(WORKERS), also=(CELERY,)) as world:
+        world.backend.replies["/api/v1/workers"] = answer
+        assert not workers(world).passed
+
+
+def test_workers_of_no_known_type_are_counted_where_there_is_a_list() -> None:
+    with GateStack(without=tuple(WORKERS), also=(CELERY,)) as world:
+        world.registered = []
+        found = workers(world, heal_workers=False)
+        world.registered = [registration("celery-worker")]
+        assert workers(world, timeout=PATIENT).passed
+    assert found.facts[0] == "Expected 1 workers, found 0"
+
+
+def test_one_worker_of_a_known_type_has_all_of_them_need_a_list() -> None:
+    """Though that one is not to be started."""
+    absent = service("training-worker", "worker", worker_type="training", active=False)
+    with GateStack(without=tuple(WORKERS), also=(CELERY, absent)) as world:
+        del world.backend.replies["/api/v1/workers"]
+        found = workers(world)
+    assert (found.passed, found.cause) == (False, "this backend has no /api/v1/workers")
+
+
+def test_workers_that_need_not_register_have_to_run() -> None:
+    with GateStack(without=tuple(WORKERS), also=(CELERY,)) as world:
+        del world.backend.replies["/api/v1/workers"]
+        world.engine.change("celery-worker", state="created", started_at="")
+        late = workers(world)
+        world.engine.change("celery-worker", state="exited", exit_code=1)
+        ended = workers(world, timeout=PATIENT)
+    assert (late.passed, late.facts) == (False, ("celery-worker is not started yet",))
+    assert (ended.final, ended.facts) == (True, ("celery-worker exited (1)",))
+
+
+def test_workers_that_need_not_register_pass_their_own_health_test() -> None:
+    with GateStack(without=tuple(WORKERS), also=(CELERY,)) as world:
+        del world.backend.replies["/api/v1/workers"]
+        world.engine.change(
+            "celery-worker", health="starting", health_test=("CMD", "celery", "inspect", "ping")
+        )
+
+        def no_answer(detail: ContainerDetail, argv: Sequence[str]) -> ExecResult:
+            failed = detail.service == "celery-worker"
+            return ExecResult(exit_code=int(failed), output="No nodes replied" if failed else "")
+
+        world.engine.executor = no_answer
+        result = world.gate()
+    assert check(result, "containers").facts == (
+        "celery-worker: its health test failed: No nodes replied",
+    )
 
 
 def test_an_answer_that_is_no_list_is_said_to_be_none() -> None:
