@@ -3,7 +3,7 @@ exit status that says no."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,12 +13,12 @@ from ktrdr_sandbox.cli import exit_codes
 from ktrdr_sandbox.console.output import Output
 
 if TYPE_CHECKING:
-    from ktrdr_sandbox.isolation.result import Notice
+    from ktrdr_sandbox.lifecycle.startup import Startup
 
 
-def tell_notices(output: Output, notices: Iterable[Notice]) -> None:
+def tell_notices(output: Output, done: Startup) -> None:
     """What is worth knowing of a start or its proof and is no failure."""
-    for notice in notices:
+    for notice in done.notices:
         output.tell(f"note: {notice.service or 'stack'}: {notice.text}")
 
 

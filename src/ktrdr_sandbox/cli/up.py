@@ -70,7 +70,7 @@ def up(
             output.tell(
                 "The shared folder is empty: 'ktrdr-sandbox init-shared --minimal' fills it."
             )
-        tell_notices(output, done.notices)
+        tell_notices(output, done)
         ready = done.gate is not None
         failure = run_hook(place, instance, "after_ready", sink=output.progress) if ready else None
         conclude(

@@ -48,5 +48,5 @@ def wait(
         instance = instance_of(place, name)
         with gate_outcome(output), watching(output) as view:
             done = startup.wait(place, instance, timeout=timeout, only=wanted, observe=view.gate)
-        tell_notices(output, done.notices)
+        tell_notices(output, done)
         output.result(text.startup(done), data.startup(done))
