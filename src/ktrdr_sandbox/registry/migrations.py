@@ -10,13 +10,22 @@ VERSION: Final = 1
 
 
 def version_of(document: Mapping[str, Any]) -> int:
-    """The architecture document's own schema has no version: that is 0."""
+    """The architecture document's own schema has no version: that is 0.
+
+    Raises ValueError for one that is there and is no number of a version. It tells nothing of the
+    shape, and a guess would be saved over what a newer program wrote.
+    """
     version = document.get("version", 0)
-    return version if isinstance(version, int) and not isinstance(version, bool) else 0
+    if not isinstance(version, int) or isinstance(version, bool) or version < 0:
+        raise ValueError(f"its 'version' is no number of a version: {version!r}")
+    return version
 
 
 def upgraded(document: dict[str, Any]) -> dict[str, Any]:
-    """The document in the present version. Shapes are not checked here, only added to."""
+    """The document in the present version. Shapes are not checked here, only added to.
+
+    Raises ValueError as `version_of` does.
+    """
     for version in range(version_of(document), VERSION):
         document = _STEPS[version](document)
     return document

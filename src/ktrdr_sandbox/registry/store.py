@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -148,7 +148,7 @@ class RegistryStore:
             raise MalformedRegistryError(str(error)) from error
         if not isinstance(document, dict):
             raise MalformedRegistryError("it is no object")
-        version = version_of(document)
+        version = _version(document)
         if version > VERSION:
             raise SandboxError(
                 "registry-newer",
@@ -238,6 +238,13 @@ class RegistryStore:
         except OSError as error:
             raise cannot_write(aside, error) from error
         return aside
+
+
+def _version(document: Mapping[str, Any]) -> int:
+    try:
+        return version_of(document)
+    except ValueError as error:
+        raise MalformedRegistryError(str(error)) from error
 
 
 def _without_id(instance: Instance) -> dict[str, Any]:

@@ -131,6 +131,12 @@ def test_a_newer_version_is_refused_and_untouched(place: Place) -> None:
         "[]",
         '{"version": 1}',
         '{"version": 1, "instances": {"ktrdr--x": {"slot": 1}}}',
+        '{"version": "2", "instances": {}}',
+        '{"version": "1", "instances": {}}',
+        '{"version": null, "instances": {}}',
+        '{"version": true, "instances": {}}',
+        '{"version": 1.0, "instances": {}}',
+        '{"version": -1, "instances": {}}',
         b"\xff\xfe\x00",
     ],
 )
@@ -148,6 +154,13 @@ def test_a_damaged_file_is_set_aside_rebuilt_and_told(place: Place, content: str
     assert "ktrdr--found (slot 4)" in told
     assert place.store().read().instances == {found.id: found}
     assert len(place.told) == 1
+
+
+def test_a_version_that_is_no_number_is_told_as_what_is_wrong(place: Place) -> None:
+    place.holds('{"version": "2", "instances": {}}')
+    place.store().read()
+    (told,) = place.told
+    assert "was lost (its 'version' is no number of a version: '2'); it is kept as" in told
 
 
 def test_a_change_on_a_damaged_file_is_on_what_was_rebuilt(place: Place) -> None:
