@@ -69,6 +69,20 @@ def test_wrong_usage_wherever_json_stands(world: World, arguments: tuple[str, ..
     assert outcome.error["code"] == "usage"
 
 
+@pytest.mark.parametrize(
+    "arguments", [("lgos",), ("config", "shwo"), ("list", "--nonsense"), ("logs", "--tial", "3")]
+)
+def test_wrong_usage_ends_with_one_mark(world: World, arguments: tuple[str, ...]) -> None:
+    """Whether something is suggested, and how, is another matter of each version of Typer."""
+    outcome = world.run(*arguments)
+    assert outcome.exit_code == 64, outcome
+    message, hint = outcome.err.splitlines()
+    assert message.startswith("error: No such ")
+    assert message[-1] in ".?"
+    assert message[-2] not in ".?"
+    assert hint.startswith("hint: Run 'ktrdr-sandbox ")
+
+
 def test_json_after_two_dashes_is_another_programs(world: World) -> None:
     outcome = world.run("list", "--", "--json")
     assert outcome.exit_code == 64

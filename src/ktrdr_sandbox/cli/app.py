@@ -147,6 +147,11 @@ def run(arguments: Sequence[str], *, program: str = "ktrdr-sandbox") -> int:
 def _wrong_usage(error: Any, program: str) -> None:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else program
-    message = str(error.format_message()).rstrip(".") + "."
+    message = _sentence(str(error.format_message()))
     failure = SandboxError("usage", message, hints=(f"Run '{path} --help'.",))
     flags.early_output(path.removeprefix(program).strip()).failure(failure)
+
+
+def _sentence(message: str) -> str:
+    """Click ends some of its messages with a full stop or a question mark, and others with none."""
+    return message if message.endswith((".", "?", "!")) else f"{message}."
