@@ -73,6 +73,47 @@ def test_a_service_that_is_not_there(world: World) -> None:
     assert refused.err == "error: ktrdr--feat-x has no service 'redis'. Services: api, db.\n"
 
 
+def test_since_a_time_as_json(world: World) -> None:
+    env = talking(world)
+    shown = world.run("logs", "-i", "feat-x", "--since", "10m", "--json", env=env)
+    assert shown.data == {
+        "instance": "ktrdr--feat-x",
+        "containers": [
+            {"name": "ktrdr--feat-x-db-1", "service": "db", "lines": ["ready", "closed"]},
+            {"name": "ktrdr--feat-x-api-1", "service": "api", "lines": ["one", "two"]},
+        ],
+    }
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_since_something_that_is_no_time(world: World, more: tuple[str, ...]) -> None:
+    talking(world)
+    ps = world.folder / "ps"
+    env = docker_script(
+        world,
+        f'case " $* " in *" ps "*) exec cat {shlex.quote(str(ps))};; esac\n'
+        'echo "invalid value for \\"since\\": failed to parse value as time" >&2; exit 1',
+    )
+    refused = world.run("logs", "-i", "feat-x", "--since", "soon", *more, env=env)
+    assert refused.exit_code == 64, refused
+    if more:
+        assert refused.error["message"] == "'soon' is no time and no duration."
+        return
+    assert refused.stdout == ""
+    assert refused.stderr == (
+        "error: 'soon' is no time and no duration.\n"
+        "hint: Write it like 10m, 2h30m or 2026-01-31T13:00:00Z.\n"
+    )
+
+
+def test_following_has_no_end_to_put_in_a_document(world: World) -> None:
+    refused = world.run("logs", "-f", "-i", "feat-x", "--json", env=talking(world))
+    assert refused.exit_code == 64, refused
+    assert refused.error["message"] == (
+        "--json goes with --tail and --since, not with --follow, which has no end."
+    )
+
+
 def on_terminal(world: World, *words: str, **more: str) -> str:
     environment = {**os.environ, "KTRDR_HOME": str(world.home), **talking(world), **more}
     argv = [sys.executable, "-m", "ktrdr_sandbox", "logs", "-i", "feat-x", *words]

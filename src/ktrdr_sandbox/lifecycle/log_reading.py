@@ -15,7 +15,7 @@ from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import Instance
 
 DEFAULT_TAIL: Final = 100
-"""Lines a container in a JSON document when nobody says how many."""
+"""Lines a container in a JSON document when nobody says how many, or since when."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,26 +55,39 @@ def shown_logs(
 
 
 def collected_logs(place: Workplace, instance: Instance, request: LogRequest) -> dict[str, Any]:
-    """The lines by container, for the JSON envelope; `follow` and `since` do not apply.
+    """The lines by container, for the JSON envelope. `since` is a limit by itself, without which a
+    document has the last DEFAULT_TAIL lines of each.
 
-    Raises `no-such-service`, and `usage` for `follow`, which has no end to put in a document.
+    Raises `no-such-service`, and `usage` for a `since` that is no time, or for `follow`, which has
+    no end to put in a document.
     """
-    if request.follow or request.since:
-        raise SandboxError("usage", "--json goes with --tail only, not with --follow or --since.")
-    engine = place.engine(instance.engine)
+    if request.follow:
+        raise SandboxError(
+            "usage",
+            "--json goes with --tail and --since, not with --follow, which has no end.",
+            hints=("Leave --follow out, or leave --json out and read the lines as they come.",),
+        )
     found = _wanted_containers(place, instance, request)
-    tail = DEFAULT_TAIL if request.tail is None else request.tail
     return {
         "instance": instance.id,
         "containers": [
-            {
-                "name": c.name,
-                "service": c.service,
-                "lines": list(engine.logs(c.id, tail=tail)),
-            }
+            {"name": c.name, "service": c.service, "lines": _lines(place, instance, c, request)}
             for c in found
         ],
     }
+
+
+def _lines(
+    place: Workplace, instance: Instance, container: Container, request: LogRequest
+) -> list[str]:
+    engine = place.engine(instance.engine)
+    if request.since is None:
+        tail = DEFAULT_TAIL if request.tail is None else request.tail
+        return list(engine.logs(container.id, tail=tail))
+    stamped = engine.stamped_logs(
+        container.id, follow=False, tail=request.tail, since=request.since
+    )
+    return [text for _, text in stamped]
 
 
 def _wanted_containers(

@@ -285,10 +285,20 @@ def test_logs_of_others_are_not_shown(scene: Scene, instance: Instance) -> None:
     assert caught.value.code == "no-such-service"
 
 
-@pytest.mark.parametrize("endless", [LogRequest(follow=True), LogRequest(since="10m")])
-def test_a_document_has_an_end(scene: Scene, instance: Instance, endless: LogRequest) -> None:
+def test_lines_since_a_time_are_all_there_are(scene: Scene, instance: Instance) -> None:
+    many = "; ".join(f"echo {number}" for number in range(1, 151))
+    scene.stack(instance, {"backend": {"command": ["sh", "-c", f"{many}; exit 0"]}})
+    since = "2026-01-01T00:00:11.000000000Z"  # the engine of these tests prints a line each second
+    assert lines(scene, instance, LogRequest(since=since)) == {
+        "backend": [str(number) for number in range(11, 151)]
+    }
+    assert lines(scene, instance, LogRequest(since=since, tail=2)) == {"backend": ["149", "150"]}
+    assert len(lines(scene, instance, LogRequest())["backend"]) == 100
+
+
+def test_a_document_has_an_end(scene: Scene, instance: Instance) -> None:
     with pytest.raises(SandboxError) as caught:
-        collected_logs(scene.place, instance, endless)
+        collected_logs(scene.place, instance, LogRequest(follow=True, since="10m"))
     assert caught.value.code == "usage"
 
 
