@@ -15,7 +15,7 @@ from ktrdr_sandbox.cli.wiring import workplace
 
 def demo(
     clean: Annotated[
-        bool, typer.Option("--clean", help="Remove everything that the demo made.")
+        bool, typer.Option("--clean", help="Remove everything that the demo made, without asking.")
     ] = False,
     directory: Annotated[
         Path | None,

@@ -15,7 +15,10 @@ from ktrdr_sandbox.cli.wiring import instance_of, workplace
 def down(
     name: options.Name = None,
     volumes: Annotated[
-        bool, typer.Option("--volumes", help="Also remove volumes (database data, etc.).")
+        bool,
+        typer.Option(
+            "--volumes", help="Also remove volumes (database data, etc.), without asking."
+        ),
     ] = False,
     now: Annotated[
         bool, typer.Option("--now", help="Kill at once instead of honouring grace periods.")
@@ -24,7 +27,10 @@ def down(
     jobs: options.Jobs = None,
     json_mode: options.Json = False,
 ) -> None:
-    """Stop the stack. Data in volumes is kept unless --volumes is given."""
+    """Stop the stack. Data in volumes is kept unless --volumes is given.
+
+    Volumes without a name go with their containers: nothing could reach them again.
+    """
     interrupted = "Run 'down' again to finish."
     with command("down", json_mode=json_mode, when_interrupted=interrupted) as output:
         from ktrdr_sandbox.console import data, text
