@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from tests.cli.docker_scripts import docker_script
@@ -84,6 +86,49 @@ def test_a_branch_that_is_checked_out_elsewhere(world: World) -> None:
         "Use a different name or checkout a different branch there first.\n"
     )
     nothing_is_left(world)
+
+
+def test_a_branch_whose_worktree_was_removed_by_hand(world: World) -> None:
+    gone = world.repository.add_worktree(world.path_of("feat-x"), "-b", "feat-x").root
+    shutil.rmtree(gone)
+    outcome = world.run("create", "feat-x")
+    assert outcome.exit_code == 2, outcome
+    assert outcome.err == (
+        "error: Cannot create worktree: branch 'feat-x' is already checked out at "
+        "'<world>/ktrdr--feat-x'. Use a different name or checkout a different branch there "
+        "first.\n"
+        "hint: Its directory is gone; have git forget it: "
+        "git worktree remove --force <world>/ktrdr--feat-x\n"
+    )
+    assert world.registered() == {}
+
+
+def test_a_place_that_git_keeps_for_another_branch(world: World) -> None:
+    gone = world.repository.add_worktree(world.path_of("feat-x"), "-b", "other").root
+    shutil.rmtree(gone)
+    outcome = world.run("create", "feat-x")
+    assert outcome.exit_code == 2, outcome
+    assert outcome.err == (
+        "error: Cannot create worktree: git has one at '<world>/ktrdr--feat-x' already, with "
+        "branch 'other' checked out.\n"
+        "hint: Its directory is gone; have git forget it: "
+        "git worktree remove --force <world>/ktrdr--feat-x\n"
+        "hint: Or use another name.\n"
+    )
+    assert world.run("create", "feat-x", "--json").error["code"] == "worktree-conflict"
+    assert world.registered() == {}
+    assert world.repository.branches() == ["main", "other"]
+
+
+def test_an_instance_whose_worktree_was_removed_by_hand(world: World) -> None:
+    assert world.run("create", "feat-x").exit_code == 0
+    shutil.rmtree(world.path_of("feat-x"))
+    outcome = world.run("create", "feat-x")
+    assert outcome.exit_code == 3, outcome
+    assert outcome.err == (
+        "error: The instance ktrdr--feat-x is registered already, at <world>/ktrdr--feat-x.\n"
+        "hint: Use another name, or end that one first: 'ktrdr-sandbox destroy feat-x'.\n"
+    )
 
 
 def test_a_branch_that_does_not_exist(world: World) -> None:

@@ -90,7 +90,8 @@ EXPLANATIONS: Final[Mapping[ErrorCode, Explanation]] = {
     ),
     "worktree-conflict": Explanation(
         "The branch is checked out elsewhere, or the worktree is registered already.",
-        "Take another branch or name, or check out something else there first.",
+        "Take another branch or name, or check out something else there first; where the directory "
+        "is gone, have git forget it as the hint says.",
     ),
     "worktree-failed": Explanation(
         "The worktree or its branch could not be made.",

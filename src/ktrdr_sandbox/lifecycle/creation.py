@@ -27,7 +27,7 @@ from ktrdr_sandbox.slots.allocation import Allocation, BusyPort, allocate
 from ktrdr_sandbox.slots.port_map import extra_ports, get_ports, worker_ports
 from ktrdr_sandbox.slots.probe import Protocol, busy_ports
 from ktrdr_sandbox.worktrees.addition import Addition, plan_addition
-from ktrdr_sandbox.worktrees.checkout import choose_checkout
+from ktrdr_sandbox.worktrees.checkout import choose_checkout, refuse_listed
 from ktrdr_sandbox.worktrees.copying import Copies
 from ktrdr_sandbox.worktrees.repository import Repository, locate
 
@@ -61,8 +61,11 @@ def create(place: Workplace, *, name: str, branch: str | None, slot: int | None)
     with _alone(place, identity, f"create {identity.removeprefix(ID_PREFIX)}"):
         _refuse_unfinished(place, identity)
         _refuse_existing(place, path)
+        # Before git is asked, which knows nothing of instances and would have the worktree removed.
+        _refuse_registered(place.registry.read(), identity)
         with repository_held(place, repository.common_dir):
             checkout = choose_checkout(repository, name=naming.checked_name(name), branch=branch)
+            refuse_listed(repository, path)
             blank = _blank(identity, path, created_by="create", parent=repository.main)
             addition = plan_addition(repository, path, checkout, blank.uuid)
             made, allocation, copies = _make(place, blank, repository, slot=slot, addition=addition)
@@ -266,7 +269,7 @@ def _take_slot(place: Workplace, blank: _Blank, wanted: int | None) -> tuple[Ins
     bind = place.settings(blank.parent or blank.path).bind_address
 
     def reserve(registry: Registry) -> tuple[Registry, tuple[Instance, Allocation]]:
-        _refuse_registered(registry, blank)
+        _refuse_registered(registry, blank.identity)
         allocation = allocate(
             taken=registry.taken_slots(), wanted=wanted, busy=lambda slot: busy_in_slot(slot, bind)
         )
@@ -276,8 +279,8 @@ def _take_slot(place: Workplace, blank: _Blank, wanted: int | None) -> tuple[Ins
     return place.registry.update(reserve)
 
 
-def _refuse_registered(registry: Registry, blank: _Blank) -> None:
-    other = registry.instances.get(blank.identity)
+def _refuse_registered(registry: Registry, identity: str) -> None:
+    other = registry.instances.get(identity)
     if other is not None:
         end = own_commands.on(other.name, "destroy")
         raise SandboxError(

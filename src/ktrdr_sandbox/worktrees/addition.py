@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.worktrees.checkout import Checkout
+from ktrdr_sandbox.worktrees.checkout import Checkout, checked_out
 from ktrdr_sandbox.worktrees.entries import forget_broken_entries, listed
 from ktrdr_sandbox.worktrees.git import GitOutcome, failed, git, try_git, wait_for_git_on
 from ktrdr_sandbox.worktrees.repository import Repository, Worktree, commit_of, foreign_files
@@ -42,7 +44,11 @@ def plan_addition(repository: Repository, path: Path, checkout: Checkout, token:
 
 
 def add_worktree(addition: Addition) -> None:
-    """Add the worktree and, where it is new, its branch. Raises `worktree-failed`."""
+    """Add the worktree and, where it is new, its branch.
+
+    Raises `worktree-failed`, and `worktree-conflict` for a branch that git's list of worktrees does
+    not show: in a rebase or a bisection its worktree counts as detached.
+    """
     checkout, main = addition.checkout, addition.main
     if checkout.creates_branch:
         _make_branch(addition)
@@ -72,8 +78,16 @@ def _origin(addition: Addition) -> str:
     return f"branch: Created by ktrdr-sandbox ({addition.token})"
 
 
+_CHECKED_OUT: Final = re.compile(
+    r"^fatal: '(?P<branch>.+)' is already (?:checked out|used by worktree) at '(?P<path>.+)'$", re.M
+)
+"""Git 2.43 changed the words."""
+
+
 def _not_added(path: Path, outcome: GitOutcome) -> SandboxError:
     error = failed(outcome)
+    if found := _CHECKED_OUT.search(error.stderr):
+        return checked_out(found["branch"], Path(found["path"]))
     reason = error.stderr.strip() or "git gave no reason"
     return SandboxError(
         "worktree-failed",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.questions import asked
+from ktrdr_sandbox.worktrees.entries import listed
 from ktrdr_sandbox.worktrees.repository import (
     Repository,
+    Worktree,
     commit_of,
     is_branch_name,
     remotes_with_branch,
@@ -74,14 +78,51 @@ def _ask(root: Path, branch: str) -> tuple[str | None, list[str], str | None]:
 
 def _refuse_checked_out(repository: Repository, branch: str) -> None:
     for worktree in worktrees(repository.root):
-        if worktree.branch == f"refs/heads/{branch}" and not worktree.prunable:
-            raise SandboxError(
-                "worktree-conflict",
-                f"Cannot create worktree: branch '{branch}' is already checked out at "
-                f"'{worktree.path}'. Use a different name or checkout a different branch there "
-                "first.",
-                details={"branch": branch, "path": str(worktree.path)},
-            )
+        if worktree.branch == f"refs/heads/{branch}":
+            raise checked_out(branch, worktree.path, hints=_ways_past(worktree))
+
+
+def checked_out(branch: str, path: Path, *, hints: Sequence[str] = ()) -> SandboxError:
+    """The document's worktree conflict error, for a branch that has a worktree."""
+    return SandboxError(
+        "worktree-conflict",
+        f"Cannot create worktree: branch '{branch}' is already checked out at '{path}'. "
+        "Use a different name or checkout a different branch there first.",
+        hints=hints,
+        details={"branch": branch, "path": str(path)},
+    )
+
+
+def refuse_listed(repository: Repository, path: Path) -> None:
+    """Git keeps the place of a worktree whose directory is gone: it may be on a drive that comes
+    back. Raises `worktree-conflict`."""
+    worktree = listed(repository.main, path)
+    if worktree is None:
+        return
+    branch = None if worktree.branch is None else worktree.branch.removeprefix("refs/heads/")
+    held = f"commit {worktree.head[:10]}" if branch is None else f"branch '{branch}'"
+    raise SandboxError(
+        "worktree-conflict",
+        f"Cannot create worktree: git has one at '{path}' already, with {held} checked out.",
+        hints=(*_ways_past(worktree), "Or use another name."),
+        details={"branch": branch, "path": str(path)},
+    )
+
+
+def _ways_past(worktree: Worktree) -> tuple[str, ...]:
+    """Nobody can go to a directory that is gone and check out something else there."""
+    path = shlex.quote(str(worktree.path))
+    if os.path.lexists(worktree.path):
+        # What git cannot tell to be its own it does not remove.
+        gone = "What is there is no worktree any more; have git forget it: git worktree prune"
+        return (gone,) if worktree.prunable else ()
+    if worktree.locked is None:
+        return (f"Its directory is gone; have git forget it: git worktree remove --force {path}",)
+    reason = f" ({worktree.locked})" if worktree.locked else ""
+    return (
+        f"It is locked{reason}: its directory may be on a drive that is not there now.",
+        f"If it is gone for good: git worktree remove --force --force {path}",
+    )
 
 
 def _only_remote(remotes: Sequence[str], branch: str) -> str | None:

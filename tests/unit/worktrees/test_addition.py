@@ -150,6 +150,23 @@ def test_another_programs_worktree_is_left(repo: GitRepository, tmp_path: Path) 
     assert "feat-x" in repo.branches()
 
 
+def test_a_branch_in_a_rebase_elsewhere_is_a_conflict(repo: GitRepository, tmp_path: Path) -> None:
+    """Git lists its worktree as detached, and refuses the branch all the same."""
+    other = repo.add_worktree(tmp_path / "other", "-b", "feat-x")
+    other.commit({"a": "one"})
+    repo.commit({"a": "two"})
+    with pytest.raises(AssertionError, match="CONFLICT"):
+        other.git("rebase", "main")
+    with pytest.raises(SandboxError) as caught:
+        add(repo, tmp_path / "made", chosen(repo))
+    assert caught.value.code == "worktree-conflict"
+    assert caught.value.message == (
+        f"Cannot create worktree: branch 'feat-x' is already checked out at '{other.root}'. "
+        "Use a different name or checkout a different branch there first."
+    )
+    assert repo.worktrees() == [repo.root, other.root]
+
+
 def test_another_programs_branch_is_left(repo: GitRepository, tmp_path: Path) -> None:
     """The branch came to be after the check, at the very commit ours would have started from."""
     checkout = chosen(repo)

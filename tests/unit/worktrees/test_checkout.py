@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
 
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.worktrees.checkout import Checkout, choose_checkout
+from ktrdr_sandbox.worktrees.checkout import Checkout, choose_checkout, refuse_listed
 from ktrdr_sandbox.worktrees.repository import locate
 from tests.support.repositories import GitRepository, empty_repository, repository
 
@@ -89,10 +90,60 @@ def test_a_branch_that_is_checked_out_elsewhere(repo: GitRepository, branch: str
     assert error.details == {"branch": "main", "path": str(repo.root)}
 
 
-def test_a_branch_of_a_worktree_whose_directory_is_gone_is_free(repo: GitRepository) -> None:
-    gone = repo.add_worktree(repo.root.parent / "gone", "-b", "feat-x")
-    gone.root.rename(repo.root.parent / "moved")
-    assert not chosen(repo).creates_branch
+def test_a_branch_of_a_worktree_whose_directory_is_gone(repo: GitRepository) -> None:
+    gone = repo.add_worktree(repo.root.parent / "it's gone", "-b", "feat-x").root
+    gone.rename(repo.root.parent / "moved")
+    error = refused(repo)
+    assert error.code == "worktree-conflict"
+    assert error.message == (
+        f"Cannot create worktree: branch 'feat-x' is already checked out at '{gone}'. "
+        "Use a different name or checkout a different branch there first."
+    )
+    (hint,) = error.hints
+    said, command = hint.split(": ")
+    assert said == "Its directory is gone; have git forget it"
+    repo.git(*shlex.split(command)[1:])
+    assert chosen(repo) == Checkout(branch="feat-x", creates_branch=False, start=repo.head())
+
+
+@pytest.mark.parametrize(("reason", "shown"), [(["--reason", "USB"], " (USB)"), ([], "")])
+def test_a_locked_worktree_may_come_back(
+    repo: GitRepository, reason: list[str], shown: str
+) -> None:
+    away = repo.add_worktree(repo.root.parent / "away", "-b", "feat-x").root
+    repo.git("worktree", "lock", *reason, str(away))
+    away.rename(repo.root.parent / "unplugged")
+    why, way_out = refused(repo).hints
+    assert why == f"It is locked{shown}: its directory may be on a drive that is not there now."
+    repo.git(*shlex.split(way_out.partition(": ")[2])[1:])
+    assert chosen(repo).branch == "feat-x"
+
+
+def test_a_directory_that_is_no_worktree_any_more(repo: GitRepository) -> None:
+    linked = repo.add_worktree(repo.root.parent / "linked", "-b", "feat-x").root
+    (linked / ".git").unlink()
+    (hint,) = refused(repo).hints
+    repo.git(*shlex.split(hint.partition(": ")[2])[1:])
+    assert chosen(repo).branch == "feat-x"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "held"), [(["-b", "other"], "branch 'other'"), (["--detach"], "commit ")]
+)
+def test_a_place_that_git_keeps_for_a_worktree(
+    repo: GitRepository, arguments: list[str], held: str
+) -> None:
+    path = repo.root.parent / "ktrdr--feat-x"
+    repo.add_worktree(path, *arguments).root.rename(repo.root.parent / "moved")
+    with pytest.raises(SandboxError) as caught:
+        refuse_listed(locate(repo.root), path)
+    assert caught.value.code == "worktree-conflict"
+    assert f"git has one at '{path}' already, with {held}" in caught.value.message
+    assert caught.value.hints == (
+        f"Its directory is gone; have git forget it: git worktree remove --force {path}",
+        "Or use another name.",
+    )
+    refuse_listed(locate(repo.root), repo.root.parent / "ktrdr--feat-y")
 
 
 def test_a_branch_that_is_nowhere(repo: GitRepository) -> None:
