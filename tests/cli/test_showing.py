@@ -44,6 +44,30 @@ def test_a_list_as_json(world: World, slot: int) -> None:
     }
 
 
+def test_a_directory_that_was_removed_by_hand_is_no_obstacle(world: World, slot: int) -> None:
+    """Its name is free once `list` has dropped it."""
+    empty = empty_engine(world)
+    world.run("create", "feat-x", "--slot", str(slot))
+    shutil.rmtree(world.path_of("feat-x"))
+    outcome = world.run("list", env=empty)
+    assert outcome.exit_code == 0, outcome
+    assert outcome.out == "No instances. Create one: ktrdr-sandbox create <name>\n"
+    assert outcome.err == (
+        "ktrdr--feat-x was dropped: its directory is gone and nothing of it is left.\n"
+    )
+    exclude = world.repository.root / ".git" / "info" / "exclude"
+    assert ".env.sandbox" not in exclude.read_text(encoding="utf-8")
+    assert world.repository.worktrees() == [world.repository.root]
+    assert world.run("gc", env=empty).out == "Nothing to end.\n"
+    again = world.run("create", "feat-x", "--slot", str(slot))
+    assert again.exit_code == 0, again
+    assert again.out.splitlines()[:3] == [
+        f"Created ktrdr--feat-x (slot {slot})",
+        "  Directory   <world>/ktrdr--feat-x",
+        "  Branch      feat-x",
+    ]
+
+
 def test_a_list_without_an_engine(world: World, slot: int) -> None:
     """What is registered is known all the same."""
     world.run("create", "feat-x", "--slot", str(slot))

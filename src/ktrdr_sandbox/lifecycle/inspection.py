@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -61,9 +60,7 @@ def list_instances(place: Workplace) -> Listing:
     for instance in registered:
         by_uuid = by_engine.get(instance.engine)
         containers = None if by_uuid is None else by_uuid.get(instance.uuid, [])
-        if _is_stale(place, instance, containers):
-            place.registry.drop(instance)
-            shutil.rmtree(place.home.state_of(instance.id), ignore_errors=True)
+        if _is_stale(place, instance, containers) and _forget(place, instance):
             dropped.append(instance)
             continue
         rows.append(
@@ -122,6 +119,12 @@ def _is_stale(place: Workplace, instance: Instance, containers: Sequence[Contain
         return False
     images = record.load(place.home, instance).images
     return not images or engine.images().isdisjoint(images)
+
+
+def _forget(place: Workplace, instance: Instance) -> bool:
+    from ktrdr_sandbox.lifecycle.forgetting import forget  # git and more, seldom needed
+
+    return forget(place, instance)
 
 
 def _summary(instance: Instance, containers: Sequence[Container] | None) -> Summary:
