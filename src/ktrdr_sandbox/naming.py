@@ -7,7 +7,9 @@ reference grammar) and as a directory name, so a name must satisfy all three.
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +41,18 @@ def derive_instance_id(path: Path) -> str:
     """The id for an existing directory, from its own name: `ktrdr--x` as is, `Ktrdr 2` slugged."""
     slug = _slug(path.name.removeprefix(ID_PREFIX)) or "checkout"
     return ID_PREFIX + slug
+
+
+def alternatives(identity: str) -> Iterator[str]:
+    """The id itself, then with -2, -3, ... behind it, for directories that are called the same.
+
+    Each is an id that is allowed: a long name is cut to make room.
+    """
+    yield identity
+    name = checked_name(identity)
+    for number in itertools.count(2):
+        suffix = f"-{number}"
+        yield ID_PREFIX + name[: LONGEST_NAME - len(suffix)].rstrip("-_") + suffix
 
 
 def _slug(text: str) -> str:

@@ -236,6 +236,28 @@ def test_init(world: World, slot: int) -> None:
     assert world.repository.git("status", "--porcelain") == ""
 
 
+def test_init_in_two_clones_of_one_name(world: World) -> None:
+    """Each is told by which name it goes, and a second init by which it is an instance already."""
+    clones = [world.repository.clone(world.folder / place / "ktrdr").root for place in ("a", "b")]
+    first = world.run("init", "--json", cwd=clones[0]).data["instance"]
+    assert first["id"] == "ktrdr--ktrdr"
+    outcome = world.run("init", cwd=clones[1])
+    assert outcome.exit_code == 0, outcome
+    slot = world.registered()["ktrdr--ktrdr-2"]["slot"]
+    told = "ktrdr--ktrdr is the instance in <world>/a/ktrdr, so this one is ktrdr--ktrdr-2.\n"
+    assert outcome.err.endswith(told)
+    assert outcome.out == (
+        f"Initialised ktrdr--ktrdr-2 (slot {slot})\n"
+        "  Directory   <world>/b/ktrdr\n"
+        f"{links(slot)}"
+        "Next: ktrdr-sandbox up ktrdr-2\n"
+    )
+    for clone, name in zip(clones, ("ktrdr--ktrdr", "ktrdr--ktrdr-2"), strict=True):
+        again = world.run("init", cwd=clone)
+        assert again.exit_code == 1, again
+        assert f"is already initialised as instance {name}.\n" in again.err
+
+
 def test_init_as_json(world: World, slot: int) -> None:
     outcome = world.run("init", "--slot", str(slot), "--json")
     data = outcome.data

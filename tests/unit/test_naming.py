@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -8,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.naming import LONGEST_NAME, checked_name, derive_instance_id, instance_id
+from ktrdr_sandbox.naming import (
+    LONGEST_NAME,
+    alternatives,
+    checked_name,
+    derive_instance_id,
+    instance_id,
+)
 
 PROJECT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 """Compose's own rule for project names."""
@@ -65,3 +72,15 @@ def test_a_suggestion_is_itself_accepted(text: str) -> None:
 )
 def test_an_id_for_an_existing_directory(directory: str, expected: str) -> None:
     assert derive_instance_id(Path("/dev") / directory) == expected
+
+
+def test_names_for_directories_that_are_called_the_same() -> None:
+    first = list(itertools.islice(alternatives("ktrdr--ktrdr"), 3))
+    assert first == ["ktrdr--ktrdr", "ktrdr--ktrdr-2", "ktrdr--ktrdr-3"]
+
+
+@pytest.mark.parametrize("name", ["x" * LONGEST_NAME, "x" * (LONGEST_NAME - 2) + "-y", "a_b"])
+def test_every_alternative_is_allowed_and_another(name: str) -> None:
+    found = list(itertools.islice(alternatives(f"ktrdr--{name}"), 120))
+    assert [instance_id(one) for one in found] == found
+    assert len(set(found)) == 120

@@ -82,7 +82,6 @@ BY_COMMAND: Final[Mapping[str, Mapping[ErrorCode, int]]] = {
     # init: 1 already initialized, 2 not a ktrdr repository, 3 port conflict on allocated slot
     "init": {
         "already-initialised": 1,
-        "instance-exists": 1,
         "not-a-repository": 2,
         "git-failed": 2,
         "slots-exhausted": 3,

@@ -82,11 +82,12 @@ def create(place: Workplace, *, name: str, branch: str | None, slot: int | None)
 def init(place: Workplace, *, slot: int | None) -> Creation:
     """Make the current checkout an instance; nothing of it is ever deleted later.
 
+    It is called after its directory, with a number behind where another directory's instance is.
+
     Raises `already-initialised`, `not-a-repository`, `slot-taken`, `port-conflict`, ...
     """
     from ktrdr_sandbox.lifecycle.checkout import is_ktrdr_checkout
     from ktrdr_sandbox.lifecycle.recognition import adopt
-    from ktrdr_sandbox.lifecycle.recovery import settle
 
     repository = _located(place)
     if not is_ktrdr_checkout(repository.root):
@@ -97,26 +98,22 @@ def init(place: Workplace, *, slot: int | None) -> Creation:
             hints=("Run it in your KTRDR checkout.",),
             details={"path": str(repository.root)},
         )
-    identity = naming.derive_instance_id(repository.root)
-    settle(place, identity)  # a killed init must not look like a finished one
+    _settle_here(place, repository.root)
     kept = adopt(place, repository)
     if kept is not None:
         return Creation(
             instance=kept, branch=None, new_branch=False, ports=get_ports(kept.slot), skipped={}
         )
     _refuse_initialised(place, repository.root)
-    blank = _blank(
-        identity,
-        repository.root,
-        created_by="init",
-        parent=repository.main if repository.is_linked else None,
-    )
+    parent = repository.main if repository.is_linked else None
     with (
-        _alone(place, identity, f"init {identity.removeprefix(ID_PREFIX)}"),
+        _own_name(place, repository.root) as identity,
         repository_held(place, repository.common_dir),
     ):
         _refuse_initialised(place, repository.root)
+        blank = _blank(identity, repository.root, created_by="init", parent=parent)
         made, allocation, _ = _make(place, blank, repository, slot=slot, addition=None)
+    _tell_of_number(place, made)
     return Creation(
         instance=made,
         branch=None,
@@ -164,6 +161,45 @@ def _alone(place: Workplace, identity: str, purpose: str) -> Iterator[None]:
 
             settle_held(place, identity)
         yield
+
+
+def _settle_here(place: Workplace, root: Path) -> None:
+    """A killed init of this directory must not look like a finished one, however it was called."""
+    from ktrdr_sandbox.lifecycle.recovery import settle
+
+    settle(place, naming.derive_instance_id(root))
+    for pending in journal.pending(place.home):
+        if pending.operation == "init" and pending.facts.get("path") == str(root):
+            settle(place, pending.instance_id)
+
+
+@contextmanager
+def _own_name(place: Workplace, root: Path) -> Iterator[str]:
+    """The id for a checkout, with its lock held: the first that no other directory's instance has.
+
+    Of those that are known to be others' the lock is not asked for: an `up` may hold it for long.
+    """
+    derived = naming.derive_instance_id(root)
+    for identity in naming.alternatives(derived):
+        if _is_anothers(place, identity, root):
+            continue
+        with _alone(place, identity, f"init {identity.removeprefix(ID_PREFIX)}"):
+            if _is_anothers(place, identity, root):  # it was being made meanwhile
+                continue
+            yield identity
+            return
+
+
+def _is_anothers(place: Workplace, identity: str, root: Path) -> bool:
+    entry = place.registry.read().instances.get(identity)
+    return entry is not None and entry.path != root
+
+
+def _tell_of_number(place: Workplace, made: Instance) -> None:
+    """Why it is not called as its directory is."""
+    other = place.registry.read().instances.get(naming.derive_instance_id(made.path))
+    if other is not None and other.id != made.id:
+        place.tell(f"{other.id} is the instance in {other.path}, so this one is {made.id}.")
 
 
 def _make(

@@ -1,19 +1,25 @@
 from __future__ import annotations
 
 import stat
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import filelock
 import pytest
 
 from ktrdr_sandbox.env_file import reader
 from ktrdr_sandbox.errors import ErrorCode, SandboxError
+from ktrdr_sandbox.lifecycle import journal
 from ktrdr_sandbox.lifecycle.creation import init
 from ktrdr_sandbox.models import EngineAddress
 from ktrdr_sandbox.settings import CHECKOUT_FILE
 from tests.support.processes import foreign_listener, held_slot
 from tests.support.repositories import GitRepository
 from tests.unit.lifecycle.scenes import Scene
+from tests.unit.registry.instances import an_instance
 
 
 @pytest.fixture
@@ -255,13 +261,69 @@ def test_a_marked_directory_of_another_registry_is_refused(
     assert "ktrdr--theirs" in caught.value.message
 
 
-def test_an_id_that_is_in_use_is_refused(scene: Scene) -> None:
+def test_directories_of_one_name_become_instances_of_different_names(scene: Scene) -> None:
     scene.instance("feat-x")
-    other = scene.repository.clone(scene.folder / "elsewhere" / "ktrdr--feat-x")
-    with pytest.raises(SandboxError) as caught:
-        init(scene.at(other.root), slot=None)
-    assert caught.value.code == "instance-exists"
-    assert not (other.root / ".env.sandbox").exists()
+    clones = [
+        scene.repository.clone(scene.folder / place / "ktrdr--feat-x").root for place in ("a", "b")
+    ]
+    made = [init(scene.at(root), slot=None).instance for root in clones]
+    assert [one.id for one in made] == ["ktrdr--feat-x-2", "ktrdr--feat-x-3"]
+    for root, one in zip(clones, made, strict=True):
+        values = reader.read(root / ".env.sandbox")
+        assert values["INSTANCE_ID"] == values["COMPOSE_PROJECT_NAME"] == one.id
+        with pytest.raises(SandboxError) as caught:
+            init(scene.at(root), slot=None)
+        assert caught.value.code == "already-initialised"
+        assert one.id in caught.value.message
+    assert len(scene.registered()) == 3
+
+
+def test_a_name_that_another_instance_is_at_work_under_is_not_waited_for(scene: Scene) -> None:
+    other = scene.instance("feat-x")
+    root = scene.repository.clone(scene.folder / "elsewhere" / "ktrdr--feat-x").root
+    with filelock.FileLock(scene.home.instance_lock(other.id)):
+        assert init(scene.at(root), slot=None).instance.name == "feat-x-2"
+    assert not any("Waiting" in sentence for sentence in scene.told)
+
+
+def test_a_name_that_is_taken_while_its_lock_is_waited_for(scene: Scene) -> None:
+    """Of two that began at once, one gets the lock first."""
+    root = scene.repository.clone(scene.folder / "elsewhere" / "ktrdr--feat-x").root
+    lock = filelock.FileLock(scene.home.instance_lock("ktrdr--feat-x"), thread_local=False)
+    with lock, ThreadPoolExecutor() as pool:
+        waiting = pool.submit(init, scene.at(root), slot=None)
+        while not scene.told:
+            assert not waiting.done()
+            time.sleep(0.01)
+        quicker = an_instance("feat-x", slot=10)
+        scene.place.registry.add(quicker)
+        lock.release()
+        assert waiting.result(timeout=60).instance.name == "feat-x-2"
+    assert scene.registered()[quicker.id] == quicker
+
+
+def test_an_init_that_was_killed_under_another_name_is_no_finished_one(scene: Scene) -> None:
+    scene.instance("feat-x")
+    root = scene.repository.clone(scene.folder / "elsewhere" / "ktrdr--feat-x").root
+    made = init(scene.at(root), slot=None).instance
+    scene.place.registry.add(made.with_state("creating"))
+    facts = {
+        "instance_id": made.id,
+        "uuid": made.uuid,
+        "path": str(root),
+        "main": str(root),
+        "common_dir": str(root / ".git"),
+        "addition": None,
+    }
+    with suppress(KeyError), journal.operation(scene.home, made.id, "init", facts) as log:
+        log.owing = True
+        with log.step("slot"), log.step("marker"):
+            raise KeyError("killed")
+    assert journal.exists(scene.home, made.id)
+    again = init(scene.at(root), slot=None).instance
+    assert again.id == made.id
+    assert again.uuid != made.uuid
+    assert not journal.exists(scene.home, made.id)
 
 
 def test_a_repository_without_compose_file_and_of_another_name(scene: Scene) -> None:
