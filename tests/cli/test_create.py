@@ -116,10 +116,17 @@ def test_a_slot_held_by_a_foreign_process(world: World, slot: int) -> None:
         outcome = world.run("create", "feat-x", "--slot", str(slot))
     assert outcome.exit_code == 1, outcome
     assert outcome.out == ""
-    head, hint = outcome.err.splitlines()
-    assert head.startswith(f"error: Port {port} is already in use by ")
-    assert head.endswith(f" (pid {pid}).")
-    assert hint == "hint: Stop what holds it, or use another slot."
+    head, held, hint = outcome.err.splitlines()
+    assert head == (
+        f"error: Port {port} is already in use. This could be another sandbox not tracked in the "
+        f"registry. Use 'lsof -i :{port}' to identify the process."
+    )
+    assert held.startswith(f"  {port}: held by ")
+    assert held.endswith(f" (pid {pid})")
+    assert hint == (
+        "hint: Stop what holds it, or use another slot: --slot N, or leave --slot out to get a "
+        "free one"
+    )
     assert not world.path_of("feat-x").exists()
 
 
@@ -273,7 +280,7 @@ def test_init_on_a_slot_with_a_busy_port(world: World, slot: int) -> None:
     with foreign_listener(5432 + slot) as (port, _):
         outcome = world.run("init", "--slot", str(slot))
     assert outcome.exit_code == 3, outcome
-    assert f"Port {port} is already in use by " in outcome.err
+    assert outcome.err.startswith(f"error: Port {port} is already in use. This could be another ")
     assert world.registered() == {}
     assert not (world.repository.root / ".env.sandbox").exists()
 

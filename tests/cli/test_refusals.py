@@ -58,7 +58,7 @@ def test_a_slot_that_is_taken(world: World) -> None:
     assert outcome.exit_code == 1, outcome
     assert outcome.err == (
         f"error: Slot {slot} is in use by ktrdr--first.\n"
-        "hint: Leave --slot out to get a free one.\n"
+        "hint: Use another slot: --slot N, or leave --slot out to get a free one\n"
     )
     assert not world.path_of("second").exists()
     assert world.repository.branches() == ["first", "main"]

@@ -276,7 +276,7 @@ def test_a_port_that_is_taken_between_the_check_and_the_start(
     (conflict,) = failed.error["details"]["ports"]
     assert conflict["port"] == port
     assert f"(pid {pid})" in conflict["holder"]
-    assert f"Port {port} is already in use by" in failed.error["message"]
+    assert f"  {port}: held by {conflict['holder']}" in failed.error["message"].splitlines()
     place.up(stack).expect(0)
 
 

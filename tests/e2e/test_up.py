@@ -73,7 +73,8 @@ def test_a_port_held_by_another_process_stops_up_before_anything_starts(
     (conflict,) = refused.error["details"]["ports"]
     assert conflict["port"] == stack.ports["db"]
     assert f"(pid {os.getpid()})" in conflict["holder"]
-    assert f"Port {stack.ports['db']} is already in use by" in shown.stderr
+    assert f"Port {stack.ports['db']} is already in use." in shown.stderr
+    assert f"  {stack.ports['db']}: held by {conflict['holder']}" in shown.stderr.splitlines()
     assert stack.leftovers() == []
 
 

@@ -31,10 +31,10 @@ sys.stdin.read()
 
 
 @contextmanager
-def foreign_listener(port: int = 0) -> Iterator[tuple[int, int]]:
-    """Another process listening on loopback; gives its port and pid."""
+def foreign_listener(port: int = 0, *, program: str = sys.executable) -> Iterator[tuple[int, int]]:
+    """Another process listening on loopback; gives its port and pid. `program` is a Python."""
     with subprocess.Popen(
-        [sys.executable, "-c", _LISTENER, str(port)],
+        [program, "-c", _LISTENER, str(port)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

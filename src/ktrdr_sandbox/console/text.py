@@ -106,11 +106,14 @@ def move(result: Move) -> str:
 
 
 def skipped(result: Creation) -> list[str]:
-    """A sentence for each slot that was passed over."""
-    return [
-        f"Slot {slot} was skipped: port {', '.join(str(port) for port in ports)} is in use."
-        for slot, ports in result.skipped.items()
-    ]
+    """One sentence on the slots that were passed over, however many."""
+    slots = [str(slot) for slot in result.skipped]
+    ports = [str(port) for busy in result.skipped.values() for port in busy]
+    if not slots:
+        return []
+    who = f"Slot {slots[0]} was" if len(slots) == 1 else f"Slots {', '.join(slots)} were"
+    what = f"port {ports[0]} is" if len(ports) == 1 else f"ports {_some(ports)} are"
+    return [f"{who} skipped: {what} in use."]
 
 
 def left_out(result: Creation) -> list[str]:

@@ -43,7 +43,12 @@ def move(place: Workplace, instance: Instance, *, slot: int) -> Move:
             taken = registry.taken_slots()
             taken.pop(instance.slot, None)
             if slot != instance.slot:
-                allocate(taken=taken, wanted=slot, busy=lambda number: busy_in_slot(number, bind))
+                allocate(
+                    taken=taken,
+                    wanted=slot,
+                    busy=lambda number: busy_in_slot(number, bind),
+                    another_slot=own_commands.on(instance.name, "move", "--slot N"),
+                )
             moved = replace(registry.instances[instance.id], slot=slot)
             return registry.with_instance(moved), moved
 

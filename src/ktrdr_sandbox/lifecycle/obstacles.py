@@ -85,7 +85,9 @@ def refuse_busy_ports(composition: Composition, containers: tuple[Container, ...
     conflicts = busy_ports(wanted, address=composition.settings.bind_address)
     if conflicts:
         raise port_conflict(
-            [_by_container(conflict, containers) for conflict in conflicts], slot=instance.slot
+            [_by_container(conflict, containers) for conflict in conflicts],
+            slot=instance.slot,
+            another_slot=own_commands.on(instance.name, "move", "--slot N"),
         )
 
 
@@ -110,6 +112,8 @@ def explained(engine: Engine, composition: Composition) -> Iterator[None]:
         if error.code == "port-conflict":
             # Taken since it was looked at. Raises the better told conflict, if it still stands.
             refuse_busy_ports(composition, engine.containers())
+            move = own_commands.on(composition.instance.name, "move", "--slot N")
+            error.hints = (*error.hints, f"Or use another slot: {move}")
         elif error.code == "image-missing":
             _explain_missing_image(error, composition)
         elif error.code == "network-pool-exhausted":

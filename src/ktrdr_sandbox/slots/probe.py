@@ -8,10 +8,12 @@ import socket
 from collections.abc import Iterable
 from typing import Literal
 
-from ktrdr_sandbox.slots.allocation import BusyPort
+from ktrdr_sandbox.slots.allocation import A_CONTAINER, BusyPort
 
 Protocol = Literal["tcp", "udp"]
 _BUSY = {errno.EADDRINUSE, errno.EACCES}
+_PROXIES = {"docker-proxy", "com.docker.backend"}
+"""What listens for a container: the engine's process for one port, and Docker Desktop's for all."""
 
 
 def is_port_free(port: int, *, address: str = "127.0.0.1", protocol: Protocol = "tcp") -> bool:
@@ -76,5 +78,6 @@ def _process_name(pid: int) -> str:
     import psutil
 
     with contextlib.suppress(psutil.Error):
-        return f"{psutil.Process(pid).name()} (pid {pid})"
+        name = psutil.Process(pid).name()
+        return f"{A_CONTAINER} ({name})" if name in _PROXIES else f"{name} (pid {pid})"
     return f"pid {pid}"

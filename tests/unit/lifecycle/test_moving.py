@@ -67,13 +67,17 @@ def test_an_instance_with_containers_is_refused(scene: Scene) -> None:
 
 def test_a_taken_slot_is_refused(scene: Scene) -> None:
     instance, other = scene.instance(), scene.instance("other")
-    assert refused(scene, instance, other.slot).code == "slot-taken"
+    error = refused(scene, instance, other.slot)
+    assert error.code == "slot-taken"
+    assert error.hints == ("Use another slot: ktrdr-sandbox move feat-x --slot N",)
 
 
 def test_a_busy_slot_is_refused(scene: Scene) -> None:
     instance = scene.instance()
     with held_slot() as slot, foreign_listener(8000 + slot):
-        assert refused(scene, instance, slot).code == "port-conflict"
+        error = refused(scene, instance, slot)
+    assert error.code == "port-conflict"
+    assert error.hints[-1].endswith("another slot: ktrdr-sandbox move feat-x --slot N")
 
 
 def test_its_own_slot_is_no_change(scene: Scene) -> None:

@@ -54,8 +54,11 @@ def test_a_port_that_was_taken_is_told_with_its_holder(scene: Scene, slot: int) 
     with foreign_listener(port) as (_, pid):
         error = told(scene, composition, failed)
     assert error.code == "port-conflict"
-    assert f"Port {port} is already in use by" in error.message
-    assert f"(pid {pid})" in error.message
+    assert error.message.startswith(f"Port {port} is already in use. This could be another ")
+    assert error.message.endswith(f"(pid {pid})")
+    assert error.hints == (
+        "Stop what holds it, or use another slot: ktrdr-sandbox move feat-x --slot N",
+    )
     assert pid != os.getpid()
 
 
@@ -63,6 +66,7 @@ def test_a_port_that_is_free_again_is_told_as_compose_met_it(scene: Scene, slot:
     composition = composed(scene, slot)
     failed = SandboxError("port-conflict", "Port 1 is already in use.")
     assert told(scene, composition, failed) is failed
+    assert failed.hints == ("Or use another slot: ktrdr-sandbox move feat-x --slot N",)
 
 
 CHECK = "Check the image's name and your registry login."

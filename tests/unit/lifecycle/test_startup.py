@@ -180,8 +180,8 @@ def test_a_busy_port_is_named_with_its_process(scene: Scene) -> None:
         instance = checkout_with(scene, {"backend": BACKEND}, slot=slot)
         with foreign_listener(8000 + slot) as (port, pid):
             error = refused(scene, instance, "port-conflict")
-    assert error.message.startswith(f"Port {port} is already in use by ")
-    assert f"(pid {pid})" in error.message
+    assert error.message.startswith(f"Port {port} is already in use. This could be another ")
+    assert error.message.endswith(f"(pid {pid})")
     assert error.details["slot"] == slot
     assert not scene.engine.resources(instance.uuid)
     assert not (scene.home.state_of(instance.id) / "stack.json").exists()
@@ -203,8 +203,11 @@ def test_a_busy_port_of_a_container_is_named_with_the_container(scene: Scene) ->
         scene.stack(other, {"web": {"ports": [port]}})
         with foreign_listener(8000 + slot):  # the engine's proxy, as the system sees it
             error = refused(scene, instance, "port-conflict")
-    assert error.message == (
-        f"Port {8000 + slot} is already in use by container ktrdr--other-web-1."
+    assert error.message.splitlines()[1:] == [
+        f"  {8000 + slot}: held by container ktrdr--other-web-1"
+    ]
+    assert error.hints == (
+        "Stop what holds it, or use another slot: ktrdr-sandbox move feat-x --slot N",
     )
 
 

@@ -53,32 +53,62 @@ def test_a_wanted_slot_that_is_taken() -> None:
     assert caught.value.details == {"slot": 7, "instance": "ktrdr--feat-x"}
 
 
+DOCUMENT = (
+    "Port 8002 is already in use. This could be another sandbox not tracked in the registry. "
+    "Use 'lsof -i :8002' to identify the process."
+)
+
+
 def test_a_wanted_slot_with_a_busy_port() -> None:
     with pytest.raises(SandboxError) as caught:
         allocated(wanted=2, busy={2: [BusyPort(port=8002)]})
     error = caught.value
     assert error.code == "port-conflict"
-    assert error.message == (
-        "Port 8002 is already in use. This could be another sandbox not tracked in the registry."
+    assert error.message == DOCUMENT
+    assert error.hints == (
+        "Stop what holds it, or use another slot: --slot N, or leave --slot out to get a free one",
     )
-    assert error.hints == ("Use 'lsof -i :8002' to identify the process.",)
 
 
-def test_known_holders_are_named() -> None:
+def test_a_wanted_slot_of_what_is_there_already() -> None:
+    """Of an instance that is moved, --slot cannot be left out."""
+    with pytest.raises(SandboxError) as taken:
+        allocate(taken={2: "ktrdr--b"}, wanted=2, busy=lambda _: [], another_slot="move")
+    assert taken.value.hints == ("Use another slot: move",)
+    port = BusyPort(port=8002)
+    with pytest.raises(SandboxError) as busy:
+        allocate(taken={}, wanted=2, busy=lambda _: [port], another_slot="move")
+    assert busy.value.hints == ("Stop what holds it, or use another slot: move",)
+
+
+def test_holders_are_named_and_the_documents_text_is_told_once() -> None:
     conflicts = [
         BusyPort(port=8002, holder="python3 (pid 12)"),
         BusyPort(port=5434),
+        BusyPort(port=3002, holder="python3 (pid 12)"),
         BusyPort(port=4319, protocol="udp", holder="nc (pid 13)"),
+        BusyPort(port=9092),
     ]
-    error = port_conflict(conflicts, slot=2)
+    error = port_conflict(conflicts, slot=2, another_slot="--slot N")
     assert error.message.splitlines() == [
-        "Port 8002 is already in use by python3 (pid 12).",
-        "Port 5434 is already in use. This could be another sandbox not tracked in the registry.",
-        "Port 4319 is already in use by nc (pid 13).",
+        DOCUMENT,
+        "  8002, 3002: held by python3 (pid 12)",
+        "  4319: held by nc (pid 13)",
+        "  5434, 9092: in use too",
     ]
-    assert error.hints == ("Stop what holds it, or use another slot.",)
+    assert error.hints == ("Stop what holds it, or use another slot: --slot N",)
     assert error.details["slot"] == 2
-    assert error.details["ports"][2] == {"port": 4319, "protocol": "udp", "holder": "nc (pid 13)"}
+    assert error.details["ports"][3] == {"port": 4319, "protocol": "udp", "holder": "nc (pid 13)"}
+
+
+def test_a_container_that_is_not_known_can_be_asked_for() -> None:
+    conflicts = [BusyPort(port=8002), BusyPort(port=5434, holder="a container (docker-proxy)")]
+    error = port_conflict(conflicts, slot=2, another_slot="--slot N")
+    assert error.message.splitlines() == [
+        DOCUMENT,
+        "  5434: held by a container (docker-proxy)",
+    ]
+    assert error.hints[0] == "Which container it is: docker ps --filter publish=5434"
 
 
 def test_when_all_slots_are_gone_each_is_accounted_for() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -93,6 +95,14 @@ def test_the_process_that_holds_a_port_is_named() -> None:
         assert busy.port == port
         assert busy.holder.endswith(f"(pid {pid})")
         assert str(busy) == f"{port} ({busy.holder})"
+
+
+def test_the_engines_proxy_stands_for_a_container(tmp_path: Path) -> None:
+    proxy = tmp_path / "docker-proxy"
+    proxy.symlink_to(sys.executable)
+    with foreign_listener(program=str(proxy)) as (port, _):
+        (busy,) = busy_ports([(port, "tcp")])
+    assert busy.holder == "a container (docker-proxy)"
 
 
 def test_an_address_of_another_host_is_not_asked() -> None:
