@@ -331,6 +331,28 @@ def test_builds_read_and_write_their_own(world: World) -> None:
     }
 
 
+def test_builds_start_from_their_own_images(world: World) -> None:
+    services = resolved(world, "image-build-arguments.yml").model["services"]
+
+    assert services["tools"]["image"] == "ktrdr--s2/tools"
+    assert services["app"]["build"]["args"] == {
+        "BASE": "ktrdr--s2/shop/base:dev",
+        "TOOLS_IMAGE": "ktrdr--s2/tools",
+        "FOLDER": "base",
+    }
+
+
+def test_what_only_another_profile_builds_is_pulled(world: World) -> None:
+    found = resolved(world, "image-builder-in-a-profile.yml")
+
+    assert found.model["services"]["app"] == {
+        **found.base["services"]["app"],
+        "environment": found.model["services"]["app"]["environment"],
+        "labels": found.model["services"]["app"]["labels"],
+    }
+    assert found.model["services"]["builder"]["image"] == "ktrdr--s2/ghcr.io/org/app:1"
+
+
 def test_a_cache_that_others_write_is_dropped(world: World) -> None:
     build = resolved(world, "image-cache.yml").model["services"]["web"]["build"]
 

@@ -45,7 +45,7 @@ def isolate(model: Mapping[str, Any], request: IsolationRequest) -> Isolation:
     services = compose.services(model)
     places = Places(request)
     joined = joined_networks(model, request.networks)
-    images = built_images(model, request.instance.id)
+    images = built_images(model, request)
     allocation = allocate(model, request)
     found = mounts(model, places, images)
     findings: list[Finding] = list(
@@ -76,7 +76,8 @@ def isolate(model: Mapping[str, Any], request: IsolationRequest) -> Isolation:
         refusals=tuple(finding for finding in findings if isinstance(finding, Refusal)),
         notices=(*notices, *warnings),
         stack=derive_stack(model, allocation, images, request),
-        seeds=image_seeds(model, images, request.images),
+        images=images.written,
+        seeds=image_seeds(model, images, request),
         bind_sources=tuple(sources),
         guests=tuple(guests(model, request.instance.id, joined)),
         env=_environment(allocation),

@@ -81,7 +81,8 @@ class Isolation:
     """The override and all that goes with it.
 
     `env` are variables for `.env.sandbox` beyond the fixed ones: `KTRDR_WORKER_PORT_1`... and one
-    for each extra port. With `refusals` the stack must not be started.
+    for each extra port. `images` are the references, with their tags, that its builds write. With
+    `refusals` the stack must not be started.
     """
 
     override: Document
@@ -89,6 +90,7 @@ class Isolation:
     refusals: tuple[Refusal, ...]
     notices: tuple[Notice, ...]
     stack: Stack
+    images: tuple[str, ...]
     seeds: tuple[ImageSeed, ...]
     bind_sources: tuple[BindSource, ...]
     guests: tuple[Guest, ...]

@@ -43,7 +43,7 @@ def _service(
         replicas=compose.replicas(service),
         active=name in request.active,
         roles=roles,
-        image=_image(name, service, images, request.instance.id),
+        image=images.of_service(name, service) or service.get("image"),
         builds=bool(service.get("build")),
         depends_on={key: body.get("condition", "service_started") for key, body in dependencies},
         optional_dependencies=frozenset(
@@ -58,13 +58,6 @@ def _service(
             if value is not None
         },
     )
-
-
-def _image(name: str, service: Service, images: Images, instance_id: str) -> str | None:
-    declared = service.get("image")
-    if declared:
-        return images.of(declared) or str(declared)
-    return f"{instance_id}-{name}" if service.get("build") else None  # Compose's own name for it
 
 
 def _dependencies(service: Service) -> list[tuple[str, Mapping[str, Any]]]:

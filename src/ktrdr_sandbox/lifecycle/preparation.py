@@ -9,6 +9,7 @@ from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.engine.docker import require_compose
 from ktrdr_sandbox.engine.interface import STOPPED, Container, Engine
 from ktrdr_sandbox.isolation.result import Notice
+from ktrdr_sandbox.isolation.scope import full_reference
 from ktrdr_sandbox.lifecycle import record
 from ktrdr_sandbox.lifecycle.composition import Composition, compose, refuse, write_down
 from ktrdr_sandbox.lifecycle.migration import end_left_over
@@ -71,10 +72,10 @@ def to_build(composition: Composition, *, everything: bool) -> dict[str, str]:
     here = composition.images | {seed.target for seed in composition.isolation.seeds}
     first: dict[str, str] = {}
     for service in composition.isolation.stack.active:
-        image = service.image or f"{composition.instance.id}-{service.name}"
-        reference = image if ":" in image.rpartition("/")[2] else f"{image}:latest"
-        if service.builds and (everything or reference not in here):
-            first.setdefault(image, service.name)
+        if service.image is None or not service.builds:
+            continue
+        if everything or full_reference(service.image) not in here:
+            first.setdefault(service.image, service.name)
     return first
 
 

@@ -33,14 +33,12 @@ def save(
     home: Home, instance: Instance, isolation: Isolation, *, inputs: Mapping[str, str]
 ) -> None:
     """Write the record. Raises `cannot-write`."""
-    built = {s.image for s in isolation.stack.services if s.builds and s.image}
-    own = {image for image in built if instance.id in image}
     document = {
         "uuid": instance.uuid,
         "slot": instance.slot,
         "services": [service.name for service in isolation.stack.startable],
         "ports": [asdict(port) for port in isolation.stack.ports],
-        "images": sorted(own | {seed.target for seed in isolation.seeds}),
+        "images": list(isolation.images),
         "inputs": dict(inputs),
     }
     path = home.state_of(instance.id) / FILE

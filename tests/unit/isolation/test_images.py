@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ktrdr_sandbox.isolation.document import plain
 from ktrdr_sandbox.isolation.result import ImageSeed
 from ktrdr_sandbox.isolation.scope import full_reference, own_image
-from tests.unit.isolation.requests import isolated
+from tests.unit.isolation.requests import an_instance, isolated
 
 BUILD = {"context": "/dev/code/ktrdr--feat-x", "dockerfile": "Dockerfile"}
 OWN = "ktrdr--feat-x/app:dev"
@@ -32,12 +32,53 @@ def test_an_image_that_nobody_builds_stays() -> None:
     assert service({"app": {"image": "nginx"}}, "app") == {}
 
 
-def test_a_build_without_a_tag_has_composes_own_name_for_it() -> None:
+def test_a_build_without_a_tag_gets_one_of_the_instances_own() -> None:
     isolation = isolated({"app": {"build": BUILD}})
 
-    assert "image" not in isolation.override["services"]["app"]
-    assert isolation.stack.service("app").image == "ktrdr--feat-x-app"
+    assert service({"app": {"build": BUILD}}, "app") == {
+        "image": "ktrdr--feat-x/app",
+        "pull_policy": "never",
+    }
+    assert isolation.stack.service("app").image == "ktrdr--feat-x/app"
     assert isolation.stack.service("app").builds
+    assert isolation.seeds == ()
+
+
+def test_what_compose_would_call_an_image_is_no_start() -> None:
+    """It may be another instance's, whose name and service's name join to the same."""
+    isolation = isolated(
+        {"app": {"build": BUILD}}, images=frozenset({"ktrdr--feat-x-app:latest", "app:latest"})
+    )
+
+    assert isolation.seeds == ()
+
+
+def test_instances_and_services_of_like_names_share_no_image() -> None:
+    services = {"web": {"build": BUILD}, "test-web": {"build": BUILD}}
+
+    one, two = (
+        {body.image for body in isolated(services, an_instance(name=name)).stack.services}
+        for name in ("feat", "feat-test")
+    )
+
+    assert len(one) == len(two) == 2
+    assert not one & two
+
+
+def test_a_build_without_a_tag_meets_no_other_image_of_the_file() -> None:
+    services = {"api": {"build": BUILD, "image": "web"}, "web": {"build": BUILD}}
+
+    stack = isolated(services).stack
+
+    assert stack.service("api").image == "ktrdr--feat-x/web"
+    assert stack.service("web").image == "ktrdr--feat-x/ktrdr--feat-x-web"
+
+
+def test_users_of_composes_own_name_are_found() -> None:
+    """As `${COMPOSE_PROJECT_NAME}-web` says it."""
+    services = {"web": {"build": BUILD}, "worker": {"image": "ktrdr--feat-x-web"}}
+
+    assert service(services, "worker")["image"] == "ktrdr--feat-x/web"
 
 
 def test_services_of_one_tag_keep_one_tag() -> None:
@@ -102,6 +143,35 @@ def test_a_context_that_is_a_built_image_follows() -> None:
     }
 
 
+def with_arguments(arguments: dict[str, str | None] | list[str]) -> dict[str, Any]:
+    services = {
+        "base": {"build": BUILD, "image": "shop/base:dev"},
+        "plain": {"build": BUILD, "image": "base"},
+        "app": {"build": {**BUILD, "args": arguments}, "image": "app:dev"},
+    }
+    found: dict[str, Any] = service(services, "app").get("build", {}).get("args", {})
+    return found
+
+
+def test_arguments_that_name_a_built_image_follow() -> None:
+    own = "ktrdr--feat-x/shop/base:dev"
+
+    assert with_arguments({"BASE": "shop/base:dev", "VERSION": "1", "PASSED": None}) == {
+        "BASE": own
+    }
+    assert with_arguments(["BASE=docker.io/shop/base:dev"]) == {"BASE": own}
+
+
+@pytest.mark.parametrize("argument", ["BASE_IMAGE", "base", "BUILD_FROM"])
+def test_a_word_is_an_image_where_the_arguments_name_says_so(argument: str) -> None:
+    assert with_arguments({argument: "base"}) == {argument: "ktrdr--feat-x/base"}
+
+
+@pytest.mark.parametrize("arguments", [{"FOLDER": "base"}, {"BASE": "shop/base"}, {"BASE": ""}])
+def test_other_arguments_stay(arguments: dict[str, str | None]) -> None:
+    assert with_arguments(arguments) == {}
+
+
 def test_a_cache_that_all_would_write_is_dropped() -> None:
     build = {**BUILD, "cache_to": ["type=local,dest=/c"], "cache_from": ["x"]}
 
@@ -137,6 +207,58 @@ def test_what_is_there_already_needs_no_seed() -> None:
     )
 
     assert isolation.seeds == ()
+
+
+PROFILED = {
+    "app": {"image": "ghcr.io/org/app:1"},
+    "builder": {"image": "ghcr.io/org/app:1", "build": BUILD, "profiles": ["build"]},
+}
+PROFILED_OWN = "ktrdr--feat-x/ghcr.io/org/app:1"
+
+
+@pytest.mark.parametrize("existing", [set(), {"ghcr.io/org/app:1"}])
+def test_what_only_an_inactive_service_builds_is_had_as_the_file_says(existing: set[str]) -> None:
+    """Nothing builds it here, nor would anything renew a copy of what a registry has."""
+    isolation = isolated(PROFILED, images=frozenset(existing))
+
+    assert service(PROFILED, "app", images=frozenset(existing)) == {}
+    assert isolation.stack.service("app").image == "ghcr.io/org/app:1"
+    assert isolation.seeds == ()
+
+
+def test_an_inactive_builder_would_not_replace_the_image_of_all() -> None:
+    assert service(PROFILED, "builder")["image"] == PROFILED_OWN
+
+
+def test_with_its_profile_a_builder_is_followed() -> None:
+    active, images = frozenset(PROFILED), frozenset({"ghcr.io/org/app:1"})
+
+    found = service(PROFILED, "app", active=active, images=images)
+
+    assert found == {"image": PROFILED_OWN, "pull_policy": "never"}
+    assert isolated(PROFILED, active=active, images=images).seeds == (
+        ImageSeed(base="ghcr.io/org/app:1", target=PROFILED_OWN),
+    )
+
+
+def test_what_was_built_once_is_used_without_the_profile() -> None:
+    found = service(PROFILED, "app", images=frozenset({PROFILED_OWN}))
+
+    assert found == {"image": PROFILED_OWN, "pull_policy": "never"}
+
+
+def test_all_tags_that_builds_write_are_known_for_their_removal() -> None:
+    services = {
+        "app": {"build": {**BUILD, "tags": ["app:1"]}, "image": "app"},
+        "web": {"build": BUILD},
+        "other": {"image": "nginx"},
+    }
+
+    assert isolated(services).images == (
+        "ktrdr--feat-x/app:1",
+        "ktrdr--feat-x/app:latest",
+        "ktrdr--feat-x/web:latest",
+    )
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ def rendered(document: Document, *notices: Notice, **instance: Any) -> str:
         refusals=(),
         notices=notices,
         stack=Stack(services=(), ports=()),
+        images=(),
         seeds=(),
         bind_sources=(),
         guests=(),

@@ -283,6 +283,18 @@ def test_a_built_image_starts_from_the_one_the_base_names(scene: Scene) -> None:
     assert scene.engine.images() == {IMAGE, "ktrdr-backend:dev"}
 
 
+def test_an_image_without_a_name_is_built_for_this_instance_and_goes_with_it(scene: Scene) -> None:
+    scene.engine.tag(IMAGE, "ktrdr--feat-x-test-web:latest")  # of the instance `feat-x-test`
+    build = {"context": ".", "tags": ["web:1"]}
+    instance = checkout_with(scene, {"test-web": {"command": FOREVER, "build": build}})
+    start(scene, instance)
+    assert scene.engine.named("ktrdr--feat-x-test-web-1").image == "ktrdr--feat-x/test-web:latest"
+    assert "ktrdr--feat-x/test-web:latest" in scene.engine.images()
+    plan = destroy(scene.place, instance, keep_worktree=False, force=False).plan
+    assert plan.images == ("ktrdr--feat-x/test-web:latest", "ktrdr--feat-x/web:1")
+    assert scene.engine.images() == {IMAGE, "ktrdr--feat-x-test-web:latest"}
+
+
 @pytest.mark.parametrize("kind", ["volume", "network"])
 @pytest.mark.parametrize("labels", [{}, {LABEL_UUID: "another-homes"}], ids=["plain", "other-home"])
 def test_a_volume_or_network_of_our_name_that_is_not_ours(
