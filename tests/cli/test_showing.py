@@ -267,6 +267,27 @@ def test_what_is_laid_over_the_file(world: World, slot: int) -> None:
     assert not list((world.home / "sandbox" / "instances").glob("*/override.yml"))
 
 
+@pytest.mark.parametrize("command", [("isolate", "feat-x"), ("up", "feat-x", "--dry-run")])
+def test_what_cannot_be_isolated_is_shown_with_what_allows_it(
+    world: World, command: tuple[str, ...]
+) -> None:
+    world.run("create", "feat-x")
+    (world.path_of("feat-x") / "docker-compose.yml").write_text(
+        "services:\n  media: {image: busybox, ports: ['30000-30109:30000-30109/udp'], ipc: host}\n",
+        encoding="utf-8",
+    )
+    outcome = world.run(*command, env=empty_engine(world))
+    assert outcome.exit_code == 0, outcome
+    assert outcome.out.endswith(
+        "\n"
+        "refused: media: ports: container ports 30100-30109/udp are beyond the 100 extra ports of "
+        "a slot (token extra-ports)\n"
+        "refused: media: ipc: host: shares the host's memory segments with other instances (token "
+        "host-ipc)\n"
+        """To run it all the same: KTRDR_SANDBOX_ALLOW='["extra-ports", "host-ipc"]'\n"""
+    ), outcome
+
+
 # -- the program itself --------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -302,7 +303,12 @@ def isolation(found: Composition) -> str:
             arrow = f"{change.before or '(nothing)'} -> {change.after or '(removed)'}"
             lines += [f"  {change.key}: {arrow}", f"      {change.reason}"]
     lines += ["", *(f"note: {n.service or 'file'}: {n.text}" for n in result.notices)]
-    lines += [f"refused: {r.service or 'file'}: {r.key}: {r.reason}" for r in result.refusals]
+    lines += [
+        f"refused: {r.service or 'file'}: {r.key}: {r.reason} (token {r.setting})"
+        for r in result.refusals
+    ]
+    if result.refusals:
+        lines.append(f"To run it all the same: KTRDR_SANDBOX_ALLOW='{json.dumps(result.tokens)}'")
     return "\n".join(lines).rstrip()
 
 

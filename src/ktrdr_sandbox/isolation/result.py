@@ -95,3 +95,8 @@ class Isolation:
     bind_sources: tuple[BindSource, ...]
     guests: tuple[Guest, ...]
     env: dict[str, str]
+
+    @property
+    def tokens(self) -> list[str]:
+        """What the setting `allow` has to list for the stack to run all the same."""
+        return sorted({refusal.setting for refusal in self.refusals})

@@ -180,13 +180,10 @@ def refuse(isolation: Isolation) -> None:
     if not isolation.refusals:
         return
     lines = [f"  {r.service or 'file'}: {r.key}: {r.reason}" for r in isolation.refusals]
-    tokens = sorted({refusal.setting for refusal in isolation.refusals if refusal.setting})
     raise SandboxError(
         "isolation-refused",
         "\n".join(["This Compose file cannot run beside others:", *lines]),
-        hints=(f"To run it all the same: KTRDR_SANDBOX_ALLOW='{json.dumps(tokens)}'",)
-        if tokens
-        else (),
+        hints=(f"To run it all the same: KTRDR_SANDBOX_ALLOW='{json.dumps(isolation.tokens)}'",),
         details={
             "refusals": [
                 {"service": r.service, "key": r.key, "reason": r.reason, "setting": r.setting}
