@@ -27,6 +27,9 @@ ID_PREFIX: Final = "ktrdr--"
 Role = Literal["backend", "db", "grafana", "jaeger_ui", "jaeger_otlp", "prometheus", "worker"]
 """What a published port is for. The seven names of the port map, with `worker` for worker_base."""
 
+Protocol = Literal["tcp", "udp", "sctp"]
+"""What a port may be published for. A port of one protocol is free for the others."""
+
 InstanceState = Literal["creating", "created", "removing"]
 CreatedBy = Literal["create", "init"]
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
-from ktrdr_sandbox.models import Role
+from ktrdr_sandbox.models import Protocol, Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +19,7 @@ class PublishedPort:
 
     service: str
     target: int
-    protocol: Literal["tcp", "udp"]
+    protocol: Protocol
     host_ip: str
     published: int
     role: Role | None

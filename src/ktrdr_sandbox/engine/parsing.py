@@ -28,7 +28,9 @@ CONTAINER_FORMAT: Final = (
     )
     + ",{{json .Ports}}]"
 )
-_PUBLISHED: Final = re.compile(r"(\[?[0-9a-f.:]+\]?):(\d+)(?:-(\d+))?->(\d+)(?:-\d+)?/(tcp|udp)")
+_PUBLISHED: Final = re.compile(
+    r"(\[?[0-9a-f.:]+\]?):(\d+)(?:-(\d+))?->(\d+)(?:-\d+)?/(tcp|udp|sctp)"
+)
 
 
 def parse_container(line: str) -> Container:

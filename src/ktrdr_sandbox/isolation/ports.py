@@ -7,9 +7,10 @@ picks a free one) stays so unless it has a role. Container ports, and `expose`, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from itertools import groupby
+from typing import Any, Final
 
 from ktrdr_sandbox.isolation import model as compose
 from ktrdr_sandbox.isolation.document import Entry
@@ -19,7 +20,7 @@ from ktrdr_sandbox.isolation.refusals import EXTRA_PORTS, shares_foreign_network
 from ktrdr_sandbox.isolation.request import IsolationRequest
 from ktrdr_sandbox.isolation.result import Change, Notice, Refusal
 from ktrdr_sandbox.isolation.roles import Casting, cast
-from ktrdr_sandbox.models import Role
+from ktrdr_sandbox.models import Protocol, Role
 from ktrdr_sandbox.stack import PublishedPort
 
 VARIABLES: Final[dict[Role, str]] = {
@@ -36,6 +37,8 @@ WORKERS_PER_SLOT: Final = 10
 """Worker ports of a slot; one more would be the next slot's first."""
 
 _LAST_PORT: Final = 65536
+_PROTOCOLS: Final[dict[str, Protocol]] = {"udp": "udp", "sctp": "sctp"}
+"""Those that Compose prints besides `tcp`, its own default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +51,7 @@ class Publication:
 
     service: str
     target: int
-    protocol: Literal["tcp", "udp"]
+    protocol: Protocol
     asked: str
     replicas: int
     body: Mapping[str, Any]
@@ -132,7 +135,7 @@ def _publications(name: str, service: Service) -> list[Publication]:
         publication = Publication(
             service=name,
             target=int(body["target"]),
-            protocol="udp" if body.get("protocol") == "udp" else "tcp",
+            protocol=_PROTOCOLS.get(str(body.get("protocol")), "tcp"),
             asked=str(body.get("published") or ""),
             replicas=max(1, compose.replicas(service)),
             body=body,
@@ -194,6 +197,7 @@ def _give_extra(
 ) -> None:
     """Serve all others from the extra block, in order; what asks for no host port gets none."""
     used, names = 0, set[str]()
+    beyond: list[Publication] = []
     for publication in sorted(waiting, key=_order):
         if not publication.asked:
             allocation.publications.append(publication)
@@ -202,10 +206,11 @@ def _give_extra(
         used += publication.replicas
         if len(ports) < publication.replicas:
             allocation.publications.append(publication)
-            allocation.findings.append(_beyond_block(publication, request))
+            beyond.append(publication)
             continue
         variables = tuple(_variable(publication, names) for _ in ports)
         allocation.publications.append(_served(publication, ports[0], None, variables))
+    allocation.findings += _beyond_block(beyond, request)
 
 
 def _first(waiting: list[Publication], service: str, target: int) -> Publication:
@@ -231,11 +236,11 @@ def _served(
 
 
 def _variable(publication: Publication, taken: set[str]) -> str:
-    """`KTRDR_PORT_<SERVICE>_<TARGET>`, with `_UDP`, and with a number when it is taken."""
+    """`KTRDR_PORT_<SERVICE>_<TARGET>`, with a protocol other than TCP, and a number when taken."""
     service = "".join(
         letter if letter.isascii() and letter.isalnum() else "_" for letter in publication.service
     )
-    suffix = "_UDP" if publication.protocol == "udp" else ""
+    suffix = "" if publication.protocol == "tcp" else f"_{publication.protocol.upper()}"
     name = base = f"KTRDR_PORT_{service.upper()}_{publication.target}{suffix}"
     number = 1
     while name in taken:
@@ -288,14 +293,33 @@ def _too_many_for_one(publication: Publication, role: Role) -> Notice:
     return Notice(service=publication.service, text=text)
 
 
-def _beyond_block(publication: Publication, request: IsolationRequest) -> Finding:
-    place = f"container port {publication.target}/{publication.protocol}"
-    if publication.service in request.active and EXTRA_PORTS not in request.allow:
+def _beyond_block(beyond: Collection[Publication], request: IsolationRequest) -> Iterator[Finding]:
+    """One finding for each range of container ports: Compose makes one entry of each port of it."""
+    owners = sorted({(one.service, one.protocol) for one in beyond})
+    for service, protocol in owners:
+        mine = {one.target for one in beyond if (one.service, one.protocol) == (service, protocol)}
+        for first, last in _ranges(mine):
+            place = f"container port {first}/{protocol} is"
+            if first != last:
+                place = f"container ports {first}-{last}/{protocol} are"
+            yield _too_many(service, place, request)
+
+
+def _ranges(ports: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """First and last of all numbers in a row."""
+    # Numbers in a row are equally far from their places in the sorted list.
+    for _, group in groupby(enumerate(sorted(ports)), key=lambda pair: pair[1] - pair[0]):
+        row = [port for _, port in group]
+        yield row[0], row[-1]
+
+
+def _too_many(service: str, place: str, request: IsolationRequest) -> Finding:
+    if service in request.active and EXTRA_PORTS not in request.allow:
         return Refusal(
-            service=publication.service,
+            service=service,
             key="ports",
-            reason=f"{place} is beyond the {len(request.extra_ports)} extra ports of a slot",
+            reason=f"{place} beyond the {len(request.extra_ports)} extra ports of a slot",
             setting=EXTRA_PORTS,
         )
-    text = f"{place} is beyond the slot's extra ports; the engine picks a free one"
-    return Notice(service=publication.service, text=text)
+    text = f"{place} beyond the slot's extra ports; the engine picks what is free"
+    return Notice(service=service, text=text)

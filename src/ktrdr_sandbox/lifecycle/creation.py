@@ -21,11 +21,11 @@ from ktrdr_sandbox.lifecycle.copies import copy_ignored_files
 from ktrdr_sandbox.lifecycle.env_files import DEFAULT_WORKERS
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.locking import hold
-from ktrdr_sandbox.models import ID_PREFIX, CreatedBy, Instance
+from ktrdr_sandbox.models import ID_PREFIX, CreatedBy, Instance, Protocol
 from ktrdr_sandbox.registry.schema import Registry
 from ktrdr_sandbox.slots.allocation import Allocation, BusyPort, allocate
 from ktrdr_sandbox.slots.port_map import extra_ports, get_ports, worker_ports
-from ktrdr_sandbox.slots.probe import Protocol, busy_ports
+from ktrdr_sandbox.slots.probe import busy_ports
 from ktrdr_sandbox.worktrees.addition import Addition, plan_addition
 from ktrdr_sandbox.worktrees.checkout import choose_checkout, refuse_listed
 from ktrdr_sandbox.worktrees.copying import Copies

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from ktrdr_sandbox.errors import ErrorCode
 from ktrdr_sandbox.gate.result import CheckName
-from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT, CreatedBy, Role
+from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT, CreatedBy, Protocol, Role
 from ktrdr_sandbox.schema.shapes import (
     COUNT,
     FLAG,
@@ -43,7 +43,7 @@ PUBLISHED: Final = obj(
     about="One host port that a stack publishes.",
     service=TEXT,
     target=about("the container's port", PORT),
-    protocol={"enum": ["tcp", "udp"]},
+    protocol=word(Protocol),
     host_ip=TEXT,
     published=about("the host's port", PORT),
     role=about("what it is for; null in the slot's extra block", maybe(word(Role))),

@@ -6,11 +6,12 @@ import contextlib
 import errno
 import socket
 from collections.abc import Iterable
-from typing import Literal
+from typing import Final
 
+from ktrdr_sandbox.models import Protocol
 from ktrdr_sandbox.slots.allocation import A_CONTAINER, BusyPort
 
-Protocol = Literal["tcp", "udp"]
+_KINDS: Final = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 _BUSY = {errno.EADDRINUSE, errno.EACCES}
 _PROXIES = {"docker-proxy", "com.docker.backend"}
 """What listens for a container: the engine's process for one port, and Docker Desktop's for all."""
@@ -19,17 +20,19 @@ _PROXIES = {"docker-proxy", "com.docker.backend"}
 def is_port_free(port: int, *, address: str = "127.0.0.1", protocol: Protocol = "tcp") -> bool:
     """Free on the address it will be published on, on the wildcard, and on IPv6 loopback.
 
-    A socket in TIME_WAIT counts as free. An address that this host does not have is not asked.
+    A socket in TIME_WAIT counts as free. An address that this host does not have is not asked, nor
+    is SCTP, which many a kernel has only after somebody used it.
     """
+    if protocol not in _KINDS:
+        return True
     places = dict.fromkeys([address, "0.0.0.0", "::1"])  # noqa: S104  asked, never listened on
     return all(_can_bind(place, port, protocol) for place in places)
 
 
 def _can_bind(address: str, port: int, protocol: Protocol) -> bool:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
     try:
-        with socket.socket(family, kind) as probe:
+        with socket.socket(family, _KINDS[protocol]) as probe:
             if protocol == "tcp":
                 # The engine binds with it too: lets a socket in TIME_WAIT pass, not a listener.
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

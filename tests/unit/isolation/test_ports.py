@@ -89,6 +89,23 @@ def test_extra_ports_go_by_service_then_target_then_protocol() -> None:
     }
 
 
+def test_every_protocol_of_a_number_is_published() -> None:
+    ports = [port(7000, 7000, protocol=protocol) for protocol in ("sctp", "tcp", "udp")]
+    isolation = isolated({"web": {"ports": ports}})
+
+    assert [(entry["protocol"], entry["published"]) for entry in entries(isolation, "web")] == [
+        ("sctp", "20200"),
+        ("tcp", "20201"),
+        ("udp", "20202"),
+    ]
+    assert isolation.env == {
+        "KTRDR_PORT_WEB_7000": "20201",
+        "KTRDR_PORT_WEB_7000_SCTP": "20200",
+        "KTRDR_PORT_WEB_7000_UDP": "20202",
+    }
+    assert [found.protocol for found in isolation.stack.ports] == ["sctp", "tcp", "udp"]
+
+
 def test_inactive_services_hold_their_places() -> None:
     services = {
         "admin": {"profiles": ["tools"], "ports": [port(80, 1)]},
@@ -251,6 +268,27 @@ def test_too_many_ports_may_be_left_to_the_engine() -> None:
 
     assert isolation.refusals == ()
     assert "published" not in entries(isolation, "ftp")[-1]
+
+
+def test_too_many_ports_are_told_range_by_range() -> None:
+    ranges = [*range(40000, 40050), *range(50000, 50002), 60000]
+    ports = [port(n, n, protocol="udp") for n in (*range(30000, 30100), *ranges)]
+    services = {
+        "rtp": {"ports": [*ports, port(40007, 40007)]},
+        "web": {"ports": [port(80, 80)]},
+    }
+
+    assert [(refusal.service, refusal.reason) for refusal in isolated(services).refusals] == [
+        ("rtp", "container port 40007/tcp is beyond the 100 extra ports of a slot"),
+        ("rtp", "container ports 40000-40049/udp are beyond the 100 extra ports of a slot"),
+        ("rtp", "container ports 50000-50001/udp are beyond the 100 extra ports of a slot"),
+        ("rtp", "container port 60000/udp is beyond the 100 extra ports of a slot"),
+        ("web", "container port 80/tcp is beyond the 100 extra ports of a slot"),
+    ]
+    allowed = isolated(services, allow=frozenset({"extra-ports"})).notices
+    assert [notice.text for notice in allowed if notice.service == "web"] == [
+        "container port 80/tcp is beyond the slot's extra ports; the engine picks what is free"
+    ]
 
 
 @pytest.mark.parametrize("mode", ["host", "service:vpn", "container:someone"])

@@ -89,6 +89,11 @@ def test_udp_and_tcp_are_told_apart() -> None:
         assert f"(pid {os.getpid()})" in busy.holder
 
 
+def test_a_protocol_that_cannot_be_asked_for_counts_as_free() -> None:
+    with foreign_listener() as (port, _):
+        assert is_port_free(port, protocol="sctp")
+
+
 def test_the_process_that_holds_a_port_is_named() -> None:
     with foreign_listener() as (port, pid):
         (busy,) = busy_ports([(port, "tcp")])
