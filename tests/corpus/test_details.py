@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.corpus.worlds import CASES, Resolved, World, host_port_list
+from tests.corpus.worlds import CASES, NESTED, Resolved, World, host_port_list
 
 pytestmark = pytest.mark.engine
+
+PACKAGED = Path(__file__).parents[2] / "compose"
 
 
 @pytest.fixture
@@ -289,6 +291,40 @@ def test_devices_of_volumes_come_home(world: World) -> None:
     assert options["site"]["device"] == f"{found.root}/site"
     assert options["store"]["device"] == str(world.shared["data"])
     assert options["store"]["type"] == "none"
+
+
+def misleading(found: Resolved) -> list[str]:
+    """What is said of values that name an address."""
+    texts = [f"{notice.service}: {notice.text}" for notice in found.isolation.notices]
+    return [text for text in texts if "the host's port" in text or "fixed address" in text]
+
+
+def test_values_that_lead_elsewhere_are_told(world: World) -> None:
+    ports, addresses = misleading(resolved(world, "addresses-in-values.yml"))
+
+    assert ports == (
+        "web: environment.API_URL and build.args.API name the host's port 8000, which leads to the "
+        "main environment; here, api is on 8002: ${KTRDR_API_PORT:-8000} is right in both; "
+        "logging.options.syslog-address names the host's port 5140, which leads to the main "
+        "environment; here, logs is on 20200: ${KTRDR_PORT_LOGS_514_UDP:-5140} is right in both"
+    )
+    assert addresses == (
+        "web: extra_hosts.legacydb names 172.28.0.2, the fixed address of db, which has another "
+        "one here and is found by its name alone"
+    )
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        PACKAGED / "docker-compose.yml",
+        PACKAGED / "sample" / NESTED,
+        CASES / "ktrdr-older" / NESTED,
+        CASES / "ktrdr-later.yml",
+    ],
+)
+def test_no_value_of_ktrdr_leads_elsewhere(world: World, file: Path) -> None:
+    assert misleading(world.resolve(world.check_out(file, "ktrdr--s2"), slot=2)) == []
 
 
 def test_subnets_come_from_the_pool(world: World) -> None:

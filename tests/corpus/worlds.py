@@ -24,7 +24,7 @@ CASES = Path(__file__).parent / "files"
 EXISTING_NETWORKS = frozenset({"existing-network", "bridge", "host", "none"})
 """Networks that the machine of these tests is said to have."""
 
-_NESTED = "deploy/environments/local/docker-compose.yml"
+NESTED = "deploy/environments/local/docker-compose.yml"
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ class World:
         else:
             root.mkdir()
             shutil.copy(case, root / "docker-compose.yml")
-        if (root / _NESTED).exists():
-            (root / "docker-compose.yml").symlink_to(_NESTED)
+        if (root / NESTED).exists():
+            (root / "docker-compose.yml").symlink_to(NESTED)
         return root
 
     def resolve(self, root: Path, *, slot: int, **changes: Any) -> Resolved:

@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any, Final
 
 from ktrdr_sandbox.isolation import model as compose
+from ktrdr_sandbox.isolation.addresses import stale_addresses
 from ktrdr_sandbox.isolation.binds import (
     missing_sources,
     mounts,
@@ -63,6 +64,7 @@ def isolate(model: Mapping[str, Any], request: IsolationRequest) -> Isolation:
             label_everything(model, request, joined),
             find_refusals(model, request),
             outside_notices(found, request, places),
+            stale_addresses(model, allocation, request),
         )
     )
     edits = [finding for finding in findings if isinstance(finding, Edit)]
