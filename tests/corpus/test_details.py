@@ -128,6 +128,17 @@ def test_nothing_of_an_external_stack_is_touched(world: World) -> None:
     assert "external" not in found.model["volumes"]["shared_cache"]
 
 
+def test_a_proxy_finds_routes_on_an_external_network(world: World) -> None:
+    names, routes = (
+        notice.text
+        for notice in resolved(world, "network-external-routes.yml").isolation.notices
+        if "existing-network" in notice.text and "the name app" not in notice.text
+    )
+
+    assert names.endswith("with app, web; having several containers, app can be called by name")
+    assert "finds its traefik labels here and in the main environment" in routes
+
+
 def test_old_container_names_stay_beside_other_aliases(world: World) -> None:
     networks = resolved(world, "network-priorities.yml").model["services"]["web"]["networks"]
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from ktrdr_sandbox.isolation import model as compose
 from ktrdr_sandbox.isolation.findings import Findings, edit, reset
+from ktrdr_sandbox.isolation.guests import guests
 from ktrdr_sandbox.isolation.model import Service
 from ktrdr_sandbox.isolation.refusals import HOST_INTERFACE, refuse
 from ktrdr_sandbox.isolation.request import IsolationRequest
 from ktrdr_sandbox.isolation.result import Notice
+from ktrdr_sandbox.isolation.routes import shared_routes
 from ktrdr_sandbox.isolation.scope import own_names
 
 _STATIC: Final = ("ipv4_address", "ipv6_address", "link_local_ips", "mac_address")
@@ -37,8 +39,9 @@ def scope_networks(
         yield from _rename(key, own[key], name)
     for key, body in own.items():
         yield from _host_side(key, body, request)
+    unnamed = {(one.service, one.network) for one in guests(model, request.instance.id, joined)}
     for key in sorted(joined):
-        yield from _join(key, networks[key], model, request)
+        yield from _join(key, networks[key], model, request, unnamed)
     for name, service in compose.services(model).items():
         yield from _free_addresses(name, service)
 
@@ -70,25 +73,58 @@ def _host_side(key: str, body: Mapping[str, Any], request: IsolationRequest) -> 
 
 
 def _join(
-    key: str, body: Mapping[str, Any], model: Mapping[str, Any], request: IsolationRequest
+    key: str,
+    body: Mapping[str, Any],
+    model: Mapping[str, Any],
+    request: IsolationRequest,
+    unnamed: Collection[tuple[str, str]],
 ) -> Findings:
-    """Joined as declared, but for the names: see `guests`."""
+    """Joined as declared, but for the names: `unnamed` are services and networks of `guests`."""
     name = str(body.get("name") or key)
-    members = [
-        service
+    members = {
+        service: content
         for service, content in compose.services(model).items()
         if key in compose.attachments(content)
-    ]
+    }
     if name == "host":
         for service in members:
             reason = "uses the host's own ports: two instances take the same ones"
             yield refuse(request, service, f"networks.{key}: host", reason, "host-network")
     elif members:
-        text = (
-            f"joins the external network {name} with {', '.join(members)}; what else is there "
-            "finds them by their containers' names alone"
-        )
-        yield Notice(service=None, text=text)
+        routes = {one: shared_routes(members[one], request.instance.id) for one in members}
+        hidden = [one for one in members if (one, name) in unnamed]
+        several = [one for one in members if compose.replicas(members[one]) > 1]
+        parts = [
+            f"joins the external network {name} with {', '.join(members)}",
+            _by_containers([one for one in hidden if not routes[one]], among=len(members)),
+            _by_name([one for one in several if one not in hidden]),
+        ]
+        yield Notice(service=None, text="; ".join(filter(None, parts)))
+        for one in members:
+            if routes[one] and one in request.active:
+                yield _routed(one, name, routes[one])
+
+
+def _by_containers(services: Sequence[str], *, among: int) -> str:
+    if not services:
+        return ""
+    them = "them" if len(services) == among else ", ".join(services)
+    return f"what else is there finds {them} by container names alone"
+
+
+def _by_name(services: Sequence[str]) -> str:
+    if not services:
+        return ""
+    return f"having several containers, {', '.join(services)} can be called by name"
+
+
+def _routed(service: str, network: str, routes: Sequence[str]) -> Notice:
+    text = (
+        f"on the external network {network}, a proxy that reads the Docker API finds its "
+        f"{' and '.join(routes)} here and in the main environment, and spreads the requests over "
+        "both: take them out on the branch, or have ${INSTANCE_ID:-main} in their names and hosts"
+    )
+    return Notice(service=service, text=text)
 
 
 def _free_addresses(name: str, service: Service) -> Findings:

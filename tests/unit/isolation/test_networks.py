@@ -315,3 +315,105 @@ def test_several_containers_do_without_where_all_find_them_at_home() -> None:
 def test_no_guests_without_an_external_network() -> None:
     services = {"backend": {"networks": {"own": None}}}
     assert told_apart(services) == {}
+
+
+def joining(services: dict[str, Any]) -> list[str]:
+    """What is said of the engine's network `proxy`, which is `out` in the file."""
+    networks = {"out": {"name": "proxy", "external": True}, "own": {"name": f"{ID}_own"}}
+    model = {"services": services, "networks": networks}
+    isolation = isolate(model, a_request(networks=frozenset({"proxy"}), active=unprofiled(model)))
+    return [f"{notice.service or 'file'}: {notice.text}" for notice in isolation.notices]
+
+
+def test_what_is_said_of_names_follows_from_who_has_one_there() -> None:
+    services = {
+        "app": {"networks": OUT, "deploy": TWO},
+        "edge": {"networks": {"out": None}},
+        "idle": {"networks": OUT, "scale": 0},
+        "web": {"networks": OUT},
+    }
+
+    assert joining(services)[0] == (
+        "file: joins the external network proxy with app, edge, idle, web; what else is there "
+        "finds edge, web by container names alone; having several containers, app can be called by "
+        "name"
+    )
+
+
+def test_several_containers_without_a_name_are_found_like_others() -> None:
+    services = {"app": {"networks": OUT, "deploy": TWO}, "web": {"networks": OUT}}
+
+    assert joining(services)[0] == (
+        "file: joins the external network proxy with app, web; what else is there finds them by "
+        "container names alone"
+    )
+
+
+TRAEFIK = {"traefik.enable": "true", "traefik.http.routers.shop.rule": "Host(`shop.test`)"}
+ROUTED = (
+    "on the external network proxy, a proxy that reads the Docker API finds its {} here and in the "
+    "main environment, and spreads the requests over both: take them out on the branch, or have "
+    "${{INSTANCE_ID:-main}} in their names and hosts"
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        ({"labels": TRAEFIK}, "traefik labels"),
+        ({"labels": ["traefik.http.services.shop.loadbalancer.server.port=80"]}, "traefik labels"),
+        ({"labels": {"traefik.tcp.routers.db.rule": "HostSNI(`*`)"}}, "traefik labels"),
+        (
+            {"labels": {"caddy": "shop.test", "caddy.reverse_proxy": "{{upstreams}}"}},
+            "caddy labels",
+        ),
+        ({"labels": {"caddy_1": "shop.test"}}, "caddy labels"),
+        ({"environment": {"VIRTUAL_HOST": "shop.test"}}, "VIRTUAL_HOST"),
+        (
+            {"environment": ["VIRTUAL_HOST=shop.test"], "labels": TRAEFIK},
+            "traefik labels and VIRTUAL_HOST",
+        ),
+    ],
+)
+def test_routes_that_main_has_too_are_told(body: dict[str, Any], what: str) -> None:
+    services = {"web": {"networks": {"out": None}, **body}, "db": {"networks": OUT}}
+
+    names, routes = joining(services)
+    assert names == (
+        "file: joins the external network proxy with web, db; what else is there finds db by "
+        "container names alone"
+    )
+    assert routes == f"web: {ROUTED.format(what)}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"labels": {**TRAEFIK, "traefik.enable": "false"}},
+        {"labels": {"traefik.enable": "true", "traefik.docker.network": "proxy"}},
+        {"labels": {f"traefik.http.routers.{ID}.rule": f"Host(`{ID}.test`)"}},
+        {"labels": {"caddy": f"{ID}.test", "caddy.reverse_proxy": "{{upstreams 80}}"}},
+        {"environment": {"VIRTUAL_HOST": f"{ID}.test"}},
+        {"environment": {"VIRTUAL_HOST": ""}},
+        {"labels": {"org.example": "x"}},
+    ],
+)
+def test_routes_of_the_instances_own_are_no_matter(body: dict[str, Any]) -> None:
+    [text] = joining({"web": {"networks": {"out": None}, **body}})
+
+    assert text.endswith("finds them by container names alone")
+
+
+def test_a_router_of_its_own_for_the_same_host_is_told() -> None:
+    labels = {f"traefik.http.routers.{ID}.rule": "Host(`shop.test`)"}
+
+    assert "traefik" in joining({"web": {"networks": {"out": None}, "labels": labels}})[1]
+
+
+def test_routes_of_what_does_not_run_or_is_not_there_are_no_matter() -> None:
+    services = {
+        "web": {"networks": {"out": None}, "labels": TRAEFIK, "profiles": ["x"]},
+        "home": {"networks": {"own": None}, "labels": TRAEFIK},
+    }
+
+    assert joining(services) == ["file: joins the external network proxy with web"]
