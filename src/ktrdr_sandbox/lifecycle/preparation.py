@@ -44,7 +44,8 @@ def prepared(place: Workplace, instance: Instance, engine: Engine) -> Prepared:
     refuse_busy_ports(composition, containers)
     write_down(place, composition)
     former = record.load(place.home, instance)
-    record.save(place.home, instance, composition.isolation, inputs=former.inputs)
+    kept = composition.images.intersection(former.images)
+    record.save(place.home, instance, composition.isolation, inputs=former.inputs, kept=kept)
     for seed in composition.isolation.seeds:
         engine.tag(seed.base, seed.target)
     return Prepared(composition, cut_off.result())
@@ -84,7 +85,7 @@ def stale_images(
 ) -> list[Notice]:
     """Note what each image was made of, and tell where the checkout has other files now."""
     instance = composition.instance
-    former = record.load(place.home, instance).inputs
+    former = record.load(place.home, instance)
     seeded = {seed.target for seed in composition.isolation.seeds}
     made_of, notices = {}, []
     for source in composition.inputs:
@@ -95,7 +96,7 @@ def stale_images(
         elif source.reference in seeded and parent is not None:
             made_of[source.reference] = source.moved(instance.path, parent).digest()
         else:
-            made_of[source.reference] = former.get(source.reference, now)
+            made_of[source.reference] = former.inputs.get(source.reference, now)
         if made_of[source.reference] != now:
             rebuild = own_commands.on(instance.name, "up", "--build")
             text = (
@@ -103,5 +104,5 @@ def stale_images(
                 f"made of: {rebuild} makes it anew"
             )
             notices.append(Notice(service=source.service, text=text))
-    record.save(place.home, instance, composition.isolation, inputs=made_of)
+    record.save(place.home, instance, composition.isolation, inputs=made_of, kept=former.images)
     return notices

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ FILE = "stack.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackRecord:
-    """Services, host ports and image tags of the last `up`. `images` are the instance's own."""
+    """Services and host ports of the last `up`. `images` are all that the instance ever built."""
 
     services: tuple[str, ...] = ()
     ports: tuple[PublishedPort, ...] = ()
@@ -30,15 +30,23 @@ class StackRecord:
 
 
 def save(
-    home: Home, instance: Instance, isolation: Isolation, *, inputs: Mapping[str, str]
+    home: Home,
+    instance: Instance,
+    isolation: Isolation,
+    *,
+    inputs: Mapping[str, str],
+    kept: Iterable[str] = (),
 ) -> None:
-    """Write the record. Raises `cannot-write`."""
+    """Write the record; `kept` are the instance's images that its file does not build any more.
+
+    Raises `cannot-write`.
+    """
     document = {
         "uuid": instance.uuid,
         "slot": instance.slot,
         "services": [service.name for service in isolation.stack.startable],
         "ports": [asdict(port) for port in isolation.stack.ports],
-        "images": list(isolation.images),
+        "images": sorted({*isolation.images, *kept}),
         "inputs": dict(inputs),
     }
     path = home.state_of(instance.id) / FILE

@@ -295,6 +295,19 @@ def test_an_image_without_a_name_is_built_for_this_instance_and_goes_with_it(sce
     assert scene.engine.images() == {IMAGE, "ktrdr--feat-x-test-web:latest"}
 
 
+def test_what_the_file_does_not_build_any_more_goes_with_the_instance(scene: Scene) -> None:
+    services = {name: {"command": FOREVER, "build": {"context": "."}} for name in ("api", "web")}
+    instance = checkout_with(scene, services)
+    start(scene, instance)
+    model = {"services": {"api": services["api"]}}
+    (instance.path / "docker-compose.yml").write_text(json.dumps(model), encoding="utf-8")
+    for _ in range(2):
+        start(scene, instance)
+    plan = destroy(scene.place, instance, keep_worktree=False, force=True).plan
+    assert plan.images == ("ktrdr--feat-x/api:latest", "ktrdr--feat-x/web:latest")
+    assert scene.engine.images() == {IMAGE}
+
+
 @pytest.mark.parametrize("kind", ["volume", "network"])
 @pytest.mark.parametrize("labels", [{}, {LABEL_UUID: "another-homes"}], ids=["plain", "other-home"])
 def test_a_volume_or_network_of_our_name_that_is_not_ours(
