@@ -19,6 +19,7 @@ from ktrdr_sandbox.models import LAST_SLOT
 from ktrdr_sandbox.slots.port_map import extra_ports, get_ports, worker_ports
 from ktrdr_sandbox.slots.probe import is_port_free
 
+_NOBODY = 65534
 _LISTENER = """\
 import socket, sys
 listener = socket.socket()
@@ -53,6 +54,32 @@ def foreign_listener(port: int = 0, *, program: str = sys.executable) -> Iterato
 def heeding_hangups() -> None:
     """For a child about to start: SIGHUP ends it, though the tests may run under `nohup`."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@contextmanager
+def as_no_root(*paths: Path) -> Iterator[None]:
+    """The block is run by a user who may read what the paths lie in, and has no rights of root's.
+
+    For what a user may not do, where root runs the tests.
+    """
+    if os.geteuid():
+        yield
+        return
+    opened = {
+        folder: folder.stat().st_mode
+        for path in paths
+        for folder in path.parents
+        if folder.stat().st_mode & 0o005 != 0o005
+    }
+    for folder, mode in opened.items():
+        folder.chmod(mode | 0o055)
+    os.seteuid(_NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        for folder, mode in opened.items():
+            folder.chmod(mode)
 
 
 def ports_of(slot: int) -> list[int]:

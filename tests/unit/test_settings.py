@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from ktrdr_sandbox.settings import (
     load_settings,
     resolve,
 )
+from tests.support.processes import as_no_root
 
 
 class Places:
@@ -243,11 +243,11 @@ def test_a_link_to_nothing(places: Places) -> None:
     assert "it is not a regular file" in places.bad().message
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_that_may_not_be_read(places: Places) -> None:
     places.in_home("")
     places.home.config.chmod(0)
-    assert "Permission denied" in places.bad().message
+    with as_no_root(places.home.config):
+        assert "Permission denied" in places.bad().message
 
 
 def test_a_variable_that_is_no_setting_is_told_and_ignored(

@@ -12,6 +12,7 @@ import pytest
 
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.worktrees.copying import Copies, copy_into
+from tests.support.processes import as_no_root
 from tests.support.repositories import GitRepository, repository
 
 
@@ -135,12 +136,14 @@ def test_strange_names(pair: Pair) -> None:
     assert all((pair.other.root / name).is_file() for name in names)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_worktree_that_cannot_be_written(pair: Pair) -> None:
+def test_a_worktree_that_cannot_be_written(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("COUNT", "1"), ("KEY_0", "safe.directory"), ("VALUE_0", "*")):
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)  # it is not this user's
+    monkeypatch.setenv("HOME", str(pair.main.root))
     pair.main.write({".env": ""})
-    pair.other.root.chmod(0o500)
+    pair.other.root.chmod(0o555)
     try:
-        with pytest.raises(SandboxError) as caught:
+        with as_no_root(pair.main.root, pair.other.root), pytest.raises(SandboxError) as caught:
             pair.copy(".env")
     finally:
         pair.other.root.chmod(0o755)
