@@ -86,6 +86,11 @@ def orphaned(world: FaultWorld) -> None:
     shutil.rmtree(world.path_of(NAME))
 
 
+def deserted(world: FaultWorld) -> None:
+    created(world)
+    shutil.rmtree(world.path_of(NAME))
+
+
 def unmarked(world: FaultWorld) -> None:
     running(world)
     (world.path_of(NAME) / ".env.sandbox").unlink()
@@ -103,6 +108,7 @@ SCENARIOS = {
     "move": Scenario(created, MOVE, (MOVE, UP, DESTROY)),
     "down": Scenario(running, (*DOWN, "--volumes"), (DOWN, STATUS, UP, DESTROY)),
     "gc": Scenario(orphaned, GC, (GC, DESTROY)),
+    "list": Scenario(deserted, ("list",), (("list",), DESTROY, GC)),
     "doctor": Scenario(unmarked, FIX, (FIX, UP, DESTROY)),
     "destroy": Scenario(running, DESTROY, (DESTROY, STATUS, UP, CREATE)),
     "destroy-with-hook": Scenario(with_hooks, DESTROY, (DESTROY, STATUS, UP)),

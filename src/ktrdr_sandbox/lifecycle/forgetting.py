@@ -37,8 +37,8 @@ def forget(place: Workplace, instance: Instance) -> bool:
             if common_dir is not None:
                 with _held(place.home.repository_lock(common_dir)):
                     _forget_in_git(instance, common_dir)
-            place.registry.drop(instance)
             shutil.rmtree(place.home.state_of(instance.id), ignore_errors=True)
+            place.registry.drop(instance)  # last, so that after a kill the next list goes on
     except SandboxError as error:
         if error.code != "lock-timeout":
             raise
