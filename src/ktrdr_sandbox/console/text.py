@@ -109,12 +109,25 @@ def move(result: Move) -> str:
 def skipped(result: Creation) -> list[str]:
     """One sentence on the slots that were passed over, however many."""
     slots = [str(slot) for slot in result.skipped]
-    ports = [str(port) for busy in result.skipped.values() for port in busy]
     if not slots:
         return []
     who = f"Slot {slots[0]} was" if len(slots) == 1 else f"Slots {', '.join(slots)} were"
-    what = f"port {ports[0]} is" if len(ports) == 1 else f"ports {_some(ports)} are"
+    count = sum(len(ports) for ports in result.skipped.values())
+    what = f"port {_busy(result)} is" if count == 1 else f"ports {_busy(result)} are"
     return [f"{who} skipped: {what} in use."]
+
+
+def _busy(result: Creation) -> str:
+    """The busy ports by holder. Those of nobody known come first: a holder stands behind its."""
+    held: dict[str, list[str]] = {"": []}
+    for ports in result.skipped.values():
+        for port in ports:
+            held.setdefault(port.holder, []).append(str(port.port))
+    return ", ".join(
+        _some(numbers) + (f" ({holder})" if holder else "")
+        for holder, numbers in held.items()
+        if numbers
+    )
 
 
 def left_out(result: Creation) -> list[str]:

@@ -32,6 +32,19 @@ def test_one_slot() -> None:
     ]
 
 
+def test_a_holder_of_several_ports_is_told_once() -> None:
+    holder = "python3 (pid 12)"
+    found = told(
+        {
+            1: [BusyPort(port=8001, holder=holder), BusyPort(port=4318)],
+            2: [BusyPort(port=8002, holder=holder)],
+        }
+    )
+    assert found == [
+        f"Slots 1, 2 were skipped: ports 4318, 8001, 8002 ({holder}) are in use.",
+    ]
+
+
 @pytest.mark.parametrize(("count", "rest"), [(2, ""), (9, ", 8005 and 4 more")])
 def test_several_slots_are_told_of_in_one_sentence(count: int, rest: str) -> None:
     """A second stack beside this program has eleven ports in each of its slots."""
