@@ -58,10 +58,7 @@ def heeding_hangups() -> None:
 
 @contextmanager
 def as_no_root(*paths: Path) -> Iterator[None]:
-    """The block is run by a user who may read what the paths lie in, and has no rights of root's.
-
-    For what a user may not do, where root runs the tests.
-    """
+    """Where root runs the tests, the block is an ordinary user's, who may look at the paths."""
     if os.geteuid():
         yield
         return
