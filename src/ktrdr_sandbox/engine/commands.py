@@ -8,7 +8,8 @@ import signal
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 KEPT_LINES: Final = 40
 """Last lines of the output that are kept for an error."""
 
+_INTERRUPTS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE: Final = ((signal.SIGINT, 2.0), (signal.SIGTERM, 2.0))
 """What a command that is ended gets, and the seconds before the next; then it is killed."""
 
@@ -64,8 +66,36 @@ def _run(
     timeout: float,
     sink: LineSink,
 ) -> CommandOutcome:
+    child: subprocess.Popen[str] | None = None
+    kept: deque[str] = deque(maxlen=KEPT_LINES)
+    exit_code: int | None = None
     try:
-        child = subprocess.Popen(
+        with _heard_afterwards():
+            child = _started(argv, environment, directory)
+            reading = threading.Thread(target=_read, args=(child.stdout, kept, sink), daemon=True)
+            reading.start()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            exit_code = child.wait(timeout=timeout)
+    except _NotStartedError as error:
+        return CommandOutcome(argv=tuple(argv), exit_code=error.exit_code, lines=(str(error),))
+    finally:
+        if child is not None and child.poll() is None:  # its time is up, or an interrupt came
+            _end(child)
+    reading.join(_LAST_WORDS)
+    return CommandOutcome(argv=tuple(argv), exit_code=exit_code, lines=tuple(kept))
+
+
+class _NotStartedError(Exception):
+    def __init__(self, program: str, error: OSError | ValueError) -> None:
+        super().__init__(f"{program}: {getattr(error, 'strerror', None) or error}")
+        self.exit_code = 127 if isinstance(error, FileNotFoundError) else 126
+
+
+def _started(
+    argv: Sequence[str], environment: Mapping[str, str], directory: Path
+) -> subprocess.Popen[str]:
+    try:
+        return subprocess.Popen(
             list(argv),
             cwd=directory,
             env=dict(environment),
@@ -78,23 +108,26 @@ def _run(
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
-        missing = isinstance(error, FileNotFoundError)
-        reason = getattr(error, "strerror", None) or str(error)
-        return CommandOutcome(
-            argv=tuple(argv), exit_code=127 if missing else 126, lines=(f"{argv[0]}: {reason}",)
-        )
-    kept: deque[str] = deque(maxlen=KEPT_LINES)
-    exit_code: int | None = None
+        raise _NotStartedError(argv[0], error) from error
+
+
+@contextmanager
+def _heard_afterwards() -> Iterator[None]:
+    """Signals that interrupt this program do so after the block, in which a child may run already
+    that nobody knows yet. Their mask would not do: a child inherits it."""
+    heard: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in _INTERRUPTS}
+    ours = threading.current_thread() is threading.main_thread()
+    deferred = [number for number in _INTERRUPTS if ours and callable(handlers[number])]
+    for number in deferred:
+        signal.signal(number, lambda got, _frame: heard.append(got))
     try:
-        reading = threading.Thread(target=_read, args=(child.stdout, kept, sink), daemon=True)
-        reading.start()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            exit_code = child.wait(timeout=timeout)
+        yield
     finally:
-        if child.poll() is None:  # its time is up, or an interrupt came
-            _end(child)
-    reading.join(_LAST_WORDS)
-    return CommandOutcome(argv=tuple(argv), exit_code=exit_code, lines=tuple(kept))
+        for number in deferred:
+            signal.signal(number, handlers[number])
+    if heard:
+        signal.raise_signal(heard[0])
 
 
 def _read(stream: IO[str], kept: deque[str], sink: LineSink) -> None:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,7 @@ STUBBORN = (
 
 
 def test_time_that_runs_out_ends_all_it_started(tmp_path: Path) -> None:
-    outcome = run(tmp_path, "sh", "-c", STUBBORN, timeout=0.5)
+    outcome = run(tmp_path, "sh", "-c", STUBBORN, timeout=2)
     assert outcome.exit_code is None
     assert outcome.lines == ("up",)
     assert has_ended(int((tmp_path / "child").read_text()))
@@ -73,8 +74,26 @@ def test_an_interrupt_ends_all_it_started(tmp_path: Path) -> None:
     assert has_ended(int((tmp_path / "child").read_text()))
 
 
+def test_an_interrupt_while_it_is_started_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child may run before this process knows of it."""
+    start = subprocess.Popen
+
+    def interrupted(*args: Any, **kwargs: Any) -> subprocess.Popen[str]:
+        child: subprocess.Popen[str] = start(*args, **kwargs)
+        (tmp_path / "pid").write_text(str(child.pid))
+        signal.raise_signal(signal.SIGINT)
+        return child
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, "sleep", "600")
+    assert has_ended(int((tmp_path / "pid").read_text()))
+
+
 def test_an_interrupt_may_be_answered(tmp_path: Path) -> None:
-    outcome = run(tmp_path, "sh", "-c", "trap 'echo bye; exit 5' INT; sleep 600 & wait", timeout=1)
+    outcome = run(tmp_path, "sh", "-c", "trap 'echo bye; exit 5' INT; sleep 600 & wait", timeout=2)
     assert outcome.lines == ("bye",)
 
 
