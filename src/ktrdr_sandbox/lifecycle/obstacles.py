@@ -94,7 +94,8 @@ def refuse_busy_ports(composition: Composition, containers: tuple[Container, ...
 def _by_container(conflict: BusyPort, containers: tuple[Container, ...]) -> BusyPort:
     """Name the container behind the engine's port proxy, which says nothing to a user."""
     for container in containers:
-        if any(port == conflict.port for _, port, _, _ in container.published):
+        published = {(port, protocol) for _, port, _, protocol in container.published}
+        if (conflict.port, conflict.protocol) in published:
             return BusyPort(
                 port=conflict.port,
                 protocol=conflict.protocol,

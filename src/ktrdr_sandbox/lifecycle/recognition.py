@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle.workplace import Workplace
+from ktrdr_sandbox.locking import hold
 from ktrdr_sandbox.models import ENV_FILE_NAME, Instance
 from ktrdr_sandbox.registry.schema import Registry
 
@@ -87,46 +88,51 @@ def adopt(place: Workplace, repository: Repository) -> Instance | None:
     known = place.registry.read().instances.get(values.get("INSTANCE_ID", ""))
     if known is None or values.get("SANDBOX_UUID") != known.uuid or known.path == root:
         return None
-    if has_marker(known.path, known):
-        raise _copy(known, root)
-    kept = replace(
-        known,
-        path=root,
-        inode=root.stat().st_ino,
-        is_worktree=repository.is_linked,
-        parent_repo=repository.main if repository.is_linked else None,
-        created_by="init",
-    )
-    _save(place, kept)
-    write_env_file(place, kept)
+    lock = place.home.instance_lock(known.id)
+    with hold(lock, purpose="init", patience=place.lock_patience, tell=place.tell):
+        known = place.registry.read().instances.get(known.id, known)  # it may have moved meanwhile
+        if has_marker(known.path, known):
+            raise _copy(known, root)
+        kept = replace(
+            known,
+            path=root,
+            inode=root.stat().st_ino,
+            is_worktree=repository.is_linked,
+            parent_repo=repository.main if repository.is_linked else None,
+            created_by="init",
+        )
+        _save(place, kept)
+        write_env_file(place, kept)
     return kept
 
 
 def _copy(instance: Instance, here: Path) -> SandboxError:
-    return SandboxError(
-        "no-such-instance",
+    return _another(
+        instance,
+        here,
         f"{here} is a copy: its {ENV_FILE_NAME} is that of {instance.id}, which is at "
         f"{instance.path}.",
-        hints=(
-            f"To work with {instance.name}, go there or give its name.",
-            f"To make the copy an instance: remove its {ENV_FILE_NAME}, run 'ktrdr-sandbox init'.",
-        ),
-        details={"instance": instance.id, "path": str(instance.path), "copy": str(here)},
+        f"To work with {instance.name}, go there or give its name.",
+        f"To make the copy an instance: remove its {ENV_FILE_NAME}, run 'ktrdr-sandbox init'.",
     )
 
 
 def _stranger(instance: Instance, here: Path) -> SandboxError:
-    return SandboxError(
-        "no-such-instance",
+    return _another(
+        instance,
+        here,
         f"{here} has the {ENV_FILE_NAME} of {instance.id}, but is not the directory that this was "
         f"made in: a copy, or moved to another disk. {instance.path} is not there now.",
-        hints=(
-            f"To go on with {instance.name} in {here}: run 'ktrdr-sandbox init' in it.",
-            f"If {instance.path} is on a disk that is not there: bring it back.",
-            f"To end {instance.name}: {own_commands.on(instance.name, 'destroy')}",
-        ),
-        details={"instance": instance.id, "path": str(instance.path), "copy": str(here)},
+        f"To go on with {instance.name} in {here}: run 'ktrdr-sandbox init' in it.",
+        f"If {instance.path} is on a disk that is not there: bring it back.",
+        f"To end {instance.name}: {own_commands.on(instance.name, 'destroy')}",
     )
+
+
+def _another(instance: Instance, here: Path, message: str, *hints: str) -> SandboxError:
+    """The marker in `here` is the instance's, the directory is not."""
+    details = {"instance": instance.id, "path": str(instance.path), "copy": str(here)}
+    return SandboxError("no-such-instance", message, hints=hints, details=details)
 
 
 def _save(place: Workplace, moved: Instance) -> None:
