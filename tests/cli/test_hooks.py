@@ -83,7 +83,7 @@ def test_a_hook_after_create(world: World, slot: int) -> None:
 def test_json_stays_clean(world: World) -> None:
     configure(world, '[hooks]\nafter_create = ["sh", "-c", "echo noise; echo more >&2"]\n')
     messages = world.run("create", "feat-x", "--json").document["messages"]
-    assert [text for text in messages if "was skipped" not in text] == []
+    assert [text for text in messages if " skipped: " not in text] == []
 
 
 def test_a_hook_that_fails_undoes_nothing(world: World, slot: int) -> None:
@@ -168,7 +168,7 @@ def test_a_checkouts_hook_runs_once_it_is_approved_and_as_long_as_it_is_the_same
     theirs("one")
     skipped = world.run("create", "a")
     assert skipped.exit_code == 0, skipped
-    told = [line for line in skipped.err.splitlines() if "was skipped" not in line]
+    told = [line for line in skipped.err.splitlines() if " skipped: " not in line]
     assert told == [IGNORED]
     assert not (world.path_of("a") / "one").exists()
     assert world.run("config", "approve", "--yes").exit_code == 0

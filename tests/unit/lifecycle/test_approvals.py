@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import json
 import stat
-from pathlib import Path
 
 import pytest
 
 from ktrdr_sandbox.lifecycle.approvals import approve, is_approved, path_of
 from tests.support.repositories import repository
 from tests.unit.lifecycle.scenes import Scene
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
 
 
 def test_an_approval_is_for_content_and_repository(scene: Scene) -> None:

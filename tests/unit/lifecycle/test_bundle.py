@@ -50,11 +50,6 @@ GATE = GateResult(
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
-
-
-@pytest.fixture
 def instance(scene: Scene) -> Instance:
     """One whose stack runs, with a secret in every place that can have one."""
     made = scene.instance()

@@ -18,11 +18,6 @@ from ktrdr_sandbox.models import LABEL_HOME, LABEL_ID, LABEL_UUID, Instance
 from tests.unit.lifecycle.scenes import Scene
 
 
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
-
-
 def dry(scene: Scene) -> Collection:
     return collect(scene.place, yes=False)
 

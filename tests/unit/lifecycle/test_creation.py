@@ -5,7 +5,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import filelock
 import pytest
@@ -20,11 +19,6 @@ from tests.support.processes import foreign_listener, held_slot
 from tests.support.repositories import GitRepository
 from tests.unit.lifecycle.scenes import Scene
 from tests.unit.registry.instances import an_instance
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
 
 
 def refused(scene: Scene, code: ErrorCode, **arguments: object) -> SandboxError:

@@ -25,11 +25,6 @@ APART = ("unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
-
-
-@pytest.fixture
 def instance(scene: Scene) -> Instance:
     return scene.instance("feat-x")
 

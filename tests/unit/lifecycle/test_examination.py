@@ -5,9 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 from dataclasses import replace
-from pathlib import Path
-
-import pytest
 
 from ktrdr_sandbox.env_file import reader, writer
 from ktrdr_sandbox.errors import SandboxError
@@ -19,11 +16,6 @@ from ktrdr_sandbox.models import LABEL_HOME, LABEL_ID, LABEL_UUID
 from ktrdr_sandbox.settings import CHECKOUT_FILE
 from tests.support.processes import foreign_listener, held_slot
 from tests.unit.lifecycle.scenes import IMAGE, Scene
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
 
 
 def examined(scene: Scene, *, fix: bool = False) -> Examination:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import filelock
 import pytest
@@ -12,11 +11,6 @@ from ktrdr_sandbox.lifecycle.creation import init
 from ktrdr_sandbox.lifecycle.inspection import list_instances
 from ktrdr_sandbox.models import Instance
 from tests.unit.lifecycle.scenes import Scene
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
 
 
 @pytest.fixture

@@ -19,11 +19,6 @@ from tests.support.processes import has_ended, is_alive
 from tests.unit.lifecycle.scenes import Scene
 
 
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
-
-
 def configure(scene: Scene, *commands: str, more: str = "") -> None:
     """Shell lines as the user's own after_create hook."""
     scene.home.config.parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +13,6 @@ from ktrdr_sandbox.lifecycle.inspection import Summary, list_instances, status, 
 from ktrdr_sandbox.lifecycle.log_reading import LogRequest, collected_logs, shown_logs
 from ktrdr_sandbox.models import EngineAddress, Instance
 from tests.unit.lifecycle.scenes import Scene
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
 
 
 @pytest.fixture

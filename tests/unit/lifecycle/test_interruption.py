@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
@@ -15,11 +14,6 @@ from ktrdr_sandbox.lifecycle.interruption import interruptible
 from ktrdr_sandbox.models import Instance
 from tests.support.fake_engine import FakeEngine
 from tests.unit.lifecycle.scenes import Scene
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
 
 
 def interrupted(engine: FakeEngine, instance: Instance) -> SandboxError:

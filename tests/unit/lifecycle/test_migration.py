@@ -35,11 +35,6 @@ BACKEND = {"environment": {"DB_HOST": "db", "DB_NAME": "ktrdr", "DB_USER": "ktrd
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
-
-
-@pytest.fixture
 def instance(scene: Scene) -> Instance:
     """One whose checkout has a migration."""
     made = scene.instance()

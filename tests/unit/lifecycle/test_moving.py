@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from ktrdr_sandbox.env_file import reader
@@ -15,11 +13,6 @@ from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.slots.port_map import get_ports
 from tests.support.processes import foreign_listener, held_slot
 from tests.unit.lifecycle.scenes import Scene
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
 
 
 def refused(scene: Scene, instance: Instance, slot: int) -> SandboxError:

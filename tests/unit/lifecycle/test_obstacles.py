@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -23,11 +22,6 @@ SERVICES = {
     "other": {"image": "nobody/has:it"},
     "own": {"image": "nobody/built:it", "build": {"context": "."}},
 }
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
 
 
 @pytest.fixture

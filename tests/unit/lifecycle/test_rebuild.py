@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
-from pathlib import Path
-
-import pytest
 
 from ktrdr_sandbox.env_file import writer
 from ktrdr_sandbox.errors import SandboxError
@@ -17,11 +14,6 @@ from ktrdr_sandbox.lifecycle.rebuild import Places, rebuild, salvaged
 from ktrdr_sandbox.models import LABEL_HOME, LABEL_ID, LABEL_SLOT, LABEL_UUID, Instance
 from ktrdr_sandbox.registry.store import Rebuilt
 from tests.unit.lifecycle.scenes import Scene
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
 
 
 def found(scene: Scene, *, copies: bool = False, damaged: str = "") -> Rebuilt:

@@ -18,11 +18,6 @@ from tests.support.repositories import GitRepository
 from tests.unit.lifecycle.scenes import Scene
 
 
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
-
-
 def test_one_that_is_where_it_was(scene: Scene) -> None:
     instance = scene.instance()
     assert recognise(scene.place, instance) == instance

@@ -4,7 +4,6 @@ import asyncio
 import functools
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,11 +105,6 @@ class Start:
         """Wait until so many health commands have run."""
         while self.engine.calls.count("execute") < times:  # noqa: ASYNC110  threads make the calls
             await asyncio.sleep(0.01)
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
 
 
 def prepared(scene: Scene, *services: StackService, **bodies: Mapping[str, Any]) -> Start:

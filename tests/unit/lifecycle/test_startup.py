@@ -6,7 +6,6 @@ import json
 import shutil
 import stat
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,11 +32,6 @@ DB = {
     "command": FOREVER,
     "volumes": [{"type": "volume", "source": "rows", "target": "/rows", "volume": {}}],
 }
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
 
 
 def checkout_with(

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -12,11 +11,6 @@ from ktrdr_sandbox.lifecycle.teardown import Destruction, destroy, down, plan_de
 from ktrdr_sandbox.models import LABEL_UUID, Instance
 from tests.support.repositories import GitRepository
 from tests.unit.lifecycle.scenes import Scene
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
 
 
 @pytest.fixture
