@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from ktrdr_sandbox.engine.address import current_address, flags
-from ktrdr_sandbox.engine.docker import DockerEngine, require_compose
+from ktrdr_sandbox.engine.compose import require_compose
+from ktrdr_sandbox.engine.docker import DockerEngine
 from ktrdr_sandbox.engine.interface import Container, Engine
 from ktrdr_sandbox.engine.records import Resources
 from ktrdr_sandbox.errors import CommandError, SandboxError

@@ -1,4 +1,4 @@
-"""The real engine: Docker's command line for objects, Compose for stacks."""
+"""The real engine: Docker's command line for objects; stacks are Compose's, by its base."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ktrdr_sandbox.engine import process
 from ktrdr_sandbox.engine.address import flags
+from ktrdr_sandbox.engine.compose import ComposeEngine
 from ktrdr_sandbox.engine.environment import child_environment
 from ktrdr_sandbox.engine.failures import (
-    compose_failed,
     compose_missing,
     engine_failed,
     not_answering,
 )
-from ktrdr_sandbox.engine.interface import Container, Engine, LineSink
+from ktrdr_sandbox.engine.interface import Container
 from ktrdr_sandbox.engine.parsing import (
     CONTAINER_FORMAT,
     belonging_format,
@@ -28,7 +28,6 @@ from ktrdr_sandbox.engine.parsing import (
     parse_container,
     parse_detail,
 )
-from ktrdr_sandbox.engine.whales import EVERY_PROFILE, compose_argv
 from ktrdr_sandbox.errors import CommandError, SandboxError
 from ktrdr_sandbox.models import LABEL_UUID, EngineAddress
 from ktrdr_sandbox.questions import asked
@@ -37,15 +36,11 @@ if TYPE_CHECKING:
     from ktrdr_sandbox.engine.records import (
         Belonging,
         BelongingKind,
-        ComposeCall,
         ContainerDetail,
         ExecResult,
         Resources,
         Versions,
     )
-
-OLDEST_COMPOSE: Final = (2, 24, 4)
-"""First Compose that has both `!override` and `!reset` (Compose file reference, "Merge")."""
 
 _ANSWER_TIME: Final = 20.0
 """Seconds an engine may take for a plain question before it counts as not answering."""
@@ -62,7 +57,7 @@ _COMPLAINT: Final = re.compile(r"Error: |Error response from daemon|error from d
 _GONE: Final = re.compile(r"no such (container|object|network|volume|image)|not found", re.I)
 
 
-class DockerEngine(Engine):
+class DockerEngine(ComposeEngine):
     """One engine, reached by the `docker` command with the address's flags on every call."""
 
     def __init__(self, address: EngineAddress, inherited: Mapping[str, str]) -> None:
@@ -273,78 +268,6 @@ class DockerEngine(Engine):
     def untag(self, reference: str) -> None:
         self._do("image", "rm", reference, until=time.monotonic() + _SETTLING)
 
-    # -- Compose -----------------------------------------------------------------------------
-
-    def compose_config(self, call: ComposeCall, *, resolve_paths: bool = True) -> dict[str, Any]:
-        argv = [*compose_argv(self.address, call, profiles=EVERY_PROFILE), "config"]
-        argv += ["--format", "json", *([] if resolve_paths else ["--no-path-resolution"])]
-        outcome = process.run(argv, environment=call.environment)
-        if outcome.exit_code:
-            raise self._invalid(outcome)
-        model = json.loads(outcome.stdout)
-        if not isinstance(model, dict):
-            raise self._invalid(outcome)
-        return model
-
-    def _invalid(self, outcome: process.Outcome) -> SandboxError:
-        error = compose_failed(outcome, self.address, step="Reading the Compose file")
-        if error.code == "compose-failed":
-            error.code = "compose-file-invalid"
-        return error
-
-    def compose_active_services(self, call: ComposeCall) -> frozenset[str]:
-        argv = compose_argv(self.address, call)
-        outcome = process.run([*argv, "config", "--services"], environment=call.environment)
-        if outcome.exit_code:
-            raise self._invalid(outcome)
-        return frozenset(outcome.stdout.split())
-
-    def compose_create(
-        self,
-        call: ComposeCall,
-        *,
-        build: Sequence[str],
-        progress: LineSink,
-        recreate: Sequence[str] = (),
-    ) -> None:
-        if build:
-            self._compose(call, ["build", *build], progress, step="docker compose build")
-        create = ["up", "--no-start", "--remove-orphans"]
-        self._compose(call, create, progress, step="docker compose up")
-        if recreate:
-            anew = ["up", "--no-start", "--no-deps", "--no-build", "--force-recreate", *recreate]
-            self._compose(call, anew, progress, step="docker compose up")
-
-    def compose_start(
-        self, call: ComposeCall, services: Sequence[str], *, progress: LineSink
-    ) -> None:
-        arguments = ["up", "--detach", "--no-deps", "--no-recreate", "--no-build", *services]
-        self._compose(call, arguments, progress, step="docker compose up")
-
-    def _compose(
-        self, call: ComposeCall, arguments: Sequence[str], progress: LineSink, *, step: str
-    ) -> None:
-        argv = compose_argv(self.address, call)
-        plain = [*argv[: argv.index("compose") + 1], "--progress", "plain"]
-        argv = [*plain, *argv[argv.index("compose") + 1 :], *arguments]
-        outcome = process.stream(argv, environment=call.environment, sink=progress)
-        if outcome.exit_code:
-            raise compose_failed(outcome, self.address, step=step)
-
-    def compose_run(
-        self, call: ComposeCall, service: str, argv: Sequence[str], *, name: str
-    ) -> str:
-        # Detached, for then its own output is all that its log holds, and an interrupt that ends
-        # this process cannot leave it attached to nobody.
-        options = ["run", "--detach", "--no-deps", "-T", "--name", name, "--entrypoint", argv[0]]
-        outcome = process.run(
-            [*compose_argv(self.address, call), *options, service, *argv[1:]],
-            environment=call.environment,
-        )
-        if outcome.exit_code:
-            raise compose_failed(outcome, self.address, step="docker compose run")
-        return outcome.stdout.split()[-1]
-
     def end_commands(self, *, at_once: bool = False) -> None:
         process.end_all(at_once=at_once)
 
@@ -395,16 +318,3 @@ def _no_logs(complaint: str, since: str | None, argv: Sequence[str]) -> SandboxE
 
 def _grace(seconds: int | None) -> list[str]:
     return [] if seconds is None else ["-t", str(seconds)]
-
-
-def require_compose(versions: Versions) -> None:
-    """Raises `compose-too-old` when the override's tags would not be understood."""
-    numbers = tuple(int(part) for part in re.findall(r"\d+", versions.compose)[:3])
-    if numbers < OLDEST_COMPOSE:
-        wanted = ".".join(str(part) for part in OLDEST_COMPOSE)
-        raise SandboxError(
-            "compose-too-old",
-            f"Docker Compose {versions.compose} is too old: {wanted} or newer is needed.",
-            hints=("Upgrade the Compose plugin: https://docs.docker.com/compose/install/",),
-            details={"found": versions.compose, "needed": wanted},
-        )

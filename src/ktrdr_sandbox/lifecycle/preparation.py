@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ktrdr_sandbox import own_commands
-from ktrdr_sandbox.engine.docker import require_compose
+from ktrdr_sandbox.engine.compose import require_compose
 from ktrdr_sandbox.engine.interface import STOPPED, Container, Engine
 from ktrdr_sandbox.isolation.result import Notice
 from ktrdr_sandbox.isolation.scope import full_reference

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from ktrdr_sandbox.engine.docker import require_compose
+from ktrdr_sandbox.engine.compose import require_compose
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle.doctor.findings import Finding, note, ok, problem
 from ktrdr_sandbox.lifecycle.doctor.surroundings import Surroundings
