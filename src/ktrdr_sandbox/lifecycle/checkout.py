@@ -103,11 +103,11 @@ def own_compose_files(root: Path) -> tuple[Path, ...]:
 def _named_by_dotenv(root: Path) -> tuple[Path, ...]:
     """The files of `COMPOSE_FILE` in the checkout's own `.env`, which plain Compose obeys too."""
     dotenv = root / ".env"
-    if not dotenv.is_file():
-        return ()
     try:
+        if b"COMPOSE_FILE" not in dotenv.read_bytes():  # to read it right takes its time
+            return ()
         values = reader.read(dotenv)
-    except SandboxError:  # Compose itself says best what is the matter with it
+    except (OSError, SandboxError):  # Compose itself says best what is the matter with it
         return ()
     text = values.get("COMPOSE_FILE", "")
     separator = values.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
@@ -120,7 +120,8 @@ _CORRECT_SETTING: Final = "Correct the setting compose_file, or leave it out."
 
 def _named(root: Path, text: str, separator: str, said: str, hint: str) -> tuple[Path, ...]:
     """The files of a list, or of one whose name has the separator in it."""
-    names = [text] if (root / text).is_file() else [part for part in text.split(separator) if part]
+    parts = [part for part in text.split(separator) if part]
+    names = [text] if (root / text).is_file() or not parts else parts
     paths = tuple(root / name for name in names)
     for path in paths:
         if not path.is_file():

@@ -43,10 +43,11 @@ def test_a_configured_file_beats_all(tmp_path: Path) -> None:
     assert compose_files(tmp_path, configured="ops/mine.yml") == (tmp_path / "ops/mine.yml",)
 
 
-def test_a_configured_file_that_is_not_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["nope.yml", "compose.yaml:nope.yml", ":"])
+def test_a_configured_file_that_is_not_there(tmp_path: Path, name: str) -> None:
     touch(tmp_path, "compose.yaml")
     with pytest.raises(SandboxError) as caught:
-        compose_files(tmp_path, configured="nope.yml")
+        compose_files(tmp_path, configured=name)
     assert caught.value.code == "compose-file-missing"
 
 
