@@ -25,7 +25,7 @@ ALLOWED = {
     "lifecycle": {*BASE, *ROOMS, "settings", "configuration", "api_address"},
     # records only, to render them
     "console": {*BASE, "lifecycle", "gate.result", "gate.report", "isolation.result"}
-    | {"shared_data.results"},
+    | {"shared_data.holdings", "shared_data.remarks", "shared_data.results"},
     # the values that a document may have; only its file is read when the program runs
     "schema": {
         *BASE,
@@ -34,7 +34,7 @@ ALLOWED = {
         "console.output",
         "gate.result",
         "lifecycle",
-        "shared_data.results",
+        "shared_data.remarks",
     },
     "cli": {*BASE, "console", "lifecycle", "schema", "targeting", "settings", "registry.store"}
     | {"api_address", "configuration.defaults"}

@@ -52,7 +52,17 @@ def heavy(modules: Iterable[str]) -> set[str]:
 def commands(modules: Iterable[str]) -> set[str]:
     """Names of the command modules among them."""
     own = {path.stem for path in (Path(_package()) / "cli").glob("*.py")}
-    support = {"app", "boundary", "examples", "exit_codes", "flags", "options", "values", "wiring"}
+    support = {
+        "ahead",
+        "app",
+        "boundary",
+        "examples",
+        "exit_codes",
+        "flags",
+        "options",
+        "values",
+        "wiring",
+    }
     found = {one.removeprefix("ktrdr_sandbox.cli.") for one in modules}
     return (found & own) - support
 

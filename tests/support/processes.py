@@ -165,3 +165,13 @@ def has_ended(pid: int, *, within: float = 10.0) -> bool:
             return False
         time.sleep(0.01)
     return True
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process runs; one that has ended may wait to be noticed by whoever has it now."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        os.kill(pid, 0)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"

@@ -9,7 +9,7 @@ import typer
 
 from ktrdr_sandbox.cli import exit_codes, options
 from ktrdr_sandbox.cli.boundary import command
-from ktrdr_sandbox.cli.wiring import workplace
+from ktrdr_sandbox.cli.wiring import sharing_place
 from ktrdr_sandbox.errors import SandboxError
 
 
@@ -68,7 +68,7 @@ def init_shared(
         from ktrdr_sandbox.console.copying import watching
         from ktrdr_sandbox.lifecycle import sharing
 
-        place = workplace(output)
+        place = sharing_place(output)
         wanted = sharing.Wanted(
             source=source,
             minimal=minimal,

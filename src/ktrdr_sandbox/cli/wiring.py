@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ktrdr_sandbox.console.output import Output
-from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.paths import Home
-from ktrdr_sandbox.registry.store import Rebuilt, RegistryStore
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the registry is not for every command
     from ktrdr_sandbox.engine.interface import Engine
+    from ktrdr_sandbox.lifecycle.sharing import Place
+    from ktrdr_sandbox.lifecycle.workplace import Workplace
     from ktrdr_sandbox.models import EngineAddress, Instance
+    from ktrdr_sandbox.registry.store import Rebuilt, RegistryStore
     from ktrdr_sandbox.settings import AnySettings
 
 REGISTRY_PATIENCE: Final = 30.0
@@ -23,6 +24,9 @@ REGISTRY_PATIENCE: Final = 30.0
 
 def workplace(output: Output, *, purpose: str = "") -> Workplace:
     """The real workplace. `purpose` is what others waiting for our locks are told."""
+    from ktrdr_sandbox.lifecycle.workplace import Workplace
+    from ktrdr_sandbox.registry.store import RegistryStore
+
     home, cwd = Home.from_environment(), _working_directory()
     settings = functools.partial(_settings, home, output, set())
     store = RegistryStore(
@@ -43,6 +47,13 @@ def workplace(output: Output, *, purpose: str = "") -> Workplace:
         settings=settings,
         tell=output.tell,
     )
+
+
+def sharing_place(output: Output) -> Place:
+    """The real home, without what it knows of instances."""
+    from ktrdr_sandbox.lifecycle.sharing import Place
+
+    return Place(Home.from_environment(), _working_directory(), output.tell)
 
 
 def instance_of(place: Workplace, name: str | None) -> Instance:

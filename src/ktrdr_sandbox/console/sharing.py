@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the records only
-    from ktrdr_sandbox.shared_data.results import Filling, Inventory, Kept, LeftOut
+    from ktrdr_sandbox.shared_data.holdings import Inventory
+    from ktrdr_sandbox.shared_data.remarks import Kept, LeftOut
+    from ktrdr_sandbox.shared_data.results import Filling
 
 _LISTED = 10
 """Names shown of a long list; --json has them all."""

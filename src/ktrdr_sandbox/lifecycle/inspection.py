@@ -16,7 +16,7 @@ from ktrdr_sandbox.questions import asked
 from ktrdr_sandbox.slots.port_map import get_ports
 
 if TYPE_CHECKING:
-    from ktrdr_sandbox.shared_data.results import Inventory
+    from ktrdr_sandbox.shared_data.holdings import Inventory
     from ktrdr_sandbox.stack import PublishedPort
 
 Summary = Literal["running", "partial", "stopped", "orphaned", "unknown", "creating", "removing"]

@@ -220,12 +220,12 @@ def _arranged(name: str, members: dict[str, _Member]) -> Survey:
         if not parent:
             raise UnsafeError(f"{_shown(path)} is no folder")
         if member.kind == "file":
-            folders[parent].files.append(_entry(last, member))
+            folders[parent].add(_entry(last, member))
         elif member.kind == "link":
             folders[parent].links.append(LinkEntry(last, _kept_target(path, member)))
         else:
             # a second name of a file: the same content once more
-            folders[parent].files.append(_entry(last, _original(path, member, prefix, ours)))
+            folders[parent].add(_entry(last, _original(path, member, prefix, ours)))
     ignored = sum(member.kind != "folder" for member in members.values()) - sum(
         member.kind != "folder" for member in ours.values()
     )

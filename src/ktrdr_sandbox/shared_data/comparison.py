@@ -10,11 +10,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal, NamedTuple
 
-from ktrdr_sandbox.shared_data.entries import FileEntry, Folder, LinkEntry
+from ktrdr_sandbox.shared_data.entries import FileEntry, FileFacts, Folder, LinkEntry
 from ktrdr_sandbox.shared_data.manifest import SEED_KIND, Manifest, Origin
 from ktrdr_sandbox.shared_data.plans import (
     FolderPlan,
@@ -25,7 +24,7 @@ from ktrdr_sandbox.shared_data.plans import (
     record_of,
 )
 from ktrdr_sandbox.shared_data.presence import Presence, Present
-from ktrdr_sandbox.shared_data.results import Kept
+from ktrdr_sandbox.shared_data.remarks import Kept
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _GRAINS: Final = (100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
@@ -38,8 +37,11 @@ class Comparison:
     `shared` is the shared folder's path, `origin` the number of this source in the manifest.
     """
 
-    def __init__(self, shared: str, manifest: Manifest, origin: str, *, overwrite: bool) -> None:
+    def __init__(
+        self, shared: str, present: Presence, manifest: Manifest, origin: str, *, overwrite: bool
+    ) -> None:
         self._shared = shared
+        self._presence = present
         self._records = manifest.records
         self._claims = manifest.claims
         self._manifest = manifest
@@ -51,9 +53,8 @@ class Comparison:
 
     def add_all(self, folders: Iterable[Folder]) -> Plan:
         """Compare everything; gives the finished plan."""
-        with Presence.opened(self._shared, self._records) as self._presence:
-            for folder in folders:
-                self.add(folder)
+        for folder in folders:
+            self.add(folder)
         return self.plan
 
     def add(self, folder: Folder) -> None:
@@ -84,25 +85,37 @@ class Comparison:
 
     def _compare(self, folder: Folder, there: int) -> None:
         """Compare with an open folder, or with nothing for -1."""
-        present = self._presence.of(folder.path, there) if there >= 0 else {}
+        present = self._presence.of(folder, there) if there >= 0 else {}
         # Without its files, which the plan holds in a smaller form.
-        plan = FolderPlan(replace(folder, files=[]), exists=there >= 0)
+        plan = FolderPlan(folder.without_files(), exists=there >= 0)
         prefix = f"{folder.path}/"
-        new, unchanged = [], 0
-        for entry in folder.files:
-            found = present.get(entry.name)
-            if found == (entry.size, entry.mtime_ns):  # and its record says so
-                unchanged += 1
-            elif found is None:
-                new.append(entry)
-            else:
-                self._file(plan, prefix + entry.name, entry, _State(*found))
-        self.plan.unchanged += unchanged
-        plan.add_new(new)
+        if folder.stamps.items() <= present.items() and self._are_ours(prefix, folder.stamps):
+            self.plan.unchanged += len(folder.stamps)
+        else:
+            plan.add_new(self._present(plan, prefix, folder, present))
         for link in folder.links:
             self._link(plan, prefix + link.name, link, present.get(link.name), there)
         if plan:
             self.plan.folders.append(plan)
+
+    def _are_ours(self, prefix: str, stamps: Mapping[str, tuple[int, int]]) -> bool:
+        """Whether all files of a folder are recorded as they are, and as this source's."""
+        origin = self._origin
+        found = list(map(self._records.get, [prefix + name for name in stamps]))
+        return found == [f"{size}:{mtime_ns}:{origin}" for size, mtime_ns in stamps.values()]
+
+    def _present(
+        self, plan: FolderPlan, prefix: str, folder: Folder, present: Mapping[str, Present]
+    ) -> list[FileFacts]:
+        """Find out about each file for which there is one; gives the others."""
+        new = []
+        for facts in folder.files:
+            found = present.get(facts[0])
+            if found is None:
+                new.append(facts)
+            else:
+                self._file(plan, prefix + facts[0], FileEntry(*facts), _State(*found))
+        return new
 
     def _keep(self, path: str, reason: Literal["changed", "in-the-way"], detail: str = "") -> None:
         self.plan.kept.append(Kept(path, reason, detail))
@@ -204,7 +217,7 @@ class Comparison:
 
 
 class _State(NamedTuple):
-    """What lies at a file's place. Without a mode it is a file that is as its record says."""
+    """What lies at a file's place. Without a mode it is a regular file."""
 
     st_size: int
     st_mtime_ns: int

@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from ktrdr_sandbox.shared_data.crew import Crew, StoppedError, Tallying
+from ktrdr_sandbox.shared_data.crew import Crew
 from ktrdr_sandbox.shared_data.entries import FileEntry
 from ktrdr_sandbox.shared_data.forks import Forks, fitting
 from ktrdr_sandbox.shared_data.outcomes import Outcome
 from ktrdr_sandbox.shared_data.placing import NameTakenError, Staging, UnusableNameError
 from ktrdr_sandbox.shared_data.plans import BATCH, LARGE, FolderPlan, Plan, Task, unpacked
 from ktrdr_sandbox.shared_data.small import SmallFiles
+from ktrdr_sandbox.shared_data.tallying import StoppedError, Tallying
 from ktrdr_sandbox.shared_data.transfer import Descriptor, SourceError, Transfer, equals_stream
 
 MANY: Final = 256

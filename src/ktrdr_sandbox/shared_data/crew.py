@@ -7,29 +7,15 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, TypeVar
+
+from ktrdr_sandbox.shared_data.tallying import BEAT, StoppedError
 
 Job = TypeVar("Job")
 Done = TypeVar("Done")
 
-BEAT: Final = 0.1
-"""Seconds between two looks at the progress."""
-
 _MOST: Final = 4
 """More threads wait for one another, and for the disk, longer than they gain."""
-
-
-class StoppedError(Exception):
-    """Raised in a worker that is to stop."""
-
-
-class Tallying(Protocol):
-    """How a worker tells what it has done so far, and hears that it is to stop."""
-
-    def tick(self, size: int, /) -> None:
-        """Count bytes. Raises StoppedError."""
-
-    def finish_file(self) -> None: ...
 
 
 class Tally:

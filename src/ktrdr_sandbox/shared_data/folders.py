@@ -6,19 +6,21 @@ followed, because in a container it would lead nowhere.
 
 from __future__ import annotations
 
+import functools
 import os
 import posixpath
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.shared_data.entries import FileEntry, Folder, LinkEntry
+from ktrdr_sandbox.shared_data.entries import FileFacts, Folder, LinkEntry
 from ktrdr_sandbox.shared_data.layout import KINDS, is_below
-from ktrdr_sandbox.shared_data.results import LeftOut
+from ktrdr_sandbox.shared_data.remarks import LeftOut
 
-_SPECIAL = {
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_SPECIAL: Final = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device",
@@ -66,17 +68,25 @@ class FolderSource:
 
     `forbidden` is where nothing may be taken from: the destination. `fixed_time` stands for the
     times of the files, in nanoseconds, where those tell only when a package was installed;
-    `left_out` fills while `folders` is read.
+    `is_brief` says of which folders, by their path, stamps are likely to be enough (not with a
+    `fixed_time`); `left_out` fills while `folders` is read.
     """
 
     def __init__(
-        self, root: Path, *, forbidden: Path, fixed_time: int | None = None, keep_owner: bool
+        self,
+        root: Path,
+        *,
+        forbidden: Path,
+        fixed_time: int | None = None,
+        keep_owner: bool,
+        is_brief: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self.root = root
         self.left_out: list[LeftOut] = []
         self._forbidden = os.path.realpath(forbidden)
         self._fixed_time = fixed_time
         self._keep_owner = keep_owner
+        self._is_brief = is_brief
         self._below: list[_Place] = []
 
     def kinds(self) -> list[str]:
@@ -112,7 +122,7 @@ class FolderSource:
 
     def _read(self, place: _Place) -> Folder | None:
         try:
-            opened = os.open(place.location, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            opened = os.open(place.location, _FOLDER)
         except OSError as error:
             self._leave(place.path, _unreadable(error), failed=True)
             return None
@@ -121,13 +131,20 @@ class FolderSource:
         finally:
             os.close(opened)
 
-    def _look(self, place: _Place, opened: int) -> Folder:
+    def _folder(self, place: _Place, opened: int) -> Folder:
         info = os.fstat(opened)
         folder = Folder(place.path, place.location, info.st_mode & 0o777, info.st_mtime_ns)
         if self._keep_owner:
             folder.owner, folder.group = info.st_uid, info.st_gid
+        if self._is_brief(place.path):
+            folder.later = functools.partial(self.files_of, folder)
+        return folder
+
+    def _look(self, place: _Place, opened: int) -> Folder:
+        folder = self._folder(place, opened)
         below: list[_Place] = []
-        fixed_time, keep_owner, files = self._fixed_time, self._keep_owner, folder.files
+        stamps = folder.stamps if folder.later else None
+        fixed_time, keep_owner, add = self._fixed_time, self._keep_owner, folder.add
         for entry in self._entries(place, opened):
             try:
                 info = entry.stat(follow_symlinks=False)
@@ -136,7 +153,10 @@ class FolderSource:
                 continue
             mode = info.st_mode
             if stat.S_ISREG(mode):
-                files.append(_file_entry(entry.name, info, fixed_time, keep_owner=keep_owner))
+                if stamps is None:
+                    add(_facts(entry.name, info, fixed_time, keep_owner=keep_owner))
+                else:
+                    stamps[entry.name] = (info.st_size, info.st_mtime_ns)
             elif stat.S_ISLNK(mode):
                 below += self._link(place, folder, entry.name)
             elif stat.S_ISDIR(mode):
@@ -146,6 +166,26 @@ class FolderSource:
         # By name: in the same order as what is there already is looked through.
         self._below += sorted(below, key=_path_of, reverse=True)
         return folder
+
+    def files_of(self, folder: Folder) -> list[FileFacts]:
+        """All there is to know of the files whose stamps a folder has, at this later time."""
+        found = []
+        try:
+            opened = os.open(folder.location, _FOLDER)
+        except OSError as error:
+            self._leave(folder.path, _unreadable(error), failed=True)
+            return []
+        try:
+            for name in folder.stamps:
+                try:
+                    info = os.stat(name, dir_fd=opened)
+                except OSError as error:
+                    self._leave(f"{folder.path}/{name}", _unreadable(error), failed=True)
+                    continue
+                found.append(_facts(name, info, self._fixed_time, keep_owner=self._keep_owner))
+        finally:
+            os.close(opened)
+        return found
 
     def _entries(self, place: _Place, opened: int) -> list[os.DirEntry[str]]:
         try:
@@ -196,8 +236,8 @@ class FolderSource:
         inner = self._inner(place, name)
         info = Path(inner.location).stat()
         if stat.S_ISREG(info.st_mode):
-            entry = _file_entry(name, info, self._fixed_time, keep_owner=self._keep_owner)
-            folder.files.append(entry)
+            facts = _facts(name, info, self._fixed_time, keep_owner=self._keep_owner)
+            folder.add(facts)
             return []
         if not stat.S_ISDIR(info.st_mode):
             self._leave_special(inner.path, info.st_mode)
@@ -216,10 +256,10 @@ class FolderSource:
         self.left_out.append(LeftOut(path, reason, failed))
 
 
-def _file_entry(
+def _facts(
     name: str, info: os.stat_result, fixed_time: int | None, *, keep_owner: bool
-) -> FileEntry:
-    return FileEntry(
+) -> FileFacts:
+    return (
         name,
         info.st_size,
         info.st_mtime_ns if fixed_time is None else fixed_time,
@@ -227,6 +267,7 @@ def _file_entry(
         info.st_blocks * 512,
         info.st_uid if keep_owner else None,
         info.st_gid if keep_owner else None,
+        -1,
     )
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final, Generic, TypeVar
 
-from ktrdr_sandbox.shared_data.crew import BEAT, StoppedError
+from ktrdr_sandbox.shared_data.tallying import BEAT, StoppedError
 
 Job = TypeVar("Job")
 
@@ -147,8 +147,8 @@ class Forks(Generic[Job]):
     def _start(self, board: memoryview, at: int) -> None:
         tally = SharedTally(board, at, os.getpid())
         with ExitStack() as kept, ExitStack() as given:
-            jobs, give = _pipe(given, kept)
-            back, results = _pipe(kept, given)
+            jobs, give = pipe(given, kept)
+            back, results = pipe(kept, given)
             # A pipe ends when nobody holds its other end any more.
             others = [give, back, *(fd for one in self._copies for fd in (one.jobs, one.results))]
             pid = _fork(lambda: self._serve(jobs, results, others, tally))
@@ -220,30 +220,17 @@ class Forks(Generic[Job]):
 
 
 @contextmanager
-def started(work: Callable[[int], None]) -> Iterator[int]:
-    """A copy that looks something up beside the block; gives the pipe it writes to.
-
-    When the block ends nobody wants to know any more: it is ended.
-    """
-    pipe, results = os.pipe()
-
-    def only_writing() -> None:
-        os.close(pipe)  # so that it is without a reader when the parent is gone
-        work(results)
-
+def started(work: Callable[[], None]) -> Iterator[None]:
+    """A copy that works beside the block; when the block ends nobody wants it, and it is ended."""
+    pid = _fork(work)
     try:
-        pid = _fork(only_writing)
+        yield
     finally:
-        os.close(results)
-    try:
-        yield pipe
-    finally:
-        os.close(pipe)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
 
 
-def _pipe(reading: ExitStack, writing: ExitStack) -> tuple[int, int]:
+def pipe(reading: ExitStack, writing: ExitStack) -> tuple[int, int]:
     """A pipe, each end of it open until its stack ends."""
     out, into = os.pipe()
     reading.callback(os.close, out)
@@ -274,24 +261,29 @@ def _fork(work: Callable[[], None]) -> int:
             os._exit(0)  # the parent's files, locks and messages are the parent's
 
 
-def send(pipe: int, message: Any) -> None:
-    """Write a message that `receive` gives at the other end."""
-    text = marshal.dumps(message)
-    rest = memoryview(len(text).to_bytes(_NUMBER, "little") + text)
+def message(thing: Any) -> bytes:
+    """What `receive` makes the thing of again."""
+    text = marshal.dumps(thing)
+    return len(text).to_bytes(_NUMBER, "little") + text
+
+
+def send(fd: int, thing: Any) -> None:
+    """Write what `receive` gives at the other end of a pipe."""
+    rest = memoryview(message(thing))
     while rest:
-        rest = rest[os.write(pipe, rest) :]
+        rest = rest[os.write(fd, rest) :]
 
 
-def receive(pipe: int) -> Any:
+def receive(fd: int) -> Any:
     """The next message. Raises ChildProcessError when there comes none any more."""
-    size = int.from_bytes(_read(pipe, _NUMBER), "little")
-    return marshal.loads(_read(pipe, size))  # noqa: S302  this program's own, of this moment
+    size = int.from_bytes(_read(fd, _NUMBER), "little")
+    return marshal.loads(_read(fd, size))  # noqa: S302  this program's own, of this moment
 
 
-def _read(pipe: int, size: int) -> bytes:
+def _read(fd: int, size: int) -> bytes:
     parts = []
     while size:
-        part = os.read(pipe, size)
+        part = os.read(fd, size)
         if not part:
             raise _ended()
         parts.append(part)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from ktrdr_sandbox.shared_data.holdings import Holding, Inventory, Series, duration
 from ktrdr_sandbox.shared_data.layout import KINDS
-from ktrdr_sandbox.shared_data.results import Holding, Inventory, Series, duration
 
 _SERIES: Final = re.compile(r"(?P<symbol>[A-Za-z0-9._-]+)_(?P<timeframe>[1-9][0-9]*[smhdwM])\.csv")
 """KTRDR's names of price data: `AAPL_1d.csv`, `EURUSD_1h.csv`."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from ktrdr_sandbox.durable import cannot_write, make_folder
+from ktrdr_sandbox.shared_data.ahead import Identity, identity_of
 
 _HEADER: Final = ("", "ktrdr-sandbox shared-manifest 1")
 _ORIGIN: Final = "="
@@ -57,12 +58,28 @@ class Manifest:
         self.records: dict[str, str] = {}
         self.claims: dict[str, str] = {}
         self.origins: dict[str, Origin] = {}
+        self.identity: Identity = None
+        """The state in which it was found."""
         self._torn = False
         self._load(tell)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether every run that it knows of has come to its end."""
+        return not self._torn and not self.claims
+
+    def is_current(self) -> bool:
+        """Whether no run has begun to place anything since it was read."""
+        try:
+            return self.identity == identity_of(self.path.stat())
+        except OSError:
+            return self.identity is None
+
     def _load(self, tell: Callable[[str], None]) -> None:
         try:
-            text = self.path.read_bytes().decode("utf-8", "surrogateescape")
+            with self.path.open("rb") as stream:
+                self.identity = identity_of(os.fstat(stream.fileno()))
+                text = stream.read().decode("utf-8", "surrogateescape")
         except FileNotFoundError:
             self._torn = True
             return
@@ -77,10 +94,12 @@ class Manifest:
             self._torn = True
             tell(f"{self.path} is damaged and is made anew; files that differ are kept.")
             return
-        for name in [name for name in found if name.startswith(_ORIGIN)]:
-            self._add_origin(name, found.pop(name))
-        for name in [name for name in found if name.startswith(_CLAIM)]:
-            self.claims[name[len(_CLAIM) :]] = found.pop(name)
+        for name in _names(text, _ORIGIN):
+            if name in found:
+                self._add_origin(name, found.pop(name))
+        for name in _names(text, _CLAIM):
+            if name in found:
+                self.claims[name[len(_CLAIM) :]] = found.pop(name)
         self.records = found
 
     def _add_origin(self, name: str, value: str) -> None:
@@ -167,6 +186,16 @@ class Manifest:
                     temporary.unlink(missing_ok=True)
             raise cannot_write(self.path, error) from error
         self._torn = False
+
+
+def _names(text: str, sign: str) -> Iterator[str]:
+    """Names with a sign before them, which no value has: sought in the text, for they are few."""
+    end = text.find(f"\0{sign}")
+    while end >= 0:
+        begin = end + 1
+        end = text.find("\0", begin)
+        yield text[begin:end]
+        end = text.find(f"\0{sign}", end) if end >= 0 else end
 
 
 def _origin_text(origin: Origin) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ktrdr_sandbox.shared_data.entries import FileEntry
 from ktrdr_sandbox.shared_data.plans import Task, record_of
-from ktrdr_sandbox.shared_data.results import Kept, LeftOut
+from ktrdr_sandbox.shared_data.remarks import Kept, LeftOut
 
 
 @dataclass(slots=True)

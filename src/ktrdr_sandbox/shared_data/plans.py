@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
-from ktrdr_sandbox.shared_data.entries import FileEntry, Folder, LinkEntry
-from ktrdr_sandbox.shared_data.results import Kept
+from ktrdr_sandbox.shared_data.entries import FileEntry, FileFacts, Folder, LinkEntry
+from ktrdr_sandbox.shared_data.remarks import Kept
 
 Action = Literal["new", "replace", "compare"]
 """compare: same size and another time, so that only the content tells whether it differs."""
@@ -69,18 +69,19 @@ class FolderPlan:
     def files(self) -> int:
         return self.new + self.replaced + self.compared
 
-    def add_new(self, entries: Sequence[FileEntry]) -> None:
+    def add_new(self, files: Sequence[FileFacts]) -> None:
         """Files that are not there yet."""
         small = []
-        for entry in entries:
-            self._count(entry)
-            if entry.size < LARGE:
-                small.append(tuple(entry))
+        for facts in files:
+            _, size, _, _, allocated, *_ = facts
+            self._count(size, allocated)
+            if size < LARGE:
+                small.append(tuple(facts))
             else:
-                self.tasks.append(Task(entry, "new"))
+                self.tasks.append(Task(FileEntry(*facts), "new"))
         for at in range(0, len(small), BATCH):
             self.batches.append(marshal.dumps(small[at : at + BATCH]))
-        self.new += len(entries)
+        self.new += len(files)
 
     def add(self, task: Task) -> None:
         """A file that is there in another state."""
@@ -90,10 +91,9 @@ class FolderPlan:
             self.read += task.entry.size
         else:
             self.replaced += 1
-            self._count(task.entry)
+            self._count(task.entry.size, task.entry.allocated)
 
-    def _count(self, entry: FileEntry) -> None:
-        size, allocated = entry.size, entry.allocated
+    def _count(self, size: int, allocated: int) -> None:
         self.size += size
         self.read += size
         self.room_needed += (allocated if allocated < size else size) + _BLOCK

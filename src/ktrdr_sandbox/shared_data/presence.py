@@ -1,106 +1,98 @@
-"""What lies in a shared folder already, and whether it is as it was put there.
-
-Where much does, a copy of this process looks while this one reads the source.
-"""
+"""What lies in a shared folder already, as far as listing it tells."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from typing import Final
+from typing import Final, Protocol
 
-from ktrdr_sandbox.shared_data.forks import fitting, receive, send, started
+from ktrdr_sandbox.shared_data.entries import Folder, Stamp
 from ktrdr_sandbox.shared_data.layout import KINDS
 
-MANY: Final = 1000
-"""Files put there by earlier runs from which on a copy looks sooner than this process."""
-
-Present = tuple[int, int] | tuple[int, int, int]
-"""Size and time of a regular file that is as its record says; of anything else its mode, too."""
+Present = Stamp | tuple[int, int, int]
+"""Size and time of a regular file; of anything else its mode, too."""
 Listing = dict[str, Present]
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_SET_PIPE_SIZE: Final[int | None] = getattr(fcntl, "F_SETPIPE_SZ", None)
-_PIPE_SIZE: Final = 1024 * 1024
-"""Bytes: the copy need not wait each time until it is heard."""
 
 
-def look(folder: int, path: str, records: Mapping[str, str]) -> Listing:
-    """What lies in an open folder, by name. `path` is its place below the shared folder."""
+def look(folder: int) -> Listing:
+    """What lies in an open folder, by name."""
     found: Listing = {}
-    prefix = f"{path}/"
     with os.scandir(folder) as entries:  # by descriptor: no path to walk for each file
         for entry in entries:
-            name = entry.name
             try:
                 info = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
             size, time, mode = info.st_size, info.st_mtime_ns, info.st_mode
-            known = stat.S_ISREG(mode) and records.get(prefix + name, "").startswith(
-                f"{size}:{time}:"
-            )
-            found[name] = (size, time) if known else (size, time, mode)
+            found[entry.name] = (size, time) if stat.S_ISREG(mode) else (size, time, mode)
     return found
 
 
-class Presence:
-    """Looks into folders when asked, or has had them looked into by then."""
-
-    def __init__(self, records: Mapping[str, str], listings: Iterator[tuple[str, Listing]]) -> None:
-        self._records = records
-        self._listings = listings
-        self._ahead: dict[str, Listing] = {}
-
-    @classmethod
-    @contextmanager
-    def opened(cls, shared: str, records: Mapping[str, str]) -> Iterator[Presence]:
-        """What lies in the shared folder, for the block."""
-        listings: Iterator[tuple[str, Listing]] = iter(())
-        with ExitStack() as stack:
-            if len(records) >= MANY and fitting():
-                copy = started(lambda pipe: _look_everywhere(shared, records, pipe))
-                with contextlib.suppress(OSError):  # no more processes: this one does it
-                    listings = _received(stack.enter_context(copy))
-            yield cls(records, listings)
-
-    def of(self, path: str, folder: int) -> Listing:
-        """What lies in an open folder."""
-        while path not in self._ahead:
-            path_ahead, listing = next(self._listings, ("", {}))
-            if not path_ahead:  # it did not come by there, or could not
-                return look(folder, path, self._records)
-            self._ahead[path_ahead] = listing
-        return self._ahead.pop(path)
+Look = tuple[str, Listing | bool | None]
+"""A folder's path, with None while it is being looked into, and then what lies in it: False where
+that could not be read, and True where it is what the source has."""
 
 
-def _look_everywhere(shared: str, records: Mapping[str, str], pipe: int) -> None:
-    if _SET_PIPE_SIZE is not None:
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(pipe, _SET_PIPE_SIZE, _PIPE_SIZE)
-    below = list(reversed(KINDS))
+def look_everywhere(shared: str) -> Iterator[Look]:
+    """Every folder of a shared folder twice, before it is looked into and after it.
+
+    From the other end than sources are read, so that whoever begins there meets this half-way.
+    """
+    below = list(KINDS)
     while below:
         path = below.pop()
-        with contextlib.suppress(OSError):
+        try:
             folder = os.open(f"{shared}/{path}", _FOLDER)
-            try:
-                found = look(folder, path, records)
-            finally:
-                os.close(folder)
-            send(pipe, (path, found))
-            folders = [f"{path}/{name}" for name, one in found.items() if _is_folder(one)]
-            below += sorted(folders, reverse=True)  # as the source is read
+        except OSError:
+            continue
+        yield path, None
+        found: Listing | None = None
+        with contextlib.suppress(OSError):
+            found = look(folder)
+        os.close(folder)
+        yield path, False if found is None else found
+        folders = [name for name, one in (found or {}).items() if _is_folder(one)]
+        below += sorted(f"{path}/{name}" for name in folders)
 
 
 def _is_folder(present: Present) -> bool:
     return len(present) == 3 and stat.S_ISDIR(present[2])
 
 
-def _received(pipe: int) -> Iterator[tuple[str, Listing]]:
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            yield receive(pipe)
+class Others(Protocol):
+    """Somebody else who looks everywhere."""
+
+    def arrived(self) -> bool:
+        """Whether `receive` would not have to wait. Raises ChildProcessError when none comes."""
+
+    def receive(self) -> Look:
+        """The next of it. Raises ChildProcessError when there comes none any more."""
+
+
+class Presence:
+    """Looks into folders, but for those that somebody else has looked into or is just doing so."""
+
+    def __init__(self, others: Others | None = None) -> None:
+        self._others = others
+        self._known: dict[str, Listing | bool | None] = {}
+
+    def of(self, source: Folder, opened: int) -> Mapping[str, Present]:
+        """What lies in an open folder that has the place of a source's."""
+        path = source.path
+        try:
+            while self._others and (self._others.arrived() or self._is_coming(path)):
+                name, found = self._others.receive()
+                self._known[name] = found
+        except ChildProcessError:
+            self._others = None
+        known = self._known.pop(path, None)
+        if isinstance(known, dict):
+            return known
+        return source.stamps if known else look(opened)
+
+    def _is_coming(self, path: str) -> bool:
+        return path in self._known and self._known[path] is None

@@ -1,17 +1,14 @@
-"""What filling and looking into the shared folder give back. No behaviour that reaches outside."""
+"""What filling the shared folder gives back. No behaviour that reaches outside."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-Stage = Literal["looking", "downloading", "checking", "copying"]
+from ktrdr_sandbox.shared_data.remarks import Kept, LeftOut
 
-KeptReason = Literal["changed", "other-source", "in-the-way", "appeared"]
-"""changed: edited in the shared folder since it was copied, or never copied by this program;
-other-source: an earlier run took it from somewhere else; in-the-way: a folder or link of that name;
-appeared: written by something else while the copy ran."""
+Stage = Literal["looking", "downloading", "checking", "copying"]
 
 
 class Progress(NamedTuple):
@@ -25,22 +22,6 @@ class Progress(NamedTuple):
 
 
 Observer = Callable[[Progress], None]
-
-
-class Kept(NamedTuple):
-    """A file of the shared folder that differs from the source and stays as it is."""
-
-    path: str
-    reason: KeptReason
-    detail: str = ""
-
-
-class LeftOut(NamedTuple):
-    """Something of the source that was not copied. `failed` when it should have been."""
-
-    path: str
-    reason: str
-    failed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,55 +58,3 @@ class Filling:
     @property
     def failures(self) -> tuple[LeftOut, ...]:
         return tuple(one for one in self.left_out if one.failed)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
-    """Price data of one symbol: its timeframes, shortest first."""
-
-    symbol: str
-    timeframes: tuple[str, ...]
-    size: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holding:
-    """One of the shared folders. `linked_to` is set where it is a link to somewhere else."""
-
-    files: int = 0
-    size: int = 0
-    linked_to: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inventory:
-    """What the shared folder holds. `updated` is the newest change, in seconds since the epoch."""
-
-    root: str
-    holdings: dict[str, Holding] = field(default_factory=dict)
-    series: tuple[Series, ...] = ()
-    models: tuple[str, ...] = ()
-    strategies: tuple[str, ...] = ()
-    updated: float | None = None
-
-    @property
-    def files(self) -> int:
-        return sum(holding.files for holding in self.holdings.values())
-
-    @property
-    def size(self) -> int:
-        return sum(holding.size for holding in self.holdings.values())
-
-    @property
-    def timeframes(self) -> tuple[str, ...]:
-        """Every timeframe that some symbol has, shortest first."""
-        seen = {timeframe for one in self.series for timeframe in one.timeframes}
-        return tuple(sorted(seen, key=duration))
-
-
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "M": 2592000}
-
-
-def duration(timeframe: str) -> int:
-    """Seconds of a timeframe of KTRDR's spelling (`5m`, `1h`, `1d`), for sorting."""
-    return int(timeframe[:-1]) * _SECONDS[timeframe[-1]]

@@ -9,10 +9,10 @@ from typing import Final
 
 from ktrdr_sandbox.shared_data.archives import Archive
 from ktrdr_sandbox.shared_data.copying import finish, opened_file, opened_folder
-from ktrdr_sandbox.shared_data.crew import BEAT
 from ktrdr_sandbox.shared_data.outcomes import Outcome
 from ktrdr_sandbox.shared_data.placing import NameTakenError, Staging, UnusableNameError
 from ktrdr_sandbox.shared_data.plans import FolderPlan, Plan, Task
+from ktrdr_sandbox.shared_data.tallying import BEAT
 from ktrdr_sandbox.shared_data.transfer import (
     Descriptor,
     Readable,

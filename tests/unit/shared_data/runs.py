@@ -8,15 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle.sharing import Wanted, init_shared
-from ktrdr_sandbox.lifecycle.workplace import Workplace
+from ktrdr_sandbox.lifecycle.sharing import Place, Wanted, init_shared
 from ktrdr_sandbox.paths import Home
-from ktrdr_sandbox.registry.store import RegistryStore
 from ktrdr_sandbox.shared_data.results import Filling, Observer, Progress
-
-
-def _none(*_: Any) -> Any:
-    raise AssertionError("the shared folder has nothing to do with engines or settings")
 
 
 @dataclass
@@ -39,18 +33,8 @@ class Sharing:
     def shared(self) -> Path:
         return self.home.shared
 
-    def place(self) -> Workplace:
-        return Workplace(
-            home=self.home,
-            cwd=self.root,
-            environment={},
-            registry=RegistryStore(
-                self.home.registry, self.home.registry_lock, tell=self.told.append, purpose=""
-            ),
-            engine=_none,
-            settings=_none,
-            tell=self.told.append,
-        )
+    def place(self) -> Place:
+        return Place(self.home, self.root, self.told.append)
 
     def run(self, source: Path | None = None, **wanted: Any) -> Filling:
         return init_shared(self.place(), Wanted(source=source, **wanted), observe=self.observe)

@@ -14,7 +14,8 @@ import pytest
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle.sharing import Wanted, init_shared
 from ktrdr_sandbox.shared_data import archives, unpacked
-from ktrdr_sandbox.shared_data.results import Kept, Progress
+from ktrdr_sandbox.shared_data.remarks import Kept
+from ktrdr_sandbox.shared_data.results import Progress
 from tests.support.packs import PRICES, file, folder, link, pack, packed, tar, written
 from tests.support.trees import files_of, link_text, snapshot, write
 from tests.unit.shared_data.runs import Sharing

@@ -11,7 +11,7 @@ import pytest
 
 from ktrdr_sandbox.paths import pack_folder
 from ktrdr_sandbox.shared_data.downloads import identity_of, shown_url
-from ktrdr_sandbox.shared_data.results import Kept
+from ktrdr_sandbox.shared_data.remarks import Kept
 from tests.support.http_server import closed_port
 from tests.support.pack_server import Fault, PackServer, serving
 from tests.support.packs import file, pack, tar, written

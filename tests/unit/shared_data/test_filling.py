@@ -11,10 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pytest
 
+from ktrdr_sandbox.lifecycle import sharing as sharing_module
 from ktrdr_sandbox.lifecycle.sharing import Wanted, init_shared
-from ktrdr_sandbox.shared_data.results import Kept, LeftOut, Progress
+from ktrdr_sandbox.locking import hold
+from ktrdr_sandbox.shared_data.remarks import Kept, LeftOut
+from ktrdr_sandbox.shared_data.results import Progress
 from tests.support.trees import (
     TIME_NS,
     checkout,
@@ -54,6 +58,53 @@ def test_a_second_run_copies_nothing(sharing: Sharing, source: Path) -> None:
     assert (done.new, done.replaced, done.unchanged, done.size) == (0, 0, 4, 0)
     assert snapshot(sharing.shared) == before
     assert not done.changed
+
+
+def test_a_run_with_nothing_to_do_waits_for_nobody(sharing: Sharing, source: Path) -> None:
+    sharing.run(source)
+    with filelock.FileLock(sharing.home.shared_lock):
+        assert sharing.run(source).unchanged == 4
+        (sharing.shared / "data/AAPL_1d.csv").write_text("mine")
+        assert [one.path for one in sharing.run(source).kept] == ["data/AAPL_1d.csv"]
+
+
+@pytest.mark.parametrize("reason", ["something new", "another run", "a folder is missing"])
+def test_a_run_that_may_have_something_to_do_waits_to_be_alone(
+    sharing: Sharing, source: Path, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    sharing.run(source)
+    if reason == "something new":
+        write(source / "data/new.csv", "1")
+    elif reason == "another run":
+        with sharing.home.shared_manifest.open("ab") as manifest:
+            manifest.write(b"+data/coming.csv\0" + b"1:1:1\0")
+    else:
+        (sharing.shared / "strategies/momentum.yaml").unlink()
+        (sharing.shared / "strategies").rmdir()
+    monkeypatch.setattr(sharing_module, "LOCK_PATIENCE", 0.1)
+    with filelock.FileLock(sharing.home.shared_lock):
+        assert sharing.refused(source).code == "lock-timeout"
+
+
+def test_what_another_run_did_while_this_one_waited_is_seen(
+    sharing: Sharing, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had looked before, and found much to do."""
+    sharing.run(source)
+    write(source / "data/new.csv", "1")
+    write(source / "data/EURUSD_1h.csv", "changed", time_ns=TIME_NS + 1)
+    other = Sharing(sharing.root)
+
+    @contextmanager
+    def waited(*_: object, **__: object) -> Iterator[None]:
+        with monkeypatch.context() as there:
+            there.setattr(sharing_module, "hold", hold)
+            assert other.run(source).new == 1
+        yield
+
+    monkeypatch.setattr(sharing_module, "hold", waited)
+    done = sharing.run(source)
+    assert (done.new, done.replaced, done.unchanged, done.kept) == (0, 0, 5, ())
 
 
 def test_progress_goes_up_to_all_of_it(sharing: Sharing, source: Path) -> None:

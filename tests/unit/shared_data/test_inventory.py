@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ktrdr_sandbox.shared_data.holdings import Holding, Series
 from ktrdr_sandbox.shared_data.inventory import is_empty, take
-from ktrdr_sandbox.shared_data.results import Holding, Series
 from tests.support.trees import TIME_NS, write, write_tree
 
 

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from ktrdr_sandbox.shared_data import seed
 from ktrdr_sandbox.shared_data.inventory import take
-from ktrdr_sandbox.shared_data.results import Kept
+from ktrdr_sandbox.shared_data.remarks import Kept
 from tests.support.trees import checkout, files_of, write
 from tests.unit.shared_data.runs import Sharing
 

@@ -13,8 +13,8 @@ from ktrdr_sandbox.lifecycle.doctor.findings import Finding
 from ktrdr_sandbox.lifecycle.doctor.surroundings import Surroundings, look_around
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.questions import asked
+from ktrdr_sandbox.shared_data.holdings import Inventory
 from ktrdr_sandbox.shared_data.inventory import take
-from ktrdr_sandbox.shared_data.results import Inventory
 
 Check = Callable[[Surroundings], Iterator[Finding]]
 
