@@ -18,8 +18,21 @@ class Home(NamedTuple):  # dataclasses alone take as long to import as a bare Py
 
     @classmethod
     def from_environment(cls) -> Home:
+        """As this process's environment has it. Raises `bad-settings` where that means no folder.
+
+        In a container, for one, a user may have neither HOME nor a line in the password file.
+        """
         configured = os.environ.get("KTRDR_HOME", "")
-        return cls(Path(configured).expanduser().absolute() if configured else _default_root())
+        try:
+            return cls(Path(configured).expanduser().absolute() if configured else _default_root())
+        except RuntimeError:
+            raise SandboxError(
+                "bad-settings",
+                f"KTRDR_HOME is {configured}, and there is no such user."
+                if configured
+                else "Nothing tells where the files of this program belong: HOME is not set.",
+                hints=("Set KTRDR_HOME to a folder of yours.",),
+            ) from None
 
     @property
     def sandbox(self) -> Path:

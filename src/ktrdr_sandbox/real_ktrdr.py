@@ -96,7 +96,7 @@ def _by_setting(checkout: Path, environment: Mapping[str, str], home: Home) -> I
     command = load_settings(home, checkout=checkout, approved=approved).ktrdr_command
     if command is None:
         return
-    program = Path(command[0]).expanduser()
+    program = Path(os.path.expanduser(command[0]))  # noqa: PTH111  a Path would raise for ~nobody
     if os.sep in command[0]:
         program = checkout / program
     found = [program] if program.is_absolute() else _all_on_path(command[0], environment)

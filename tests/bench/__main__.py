@@ -47,6 +47,7 @@ ROWS: Final = (
         wanted=0.06,
     ),
     Row(work="`init-shared`", against="`cp -a`", wanted=1.0),
+    Row(work="`init-shared` with nothing to do", against="`cp -a`", wanted=0.1),
     Row(
         work="five `up` at once, to all passed",
         against="five plain stacks at once",
@@ -65,7 +66,7 @@ QUICK: Final[Mapping[str, Callable[[Place, int], Pair]]] = {
     ROWS[4].work: quick.create,
 }
 _FIVE: Final = 5
-UP, AGAIN, DESTROY, SHARED, SEVERAL = (row.work for row in ROWS[5:])
+UP, AGAIN, DESTROY, SHARED, REPEATED, SEVERAL = (row.work for row in ROWS[5:])
 
 
 def main() -> None:
@@ -85,10 +86,11 @@ def main() -> None:
                 pairs[work] = _told(work, measure(at, given.runs))
             growths = scale.growths(at, max(3, given.runs // 3))
     if given.stacks:
-        for work, pair in zip((UP, AGAIN, DESTROY), stacks.one_stack(given.stacks), strict=True):
-            pairs[work] = _told(work, pair)
+        measured = zip((UP, AGAIN, DESTROY), stacks.one_stack(given.stacks), strict=True)
+        pairs |= {work: _told(work, pair) for work, pair in measured}
     if given.shared:
-        pairs[SHARED] = _told(SHARED, stacks.shared(given.shared))
+        measured = zip((SHARED, REPEATED), stacks.shared(given.shared), strict=True)
+        pairs |= {work: _told(work, pair) for work, pair in measured}
     if given.at_once:
         pair = _told(f"{given.at_once} `up` at once", stacks.several(1, given.at_once))
         if given.at_once == _FIVE:

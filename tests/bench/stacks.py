@@ -45,14 +45,16 @@ def _plain_end(place: Stage, tree: Path) -> None:
     git(place.repository, "worktree", "remove", "--force", str(tree))
 
 
-def shared(runs: int) -> Pair:
-    """init-shared, once for each copy that `cp -a` makes."""
+def shared(runs: int) -> tuple[Pair, Pair]:
+    """init-shared and its repeat, once for each copy that `cp -a` makes."""
     scratch = Path(tempfile.mkdtemp(prefix="ktrdr-bench-"))
     try:
-        plain, first, _ = init_shared.measure(scratch, runs)
+        plain, first, again = init_shared.measure(scratch, runs)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return Pair(ours=[one.wall for one in first], raw=[one.wall for one in plain])
+    raw = [one.wall for one in plain]
+    copied, repeated = ([one.wall for one in runs_of_it] for runs_of_it in (first, again))
+    return Pair(ours=copied, raw=raw), Pair(ours=repeated, raw=raw)
 
 
 def several(runs: int, count: int) -> Pair:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.paths import Home, demo_folder, log_folder
 
 
@@ -55,3 +56,21 @@ def test_logs_and_the_demo_are_where_the_platform_says(tmp_path: Path) -> None:
     assert demo_folder().is_relative_to(here)
     assert "ktrdr-sandbox" in str(log_folder())
     assert demo_folder().name == "demo"
+
+
+@pytest.mark.parametrize(
+    ("configured", "told"), [("~nobody-of-that-name/x", "no such user"), ("", "HOME is not set")]
+)
+def test_an_environment_that_means_no_folder_is_refused(
+    monkeypatch: pytest.MonkeyPatch, configured: str, told: str
+) -> None:
+    def unknown(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.setenv("KTRDR_HOME", configured)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    with pytest.raises(SandboxError, match=told) as raised:
+        Home.from_environment()
+    assert raised.value.code == "bad-settings"
+    assert raised.value.hints == ("Set KTRDR_HOME to a folder of yours.",)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ktrdr_sandbox.cli import command_line
+from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle import candidates
 from ktrdr_sandbox.lifecycle.candidates import Candidate, Surroundings
 from ktrdr_sandbox.paths import Home
@@ -65,9 +66,11 @@ def _candidates(
         cwd = Path.cwd()
     except OSError:
         cwd = Path(os.sep)
-    around = Surroundings(
-        home=Home.from_environment(), cwd=cwd, environment=environment, described=described
-    )
+    try:
+        home = Home.from_environment()
+    except SandboxError:  # any command tells why
+        return []
+    around = Surroundings(home=home, cwd=cwd, environment=environment, described=described)
     line = _Line(json.loads(text), around, typed[-1])
     for word in typed[:-1]:
         line.read(word)

@@ -31,7 +31,6 @@ at many files. Whoever had to wait for the lock reads it again."""
 MANY: Final = 100_000
 """Files of the source that the copy remembers, to say of a folder that it is the same: 30 MB."""
 
-
 _SET_PIPE_SIZE: Final[int | None] = getattr(fcntl, "F_SETPIPE_SZ", None)
 _PIPE_SIZE: Final = 1024 * 1024
 """Bytes: what is written is seldom kept until the copy comes by again."""
@@ -58,7 +57,7 @@ class Ahead:
         self.between = between
         self.began = time.monotonic()
         self.manifest: Identity = None
-        """The state of the manifest now that nobody changes the shared folder."""
+        """The state in which this process found the manifest: looks count only in the same."""
         self._is_checked = False
         with ExitStack() as kept, ExitStack() as given:
             self._source, folders = pipe(kept, given)
