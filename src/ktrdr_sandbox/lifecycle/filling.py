@@ -44,10 +44,6 @@ class _Looked(NamedTuple):
     name: str
     at: float
 
-    @property
-    def is_all_there(self) -> bool:
-        return not (self.plan.folders or self.plan.found)
-
 
 class Run:
     """One run. `ahead` is what is being read of its source already."""
@@ -77,10 +73,7 @@ class Run:
         if not is_made or not self._manifest.is_settled:
             return None
         self._looked = self._look_at(root)
-        if not self._looked.is_all_there:
-            return None
-        fill = Fill(plan=self._looked.plan, outcome=None)
-        return self._result(self._looked.name, fill, self._looked.source.left_out)
+        return self._untouched(self._looked) if self._looked.plan.is_nothing else None
 
     def fill(self) -> Filling:
         """Do it, alone. Goes on from what `look` has found, if that still holds."""
@@ -141,9 +134,7 @@ class Run:
 
     def _copied(self, looked: _Looked, *, steady: bool) -> Filling:
         if self._wanted.dry_run:
-            return self._result(
-                looked.name, Fill(plan=looked.plan, outcome=None), looked.source.left_out
-            )
+            return self._untouched(looked)
 
         def copying(staging: Callable[[str], Staging], number: str) -> Carrier:
             from ktrdr_sandbox.shared_data.copying import Copying  # not where nothing is copied
@@ -151,6 +142,11 @@ class Run:
             return Copying(str(self._shared), staging=staging, origin=number, steady=steady)
 
         fill = looked.filler.carry_out(looked.plan, looked.kinds, copying)
+        return self._result(looked.name, fill, looked.source.left_out)
+
+    def _untouched(self, looked: _Looked) -> Filling:
+        """The result of changing nothing."""
+        fill = Fill(plan=looked.plan, outcome=None)
         return self._result(looked.name, fill, looked.source.left_out)
 
     def _refuse_checksum(self) -> None:

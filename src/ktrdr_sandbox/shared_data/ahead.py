@@ -71,6 +71,8 @@ class Ahead:
 
             kept.enter_context(started(read))
             self._kept = kept.pop_all()
+        self._waiting = select.poll()
+        self._waiting.register(self._shared, select.POLLIN)
 
     @property
     def is_fresh(self) -> bool:
@@ -97,7 +99,7 @@ class Ahead:
 
         Raises ChildProcessError where that does not count, for another run has ended since.
         """
-        while select.select([self._shared], [], [], 0)[0]:
+        while self._waiting.poll(0):
             if self._is_checked:
                 return True
             self._is_checked = True
@@ -192,7 +194,10 @@ class _Outbox:
     def flush(self) -> None:
         """Write everything."""
         while full := [fd for fd, waiting in self._waiting.items() if waiting]:
-            select.select([], full, [])
+            waiting = select.poll()  # unlike select it takes any descriptor
+            for fd in full:
+                waiting.register(fd, select.POLLOUT)
+            waiting.poll()
             self._write()
 
     def _write(self) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, Literal, NamedTuple
 
 from ktrdr_sandbox.shared_data.entries import FileEntry, FileFacts, Folder, LinkEntry
+from ktrdr_sandbox.shared_data.layout import OWN_FOLDER_FLAGS
 from ktrdr_sandbox.shared_data.manifest import SEED_KIND, Manifest, Origin
 from ktrdr_sandbox.shared_data.plans import (
     FolderPlan,
@@ -26,7 +27,6 @@ from ktrdr_sandbox.shared_data.plans import (
 from ktrdr_sandbox.shared_data.presence import Presence, Present
 from ktrdr_sandbox.shared_data.remarks import Kept
 
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _GRAINS: Final = (100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
 """Nanoseconds to which file systems round times down."""
 
@@ -68,7 +68,7 @@ class Comparison:
             self._compare(folder, -1)
             return
         try:
-            there = os.open(f"{self._shared}/{folder.path}", _FOLDER)
+            there = os.open(f"{self._shared}/{folder.path}", OWN_FOLDER_FLAGS)
         except FileNotFoundError:
             self._missing.add(folder.path)
             self._compare(folder, -1)
@@ -139,7 +139,7 @@ class Comparison:
     def _same(self, path: str, entry: FileEntry, record: str | None) -> None:
         self.plan.unchanged += 1
         wanted = record_of(entry, self._origin)
-        if record is None or (record != wanted and not record.startswith(f"{entry.stamp}:")):
+        if record is None or (record != wanted and not record.startswith(f"{entry.stamp_text}:")):
             self.plan.found.append((path, wanted))
 
     def _no_file(self, plan: FolderPlan, path: str, entry: FileEntry, info: _State) -> None:
@@ -243,7 +243,7 @@ def is_time_of(found: int, given: int) -> bool:
 
 
 def _is_same_source(info: _State, entry: FileEntry, record: str) -> bool:
-    return record.startswith(f"{entry.stamp}:") and info.st_size == entry.size
+    return record.startswith(f"{entry.stamp_text}:") and info.st_size == entry.size
 
 
 def _is_torn(info: _State, entry: FileEntry, *records: str | None) -> bool:

@@ -12,6 +12,7 @@ from typing import Final
 from ktrdr_sandbox.shared_data.crew import Crew
 from ktrdr_sandbox.shared_data.entries import FileEntry
 from ktrdr_sandbox.shared_data.forks import Forks, fitting
+from ktrdr_sandbox.shared_data.layout import FOLDER_FLAGS, OWN_FOLDER_FLAGS
 from ktrdr_sandbox.shared_data.outcomes import Outcome
 from ktrdr_sandbox.shared_data.placing import NameTakenError, Staging, UnusableNameError
 from ktrdr_sandbox.shared_data.plans import BATCH, LARGE, FolderPlan, Plan, Task, unpacked
@@ -23,7 +24,6 @@ MANY: Final = 256
 """Files from which on more processes save more time than it takes to start them."""
 _ATTEMPTS: Final = 3
 
-FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # A pipe that took a file's name a moment ago must not be waited for.
 _FILE_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -250,7 +250,7 @@ def _opened(location: str) -> Iterator[int | None]:
 @contextmanager
 def opened_folder(path: str) -> Iterator[int]:
     """A folder of the shared folder, itself and not what a link leads to."""
-    fd = os.open(path, FOLDER_FLAGS | os.O_NOFOLLOW)
+    fd = os.open(path, OWN_FOLDER_FLAGS)
     try:
         yield fd
     finally:

@@ -34,8 +34,8 @@ class FileEntry(NamedTuple):
         return self.allocated < self.size
 
     @property
-    def stamp(self) -> str:
-        """Size and time: another stamp is another content, as far as this program looks."""
+    def stamp_text(self) -> str:
+        """Its stamp, as a record of the manifest begins."""
         return f"{self.size}:{self.mtime_ns}"
 
 

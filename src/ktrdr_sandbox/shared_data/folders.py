@@ -16,10 +16,9 @@ from typing import Final, NamedTuple
 
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.shared_data.entries import FileFacts, Folder, LinkEntry
-from ktrdr_sandbox.shared_data.layout import KINDS, is_below
+from ktrdr_sandbox.shared_data.layout import FOLDER_FLAGS, KINDS, is_below
 from ktrdr_sandbox.shared_data.remarks import LeftOut
 
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _SPECIAL: Final = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -122,7 +121,7 @@ class FolderSource:
 
     def _read(self, place: _Place) -> Folder | None:
         try:
-            opened = os.open(place.location, _FOLDER)
+            opened = os.open(place.location, FOLDER_FLAGS)
         except OSError as error:
             self._leave(place.path, _unreadable(error), failed=True)
             return None
@@ -171,7 +170,7 @@ class FolderSource:
         """All there is to know of the files whose stamps a folder has, at this later time."""
         found = []
         try:
-            opened = os.open(folder.location, _FOLDER)
+            opened = os.open(folder.location, FOLDER_FLAGS)
         except OSError as error:
             self._leave(folder.path, _unreadable(error), failed=True)
             return []

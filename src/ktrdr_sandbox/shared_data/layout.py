@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,10 @@ KINDS: Final = ("data", "models", "strategies")
 
 STAGING: Final = ".init-shared"
 """Folder beside them for files that are still being written. Mounted into no container."""
+
+FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+OWN_FOLDER_FLAGS: Final = FOLDER_FLAGS | os.O_NOFOLLOW
+"""For a folder in the shared one: itself, and not what a link in its place leads to."""
 
 KIND_MODE: Final = 0o777
 """The containers' user is seldom the one who runs this program, and has to write there."""

@@ -126,6 +126,11 @@ class Plan:
     unchanged: int = 0
 
     @property
+    def is_nothing(self) -> bool:
+        """Whether neither files nor records are to be written."""
+        return not (self.folders or self.found)
+
+    @property
     def size(self) -> int:
         """Bytes to read."""
         return sum(one.read for one in self.folders)

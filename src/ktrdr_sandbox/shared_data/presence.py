@@ -6,16 +6,14 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from typing import Final, Protocol
+from typing import Protocol
 
 from ktrdr_sandbox.shared_data.entries import Folder, Stamp
-from ktrdr_sandbox.shared_data.layout import KINDS
+from ktrdr_sandbox.shared_data.layout import KINDS, OWN_FOLDER_FLAGS
 
 Present = Stamp | tuple[int, int, int]
 """Size and time of a regular file; of anything else its mode, too."""
 Listing = dict[str, Present]
-
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def look(folder: int) -> Listing:
@@ -46,7 +44,7 @@ def look_everywhere(shared: str) -> Iterator[Look]:
     while below:
         path = below.pop()
         try:
-            folder = os.open(f"{shared}/{path}", _FOLDER)
+            folder = os.open(f"{shared}/{path}", OWN_FOLDER_FLAGS)
         except OSError:
             continue
         yield path, None
