@@ -88,7 +88,7 @@ def _is_program(path: Path) -> bool:
 def _by_setting(checkout: Path, environment: Mapping[str, str], home: Home) -> Iterator[Candidate]:
     if not _may_be_set(checkout, environment, home):
         return
-    from ktrdr_sandbox.lifecycle.approvals import is_approved
+    from ktrdr_sandbox.commands.approvals import is_approved
     from ktrdr_sandbox.settings import load_settings  # a fifth of a second
 
     # Without approval a checkout's file does not say what runs here; `config show` tells so.
