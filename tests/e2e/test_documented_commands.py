@@ -33,6 +33,7 @@ ELSEWHERE = {
     "./scripts/demo": "tests/e2e/test_scripts.py",
     "./scripts/test": "what runs this",
     "pipx install ktrdr-sandbox": "tests/e2e/test_wheel.py",
+    "pipx install .": "tests/e2e/test_wheel.py",
 }
 ORIGIN = "git@github.com:kpiteira/ktrdr.git"
 """What new developers clone; here git is told that it lies on this disk."""
