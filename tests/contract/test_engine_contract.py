@@ -20,7 +20,7 @@ from ktrdr_sandbox.models import LABEL_UUID
 from tests.contract.stacks import ContractStack, script, until
 from tests.support.fake_engine import FakeEngine
 
-REAL = pytest.param("real", marks=[pytest.mark.engine, pytest.mark.xdist_group("engine")])
+REAL = pytest.param("real", marks=pytest.mark.engine)
 
 
 @pytest.fixture(params=["fake", REAL])

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.http import get_json
+from tests.support.labels import LABEL_UUID
 from tests.support.stacks import (
-    LABEL_UUID,
     Sandbox,
     demo_settings,
     images,
