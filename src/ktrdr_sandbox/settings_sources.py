@@ -20,13 +20,14 @@ from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
 
 from pydantic import (
     BeforeValidator,
+    ConfigDict,
     Field,
     ValidationError,
     WithJsonSchema,
     create_model,
     field_validator,
 )
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings import EnvSettingsSource
 
 from ktrdr_sandbox import settings
 from ktrdr_sandbox.errors import SandboxError
@@ -79,20 +80,6 @@ def _network(value: str | None) -> str | None:
     return None if value is None else str(ipaddress.ip_network(value))
 
 
-class _Base(BaseSettings):
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_nested_delimiter="__",
-        extra="forbid",
-        frozen=True,
-        validate_default=False,  # that of `hooks` is no model
-    )
-
-    @classmethod
-    def settings_customise_sources(cls, *_: Any, init_settings: Any, **__: Any) -> tuple[Any, ...]:
-        return (init_settings,)  # `resolve` reads the others, layer by layer
-
-
 def _model(
     described: type, hints: Mapping[str, Any], validators: Mapping[str, Any] | None = None
 ) -> Any:
@@ -104,7 +91,7 @@ def _model(
     }
     return create_model(
         described.__name__,
-        __base__=_Base,
+        __config__=ConfigDict(extra="forbid", frozen=True),
         __doc__=described.__doc__,
         __validators__=dict(validators or {}),
         **fields,
@@ -321,7 +308,7 @@ def _variables() -> tuple[Layer, list[str]]:
     may be meant for another version of this program.
     """
     given = {name.upper(): name for name in os.environ if name.upper().startswith(PREFIX)}
-    values = _flat(_Variables(MODEL)())
+    values = _flat(_Variables(MODEL, env_prefix=PREFIX, env_nested_delimiter="__")())
     places = {}
     for key in values:
         whole_table = PREFIX + key.partition(".")[0].upper()
