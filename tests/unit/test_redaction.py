@@ -185,7 +185,8 @@ def test_a_value_that_tells_nothing_hides_nothing(value: str) -> None:
 
 def test_a_plain_word_is_hidden_whole_and_only_under_a_name_that_is_certain() -> None:
     redactor = redactor_of({"DB_PASSWORD": "localdev", "REGISTRY_AUTH": "required"})
-    assert (
+    shown = redactor.text("required: localdev, localdevelopment")
+    assert shown == "required: ***, localdevelopment"
         redactor.text("required: localdev, localdevelopment") == "required: ***, localdevelopment"
     )
 
