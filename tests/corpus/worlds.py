@@ -16,8 +16,7 @@ from typing import Any
 
 from ktrdr_sandbox.isolation.isolate import isolate
 from ktrdr_sandbox.isolation.override import render
-from ktrdr_sandbox.isolation.request import IsolationRequest
-from ktrdr_sandbox.isolation.request import IsolatedStack
+from ktrdr_sandbox.isolation.request import IsolatedStack, IsolationRequest
 from tests.unit.isolation.requests import a_request, an_instance, unprofiled
 
 CASES = Path(__file__).parent / "files"
