@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ktrdr_sandbox.isolation.isolate import isolate
-from ktrdr_sandbox.isolation.render import render
-from ktrdr_sandbox.isolation.request import IsolationRequest
-from ktrdr_sandbox.isolation.result import Isolation
+from ktrdr_sandbox.isolation.override import render
+from ktrdr_sandbox.isolation.request import IsolatedStack, IsolationRequest
 from tests.support.compose_program import QUICK, compose_command
 from tests.unit.isolation.requests import a_request, an_instance, unprofiled
 
@@ -33,7 +32,7 @@ class Resolved:
     """One instance: its request, what isolation made of it, and the model with the override."""
 
     request: IsolationRequest
-    isolation: Isolation
+    isolation: IsolatedStack
     text: str
     base: dict[str, Any]
     model: dict[str, Any]

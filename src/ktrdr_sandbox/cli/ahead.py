@@ -19,7 +19,7 @@ def reading_ahead(arguments: Sequence[str]) -> Iterator[None]:
     with ExitStack() as stack:
         source = _source(arguments)
         if source:
-            from ktrdr_sandbox.lifecycle.ahead import reading
+            from ktrdr_sandbox.commands.ahead import reading
 
             stack.enter_context(reading(source))
         yield

@@ -64,9 +64,9 @@ def init_shared(
     """
     interrupted = "Everything that was copied is whole; the same command goes on from there."
     with command("init-shared", json_mode=json_mode, when_interrupted=interrupted) as output:
+        from ktrdr_sandbox.commands import sharing
         from ktrdr_sandbox.console import sharing as shown
         from ktrdr_sandbox.console.copying import watching
-        from ktrdr_sandbox.lifecycle import sharing
 
         place = sharing_place(output)
         wanted = sharing.Wanted(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from ktrdr_sandbox.commands.doctor import Examination
+from ktrdr_sandbox.commands.doctor_checks import Finding
+from ktrdr_sandbox.commands.gc import Collection, Item
 from ktrdr_sandbox.console.sharing import holdings, holdings_data
-from ktrdr_sandbox.lifecycle.collection import Collection, Item
-from ktrdr_sandbox.lifecycle.doctor.examination import Examination
-from ktrdr_sandbox.lifecycle.doctor.findings import Finding
 
 _SIGNS: Final = {"ok": "✓", "note": "·", "problem": "✗"}
 

@@ -16,14 +16,7 @@ from typing import Final, Literal, NamedTuple
 from ktrdr_sandbox.shared_data.entries import FileEntry, FileFacts, Folder, LinkEntry
 from ktrdr_sandbox.shared_data.layout import OWN_FOLDER_FLAGS
 from ktrdr_sandbox.shared_data.manifest import SEED_KIND, Manifest, Origin
-from ktrdr_sandbox.shared_data.plans import (
-    FolderPlan,
-    Plan,
-    Seen,
-    Task,
-    link_record,
-    record_of,
-)
+from ktrdr_sandbox.shared_data.plans import FolderPlan, Plan, Seen, Task, link_record, record_of
 from ktrdr_sandbox.shared_data.presence import Presence, Present
 from ktrdr_sandbox.shared_data.remarks import Kept
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from ktrdr_sandbox.durable import cannot_write, make_folder, replace_file
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.files import cannot_write, make_folder, replace_file
 from ktrdr_sandbox.shared_data.placing import no_room
 from ktrdr_sandbox.shared_data.unpacked import HEAD, compression_of, not_an_archive
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ktrdr_sandbox.durable import cannot_write
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.files import cannot_write
 from ktrdr_sandbox.shared_data.comparison import Comparison
 from ktrdr_sandbox.shared_data.entries import Folder
 from ktrdr_sandbox.shared_data.manifest import Manifest, Origin

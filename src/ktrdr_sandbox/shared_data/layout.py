@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from ktrdr_sandbox.durable import cannot_write, make_folder
+from ktrdr_sandbox.files import cannot_write, make_folder
 
 KINDS: Final = ("data", "models", "strategies")
 """The folders that every instance mounts, in the order of the architecture document."""

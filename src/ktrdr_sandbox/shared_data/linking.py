@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ktrdr_sandbox.durable import cannot_write, make_folder
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.files import cannot_write, make_folder
 
 
 def link_all(shared: Path, source: Path, kinds: list[str], *, dry_run: bool) -> int:

@@ -19,7 +19,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from ktrdr_sandbox.durable import cannot_write, make_folder
+from ktrdr_sandbox.files import cannot_write, make_folder
 from ktrdr_sandbox.shared_data.ahead import Identity, identity_of
 
 _HEADER: Final = ("", "ktrdr-sandbox shared-manifest 1")

@@ -21,8 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from ktrdr_sandbox.durable import cannot_write
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.files import cannot_write
 from ktrdr_sandbox.shared_data.layout import STAGING
 from ktrdr_sandbox.shared_data.plans import Seen
 

@@ -13,12 +13,7 @@ from ktrdr_sandbox.shared_data.outcomes import Outcome
 from ktrdr_sandbox.shared_data.placing import NameTakenError, Staging, UnusableNameError
 from ktrdr_sandbox.shared_data.plans import FolderPlan, Plan, Task
 from ktrdr_sandbox.shared_data.tallying import BEAT
-from ktrdr_sandbox.shared_data.transfer import (
-    Descriptor,
-    Readable,
-    equals_stream,
-    write_stream,
-)
+from ktrdr_sandbox.shared_data.transfer import Descriptor, Readable, equals_stream, write_stream
 
 _OFTEN: Final = 256
 """Files between two notes to the manifest."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ktrdr_sandbox.commands.sharing import Place, Wanted, init_shared
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle.sharing import Place, Wanted, init_shared
 from ktrdr_sandbox.paths import Home
 from ktrdr_sandbox.shared_data.results import Filling, Observer, Progress
 

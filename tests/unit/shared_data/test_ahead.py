@@ -188,9 +188,9 @@ with reading(between):
 
 def test_when_another_run_came_between_everything_is_looked_at_again(scene: Scene) -> None:
     body = """
-from ktrdr_sandbox.lifecycle.ahead import between as between_of
-from ktrdr_sandbox.lifecycle.filling import Run
-from ktrdr_sandbox.lifecycle.sharing import Place, Wanted, init_shared
+from ktrdr_sandbox.commands.ahead import between as between_of
+from ktrdr_sandbox.commands.filling import Run
+from ktrdr_sandbox.commands.sharing import Place, Wanted, init_shared
 from ktrdr_sandbox.paths import Home
 place = Place(Home(shared.parent / "home"), root, print)
 def run():

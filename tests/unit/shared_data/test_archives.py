@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from ktrdr_sandbox.commands.sharing import Wanted, init_shared
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle.sharing import Wanted, init_shared
 from ktrdr_sandbox.shared_data import archives, unpacked
 from ktrdr_sandbox.shared_data.remarks import Kept
 from ktrdr_sandbox.shared_data.results import Progress

@@ -14,8 +14,8 @@ from typing import Any
 import filelock
 import pytest
 
-from ktrdr_sandbox.lifecycle import sharing as sharing_module
-from ktrdr_sandbox.lifecycle.sharing import Wanted, init_shared
+from ktrdr_sandbox.commands import sharing as sharing_module
+from ktrdr_sandbox.commands.sharing import Wanted, init_shared
 from ktrdr_sandbox.locking import hold
 from ktrdr_sandbox.shared_data.remarks import Kept, LeftOut
 from ktrdr_sandbox.shared_data.results import Progress
