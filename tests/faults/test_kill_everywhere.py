@@ -120,6 +120,7 @@ SCENARIOS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCENARIOS)
 @pytest.mark.timeout(600)
 def test_no_kill_leaves_a_riddle(

@@ -60,6 +60,7 @@ def test_ten_creates_of_one_name_make_one(world: FaultWorld) -> None:
     assert world.residue() == []
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("kills", [0.0, 0.15], ids=["in-peace", "with-kills"])
 def test_twenty_processes_at_random(

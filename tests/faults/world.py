@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tests.faults.stored_engine import StoredEngine
+from tests.support.fake_engine import FakeEngine
 from tests.support.repositories import GitRepository, repository
 from tests.support.zygote import Zygote
 
@@ -116,10 +116,10 @@ class FaultWorld:
             engine._images.update({IMAGE, "ktrdr-backend:dev"})
 
     @property
-    def engine(self) -> StoredEngine:
-        return StoredEngine(self.engine_file)
+    def engine(self) -> FakeEngine:
+        return FakeEngine(file=self.engine_file)
 
-    def engine_now(self) -> StoredEngine:
+    def engine_now(self) -> FakeEngine:
         """The engine with its state read."""
         engine = self.engine
         with engine.turn():

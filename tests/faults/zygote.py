@@ -127,7 +127,7 @@ def _files(folder: str) -> Iterator[tuple[object, ...]]:
 
 def _child(request: dict[str, Any]) -> int:
     from ktrdr_sandbox.cli import app, wiring
-    from tests.faults.stored_engine import StoredEngine
+    from tests.support.fake_engine import FakeEngine
 
     os.chdir(request["cwd"])
     os.environ.clear()
@@ -136,7 +136,7 @@ def _child(request: dict[str, Any]) -> int:
     for stream in (1, 2):
         os.dup2(output, stream)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    engine = StoredEngine(Path(request["engine"]))
+    engine = FakeEngine(file=Path(request["engine"]))
     setattr(wiring, "_engine", lambda _address: engine)  # noqa: B010
     # Ports are the machine's own: what real stacks take meanwhile is no business of these worlds.
     probe = importlib.import_module("ktrdr_sandbox.slots.probe")
