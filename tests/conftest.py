@@ -17,6 +17,7 @@ import pytest
 
 from tests.lab.processes import find
 from tests.lab.runs import Run, drop_note, keep_note
+from tests.support import repositories
 from tests.support.stacks import MARK
 
 # No test fails by timing: a machine may be as slow as it likes.
@@ -102,6 +103,7 @@ def _surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         "[init]\n\tdefaultBranch = main\n[commit]\n\tgpgsign = false\n[gc]\n\tauto = 0\n",
         encoding="utf-8",
     )
+    repositories.keep_first_in = home
     cleaned = _clean(before)
     real_docker = _REAL_HOME / ".docker"  # may hold the Compose plugin and registry logins
     if "DOCKER_CONFIG" not in cleaned and real_docker.is_dir():
