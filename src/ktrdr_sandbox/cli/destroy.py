@@ -65,7 +65,7 @@ def destroy(
             output.result("Nothing is left of it.", {"instance": None})
             return
         with _pointing_out(instance):
-            plan = destroy.plan_destruction(
+            plan = destroy.plan_destroy(
                 context, instance, keep_worktree=keep_worktree, without_docker=without_docker
             )
         if dry_run:

@@ -11,7 +11,7 @@ from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
-    from ktrdr_sandbox.commands.destroy import DestructionPlan
+    from ktrdr_sandbox.commands.destroy import DestroyPlan
     from ktrdr_sandbox.models import Instance
 
 
@@ -59,11 +59,11 @@ def destroy_all(
     run_on_all(output, instances, ["destroy", "--yes", *terms.options()], jobs=jobs)
 
 
-def _planned(context: Context, instance: Instance, terms: Terms) -> DestructionPlan | SandboxError:
+def _planned(context: Context, instance: Instance, terms: Terms) -> DestroyPlan | SandboxError:
     from ktrdr_sandbox.commands import destroy
 
     try:
-        return destroy.plan_destruction(
+        return destroy.plan_destroy(
             context,
             instance,
             keep_worktree=terms.keep_worktree,

@@ -33,7 +33,7 @@ def down(
     """
     interrupted = "Run 'down' again to finish."
     with command("down", json_mode=json_mode, when_interrupted=interrupted) as output:
-        from ktrdr_sandbox.commands import destroy
+        from ktrdr_sandbox.commands import down
         from ktrdr_sandbox.commands.parallel_runs import everyone
         from ktrdr_sandbox.console import data, text
 
@@ -43,5 +43,5 @@ def down(
             chosen = [*(["--volumes"] if volumes else []), *(["--now"] if now else [])]
             run_on_all(output, everyone(context), ["down", *chosen], jobs=jobs)
             return
-        done = destroy.down(context, instance_of(context, name), volumes=volumes, now=now)
+        done = down.down(context, instance_of(context, name), volumes=volumes, now=now)
         output.result(text.shutdown(done), data.shutdown(done))

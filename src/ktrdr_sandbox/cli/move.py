@@ -21,9 +21,9 @@ def move(
 ) -> None:
     """Give a stopped instance another port slot. Its data stays."""
     with command("move", json_mode=json_mode) as output:
-        from ktrdr_sandbox.commands import moving
+        from ktrdr_sandbox.commands import move
         from ktrdr_sandbox.console import data, text
 
         context = command_context(output)
-        done = moving.move(context, instance_of(context, name), slot=slot)
+        done = move.move(context, instance_of(context, name), slot=slot)
         output.result(text.move(done), data.move(done))

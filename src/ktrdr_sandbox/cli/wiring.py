@@ -61,7 +61,7 @@ def instance_of(context: Context, name: str | None) -> Instance:
 
     Raises `no-such-instance`, `not-in-instance`, and what ending that raises.
     """
-    from ktrdr_sandbox.commands.relocated import recognise
+    from ktrdr_sandbox.commands.relocated import resolve_moved
     from ktrdr_sandbox.env_file import find  # only where an instance is meant
     from ktrdr_sandbox.naming import instance_id
     from ktrdr_sandbox.targeting import target
@@ -70,11 +70,11 @@ def instance_of(context: Context, name: str | None) -> Instance:
         _settled(context, instance_id(name))
     instance = target(context.registry.read(), name=name, cwd=context.cwd)
     if _settled(context, instance.id):
-        from ktrdr_sandbox.commands.recover import current
+        from ktrdr_sandbox.commands.context import current
 
         instance = current(context, instance)
     marker = find(context.cwd) if name is None else None
-    return recognise(context, instance, here=marker.parent if marker else None)
+    return resolve_moved(context, instance, here=marker.parent if marker else None)
 
 
 def instance_to_end(context: Context, name: str | None) -> Instance | None:
@@ -99,9 +99,9 @@ def _settled(context: Context, identity: str) -> bool:
 
     if not journal.exists(context.home, identity):
         return False
-    from ktrdr_sandbox.commands.recover import settle
+    from ktrdr_sandbox.commands.context import recover
 
-    return settle(context, identity)
+    return recover(context, identity)
 
 
 def _working_directory() -> Path:

@@ -15,8 +15,7 @@ from typing import Final
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import ID_PREFIX, EngineAddress, Instance
 from ktrdr_sandbox.paths import Home
-from ktrdr_sandbox.state.registry import RegistryStore
-from ktrdr_sandbox.state.registry_file import Registry
+from ktrdr_sandbox.state.registry import Registry, RegistryStore
 
 DOCKER_PATIENCE: Final = 0.5
 """Seconds that all engines together may take to say what runs."""

@@ -30,7 +30,7 @@ from ktrdr_sandbox.isolation.request import IsolationRequest
 from ktrdr_sandbox.isolation.result import BindSource, Isolation, Notice
 from ktrdr_sandbox.models import ID_PREFIX, Instance
 from ktrdr_sandbox.slots.port_map import extra_ports, get_ports, worker_ports
-from ktrdr_sandbox.state.home_id import home_id
+from ktrdr_sandbox.state.last_up import home_id
 
 if TYPE_CHECKING:
     from ktrdr_sandbox.settings import AnySettings

@@ -12,10 +12,11 @@ if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind 
     from ktrdr_sandbox.commands.compose_project import Composition
     from ktrdr_sandbox.commands.create import Creation
     from ktrdr_sandbox.commands.demo import Cleanup, Demonstration
-    from ktrdr_sandbox.commands.destroy import Destruction, DestructionPlan, Shutdown
+    from ktrdr_sandbox.commands.destroy import DestroyPlan
+    from ktrdr_sandbox.commands.down import DownPlan
     from ktrdr_sandbox.commands.environment import Handout
     from ktrdr_sandbox.commands.inspect import InstanceStatus, Listing
-    from ktrdr_sandbox.commands.moving import Move
+    from ktrdr_sandbox.commands.move import MovePlan
     from ktrdr_sandbox.commands.up import Startup
     from ktrdr_sandbox.models import Instance, PublishedPort
 
@@ -53,7 +54,7 @@ def creation(result: Creation) -> dict[str, Any]:
     }
 
 
-def move(result: Move) -> dict[str, Any]:
+def move(result: MovePlan) -> dict[str, Any]:
     return {
         "instance": instance(result.instance),
         "former_slot": result.former_slot,
@@ -73,7 +74,7 @@ def startup(result: Startup) -> dict[str, Any]:
     }
 
 
-def shutdown(result: Shutdown) -> dict[str, Any]:
+def shutdown(result: DownPlan) -> dict[str, Any]:
     return {
         "instance": instance(result.instance),
         "removed": list(result.removed.names()),
@@ -81,7 +82,7 @@ def shutdown(result: Shutdown) -> dict[str, Any]:
     }
 
 
-def destruction_plan(plan: DestructionPlan) -> dict[str, Any]:
+def destruction_plan(plan: DestroyPlan) -> dict[str, Any]:
     return {
         "instance": instance(plan.instance),
         "resources": list(plan.resources.names()),
@@ -99,10 +100,10 @@ def destruction_plan(plan: DestructionPlan) -> dict[str, Any]:
     }
 
 
-def destruction(result: Destruction) -> dict[str, Any]:
+def destruction(plan: DestroyPlan) -> dict[str, Any]:
     return {
-        **destruction_plan(result.plan),
-        "trash": None if result.trash is None else str(result.trash),
+        **destruction_plan(plan),
+        "trash": None if plan.trash is None else str(plan.trash),
     }
 
 

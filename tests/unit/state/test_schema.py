@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ktrdr_sandbox.models import EngineAddress
-from ktrdr_sandbox.state.registry_file import MalformedRegistryError, Registry, dump, load
-from tests.unit.registry.instances import an_instance
+from ktrdr_sandbox.state.registry import MalformedRegistryError, Registry, dump, load
+from tests.unit.state.instances import an_instance
 
 
 def registry(*names: str) -> Registry:

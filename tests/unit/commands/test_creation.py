@@ -17,8 +17,8 @@ from ktrdr_sandbox.settings import CHECKOUT_FILE
 from ktrdr_sandbox.state import journal
 from tests.support.processes import foreign_listener, held_slot
 from tests.support.repositories import GitRepository
-from tests.unit.lifecycle.scenes import Scene
-from tests.unit.registry.instances import an_instance
+from tests.unit.commands.scenes import Scene
+from tests.unit.state.instances import an_instance
 
 
 def refused(scene: Scene, code: ErrorCode, **arguments: object) -> SandboxError:
@@ -312,8 +312,9 @@ def test_an_init_that_was_killed_under_another_name_is_no_finished_one(scene: Sc
     }
     with suppress(KeyError), journal.operation(scene.home, made.id, "init", facts) as log:
         log.owing = True
-        with log.step("slot"), log.step("marker"):
-            raise KeyError("killed")
+        log.begin("slot")
+        log.begin("marker")
+        raise KeyError("killed")
     assert journal.exists(scene.home, made.id)
     again = init(scene.at(root), slot=None).instance
     assert again.id == made.id

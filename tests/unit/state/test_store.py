@@ -8,10 +8,9 @@ import pytest
 
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import Instance
-from ktrdr_sandbox.state.registry import Rebuilt, RegistryStore
-from ktrdr_sandbox.state.registry_file import Registry
+from ktrdr_sandbox.state.registry import Rebuilt, Registry, RegistryStore
 from tests.support.processes import python_process
-from tests.unit.registry.instances import an_instance
+from tests.unit.state.instances import an_instance
 
 
 class Place:
@@ -241,7 +240,7 @@ _UPDATER = """\
 import sys
 from pathlib import Path
 from ktrdr_sandbox.state.registry import RegistryStore
-from tests.unit.registry.instances import an_instance
+from tests.unit.state.instances import an_instance
 folder, number = Path(sys.argv[1]), int(sys.argv[2])
 store = RegistryStore(folder / "instances.json", folder / "instances.lock", patience=100)
 print("ready", flush=True)
