@@ -22,7 +22,7 @@ from ktrdr_sandbox.paths import Home
 from ktrdr_sandbox.state.values import from_json, to_json
 
 if TYPE_CHECKING:  # isolation is not for the commands that only read the record
-    from ktrdr_sandbox.isolation.result import Isolation
+    from ktrdr_sandbox.isolation.request import IsolatedStack
 
 FILE = "stack.json"
 
@@ -45,7 +45,7 @@ class StackRecord:
 def save(
     home: Home,
     instance: Instance,
-    isolation: Isolation,
+    isolation: IsolatedStack,
     *,
     inputs: Mapping[str, str],
     kept: Iterable[str] = (),
