@@ -68,7 +68,7 @@ def dump(registry: Registry) -> dict[str, Any]:
         **registry.extra,
         "version": VERSION,
         "instances": {key: dump_instance(value) for key, value in registry.instances.items()},
-        "allocated_slots": sorted(instance.slot for instance in registry.instances.values()),
+        "allocated_slots": sorted({instance.slot for instance in registry.instances.values()}),
     }
 
 

@@ -37,7 +37,7 @@ def _fields(value: Any) -> tuple[dataclasses.Field[Any], ...]:
 def _parse(kind: Any, value: Any, name: str) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
-        return _record(kind, value)
+        return _record(kind, value, name)
     if origin in (Union, types.UnionType):
         (present,) = (argument for argument in arguments if argument is not types.NoneType)
         return None if value is None else _parse(present, value, name)
@@ -55,12 +55,13 @@ def _parse(kind: Any, value: Any, name: str) -> Any:
     raise ValueError(f"{name or 'it'!r} is not valid: {value!r}")
 
 
-def _record(kind: Any, value: Mapping[str, Any]) -> Any:
+def _record(kind: Any, value: Mapping[str, Any], within: str) -> Any:
     hints = get_type_hints(kind)
     known = {}
     for field in _fields(kind):
+        name = f"{within}.{field.name}" if within else field.name
         if field.name in value:
-            known[field.name] = _parse(hints[field.name], value[field.name], field.name)
+            known[field.name] = _parse(hints[field.name], value[field.name], name)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise ValueError(f"there is no {field.name!r}")
+            raise ValueError(f"there is no {name!r}")
     return kind(**known)

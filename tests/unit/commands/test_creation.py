@@ -10,7 +10,7 @@ import filelock
 import pytest
 
 from ktrdr_sandbox import env_file
-from ktrdr_sandbox.commands.create import init
+from ktrdr_sandbox.commands.create import CreatePlan, init
 from ktrdr_sandbox.errors import ErrorCode, SandboxError
 from ktrdr_sandbox.models import EngineAddress
 from ktrdr_sandbox.settings import CHECKOUT_FILE
@@ -300,17 +300,10 @@ def test_a_name_that_is_taken_while_its_lock_is_waited_for(scene: Scene) -> None
 def test_an_init_that_was_killed_under_another_name_is_no_finished_one(scene: Scene) -> None:
     scene.instance("feat-x")
     root = scene.repository.clone(scene.folder / "elsewhere" / "ktrdr--feat-x").root
-    made = init(scene.at(root), slot=None).instance
-    scene.context.registry.add(made.with_state("creating"))
-    facts = {
-        "instance_id": made.id,
-        "uuid": made.uuid,
-        "path": str(root),
-        "main": str(root),
-        "common_dir": str(root / ".git"),
-        "addition": None,
-    }
-    with suppress(KeyError), journal.operation(scene.home, made.id, "init", facts) as log:
+    made = init(scene.at(root), slot=None).instance.with_state("creating")
+    scene.context.registry.add(made)
+    plan = CreatePlan(instance=made, main=root, common_dir=root / ".git")
+    with suppress(KeyError), journal.operation(scene.home, made.id, "init", plan) as log:
         log.owing = True
         log.begin("slot")
         log.begin("marker")
