@@ -271,10 +271,11 @@ def test_a_file_of_ktrdrs_own_tool_is_left_and_ours_is_beside_it(place: Place) -
     assert place.path.read_text() == text
     ours = place.path.with_name("instances.ktrdr-sandbox.json")
     assert json.loads(ours.read_text())["allocated_slots"] == [1, 2]
-    assert place.told == [
-        f"{place.path} is of KTRDR's own sandbox tool and left as it is; "
-        + "this program's registry is instances.ktrdr-sandbox.json beside it."
-    ]
+    (told,) = place.told
+    assert told == (
+        f"{place.path} is of KTRDR's own sandbox tool and left as it is; this program's "
+        "registry is instances.ktrdr-sandbox.json beside it."
+    )
     place.path.unlink()  # ours stays where it is
     assert set(place.store().read().instances) == {"ktrdr--a", "ktrdr--b"}
     assert place.store().read().claims == {}
