@@ -165,8 +165,14 @@ def compose(context: Context, instance: Instance, engine: Engine) -> Composition
     settings = context.settings(instance.path)
     base = base_call(context, instance, settings)
     images, networks = asked(engine.images), asked(engine.networks)
-    reading = asked(lambda: _read(engine, base))
-    model, unresolved, active = reading.result()
+    try:
+        model, unresolved, active = asked(lambda: _read(engine, base)).result()
+    except SandboxError as error:
+        dropped = (notice.text for notice in _dropped(context.environment, settings))
+        error.hints = (*error.hints, *dropped)
+        if "required variable" in str(error.details.get("output", error.message)):
+            error.hints = (*error.hints, "Set it in .env, or in a file of the setting env_files.")
+        raise
     request = IsolationRequest(
         instance=instance,
         home_id=home_id(context.home),
@@ -280,8 +286,8 @@ def _seen_from_the_host(call: ComposeCall) -> Iterator[Notice]:
     used = sorted({name for text in texts for name in _USES_HOST_SIDE.findall(text)})
     if used:
         text = (
-            f"{' and '.join(used)} of .env.sandbox is for programs on this machine: in the Compose "
-            "file it is what plain Compose gives, such as the file's default"
+            f"{' and '.join(used)} of .env.sandbox: for programs on this machine alone. In the "
+            "Compose file it is what plain Compose gives, such as the file's default"
         )
         yield Notice(service="", text=text)
 
