@@ -31,7 +31,7 @@ FILE = "stack.json"
 class StackRecord:
     """Services and host ports of the last `up`. `images` are all that the instance ever built.
 
-    `inputs` has the digest of what each image was made from, see `image_inputs`.
+    `inputs` has the digest of what each image was made from, see `prepare.stale_images`.
     """
 
     uuid: str = ""
