@@ -9,9 +9,8 @@ from typing import Any, Final, cast
 
 from pydantic import ConfigDict, TypeAdapter
 
-from ktrdr_sandbox import api_address
+from ktrdr_sandbox import api_address, settings_sources
 from ktrdr_sandbox.commands import doctor_checks, gc, inspect
-from ktrdr_sandbox.configuration import layers
 from ktrdr_sandbox.console import results
 from ktrdr_sandbox.console.output import SCHEMA
 from ktrdr_sandbox.errors import ErrorCode
@@ -93,7 +92,7 @@ _WORDS: Final[dict[str, Any]] = {
     "KeptReason": KeptReason,
     "Kind": gc.Kind,
     "Level": doctor_checks.Level,
-    "SettingSource": layers.Kind,
+    "SettingSource": settings_sources.Kind,
     "Source": api_address.Source,
     "Summary": inspect.Summary,
 }

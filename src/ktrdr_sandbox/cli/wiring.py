@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Final
 
 from ktrdr_sandbox.commands import recover, relocated, sharing
 from ktrdr_sandbox.commands.context import Context
-from ktrdr_sandbox.configuration.defaults import DEFAULTS, is_nothing_set
 from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.env_file import find
 from ktrdr_sandbox.models import EngineAddress, Instance
 from ktrdr_sandbox.naming import instance_id
 from ktrdr_sandbox.paths import Home
+from ktrdr_sandbox.settings import Settings, is_nothing_set
 from ktrdr_sandbox.state import journal
 from ktrdr_sandbox.state.registry import Rebuilt, RegistryStore
 from ktrdr_sandbox.targeting import target
 
 if TYPE_CHECKING:
     from ktrdr_sandbox.docker.engine import Engine
-    from ktrdr_sandbox.settings import AnySettings
 
 REGISTRY_PATIENCE: Final = 30.0
 """Seconds."""
@@ -115,12 +114,12 @@ def _engine(address: EngineAddress) -> Engine:
     return DockerEngine(address, os.environ)
 
 
-def _settings(home: Home, output: Output, told: set[str], checkout: Path | None) -> AnySettings:
+def _settings(home: Home, output: Output, told: set[str], checkout: Path | None) -> Settings:
     """Settings for a checkout; what there is to say of them is told once a command."""
     if is_nothing_set(home, checkout):
-        return DEFAULTS
-    from ktrdr_sandbox.commands.approvals import is_approved  # pydantic takes 0.15 s
-    from ktrdr_sandbox.settings import resolve
+        return Settings()
+    from ktrdr_sandbox.commands.configuration import is_approved
+    from ktrdr_sandbox.settings_sources import resolve  # pydantic, 0.2 s
 
     found = resolve(home, checkout=checkout, approved=functools.partial(is_approved, home))
     for about, remark in found.remarks.items():

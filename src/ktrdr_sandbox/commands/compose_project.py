@@ -33,7 +33,7 @@ from ktrdr_sandbox.slots.port_map import extra_ports, get_ports, worker_ports
 from ktrdr_sandbox.state.home_id import home_id
 
 if TYPE_CHECKING:
-    from ktrdr_sandbox.settings import AnySettings
+    from ktrdr_sandbox.settings import Settings
 
 
 DEFAULT_WORKERS = 4
@@ -150,7 +150,7 @@ class Composition:
     """An instance's stack, isolated: the call to make, and what isolation found and changed."""
 
     instance: Instance
-    settings: AnySettings
+    settings: Settings
     call: ComposeCall
     model: Mapping[str, Any]
     """The checkout's own model, resolved, before isolation."""
@@ -162,7 +162,7 @@ class Composition:
     """What the stack's own images are built from."""
 
 
-def base_call(context: Context, instance: Instance, settings: AnySettings) -> ComposeCall:
+def base_call(context: Context, instance: Instance, settings: Settings) -> ComposeCall:
     """The call on the checkout's own files, without the override.
 
     Raises `compose-file-missing`, `env-file-damaged`, `no-such-instance` when

@@ -18,15 +18,14 @@ from ktrdr_sandbox import env_file
 from ktrdr_sandbox.api_address import URL_VARIABLE, EnvFile
 from ktrdr_sandbox.commands.context import Context
 from ktrdr_sandbox.commands.shared_folders import shared_variables
-from ktrdr_sandbox.configuration.defaults import CHECKOUT_FILE, may_name
 from ktrdr_sandbox.docker.commands import CommandOutcome, end_marked, run_command
 from ktrdr_sandbox.docker.environment import PLATFORM_SOCKET, child_environment
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import cannot_write, make_folder
 from ktrdr_sandbox.models import Instance
+from ktrdr_sandbox.settings import Hook, may_be_set
 
 if TYPE_CHECKING:
-    from ktrdr_sandbox.configuration.commands import Hook
     from ktrdr_sandbox.docker.engine import LineSink
 
 
@@ -120,8 +119,7 @@ def run_hook(
 
 
 def _may_have_hooks(context: Context, instance: Instance) -> bool:
-    files = (instance.path / CHECKOUT_FILE, context.home.config)
-    return may_name("hooks", *files, variables=context.environment)
+    return may_be_set("hooks", context.home, instance.path, variables=context.environment)
 
 
 def hook_environment(context: Context, instance: Instance, hook: Hook) -> dict[str, str]:

@@ -32,10 +32,10 @@ if TYPE_CHECKING:  # the records only, whose modules need not be loaded to write
     from ktrdr_sandbox.commands.parallel_runs import AllRuns
     from ktrdr_sandbox.commands.tool_versions import ToolVersions
     from ktrdr_sandbox.commands.up import Startup
-    from ktrdr_sandbox.configuration.layers import Kind as SettingSource
     from ktrdr_sandbox.errors import ErrorCode
     from ktrdr_sandbox.gate.result import CheckName
     from ktrdr_sandbox.models import Instance, PublishedPort
+    from ktrdr_sandbox.settings_sources import Kind as SettingSource
     from ktrdr_sandbox.shared_data.remarks import KeptReason
 
 
