@@ -165,7 +165,7 @@ def _tidy(value: Any) -> Any:
         return [_tidy(item) for item in value]
     if not isinstance(value, dict):
         return value
-    found = {
+    found: Shape = {
         key: {name: _tidy(shape) for name, shape in item.items()}
         if key in ("properties", "$defs")
         else _tidy(item)

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import LazyLoader
 from typing import Annotated, Any, Final, cast
@@ -60,10 +59,11 @@ _BEFORE_COMMANDS: Final = frozenset({"--version", "--json", "--quiet", "-q", "--
 """Options of the program itself, before its command, that need no list of all commands."""
 
 
-class _Lazy(MetaPathFinder):
-    """Has use cases and their texts executed when something of them is first asked for."""
+class _LazyUseCases:
+    """Finds use cases and their texts, to be executed when something of them is first asked for."""
 
-    def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
+    @staticmethod
+    def find_spec(fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
         if not fullname.startswith(("ktrdr_sandbox.commands.", "ktrdr_sandbox.console.")):
             return None
         spec = PathFinder.find_spec(fullname, path, target)
@@ -74,12 +74,11 @@ class _Lazy(MetaPathFinder):
 
 @contextmanager
 def _lazy_imports() -> Iterator[None]:
-    finder = _Lazy()
-    sys.meta_path.insert(0, finder)
+    sys.meta_path.insert(0, _LazyUseCases)
     try:
         yield
     finally:
-        sys.meta_path.remove(finder)
+        sys.meta_path.remove(_LazyUseCases)
 
 
 @functools.cache

@@ -103,6 +103,6 @@ def answer(program: Any, words: Sequence[str]) -> Iterator[str]:
     prefix = f"{option}=" if equals and option.startswith("-") else ""
     resolver = ZshComplete(program, {}, "ktrdr-sandbox", VARIABLE)
     for found in resolver.get_completions(list(before), unfinished):
-        about = re.split(r"\. |: | \(| \[default:", found.help or "")[0].rstrip(".")
+        about = re.split(r"\. |: | \(| \[default:|\.$", found.help or "")[0]
         value = f"{prefix}{found.value}"
         yield f"{value}\t{about}" if about else value

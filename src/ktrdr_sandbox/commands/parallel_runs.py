@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -72,32 +72,30 @@ def run_on_each(
     """
     runs: dict[str, Run] = {}
     children = _Children()
-
-    def collect(futures: Sequence[Future[Run]], timeout: float | None) -> None:
-        left = [future for future in futures if not future.done() or future.result().instance.id not in runs]
-        for future in as_completed(left, timeout=timeout):
-            run = future.result()
-            runs[run.instance.id] = run
-            ended(run)
-
     interrupted = False
     with ThreadPoolExecutor(max_workers=max(1, at_once)) as pool:
-        futures = [pool.submit(children.run, instance, arguments) for instance in instances]
+        left = {pool.submit(children.run, instance, arguments) for instance in instances}
+
+        def collect(timeout: float | None = None) -> None:
+            for future in as_completed(set(left), timeout=timeout):
+                left.discard(future)
+                run = future.result()
+                runs[run.instance.id] = run
+                ended(run)
+
         try:
-            collect(futures, None)
+            collect()
         except KeyboardInterrupt:
             interrupted = True
             try:
                 children.stop(signal.SIGINT)
-                collect(futures, PATIENCE)
+                collect(PATIENCE)
             except (KeyboardInterrupt, TimeoutError):
                 children.stop(signal.SIGKILL)
-                collect(futures, None)
+                collect()
         finally:
             children.stop(signal.SIGINT)  # where telling of one has failed
-    return AllRuns(
-        runs=tuple(runs[instance.id] for instance in instances), interrupted=interrupted
-    )
+    return AllRuns(runs=tuple(runs[instance.id] for instance in instances), interrupted=interrupted)
 
 
 class _Children:
@@ -145,9 +143,10 @@ def _run(instance: Instance, exit_code: int, stdout: str, stderr: str) -> Run:
         document = json.loads(stdout)
     except ValueError:  # it was killed, or died before it could tell of it
         last = (stderr.strip().splitlines() or [""])[-1]
-        error = {
+        said = repr(last) if last else "nothing"
+        error: dict[str, Any] = {
             "code": "interrupted" if exit_code in (130, -2, -9, -15) else "internal",
-            "message": f"It ended with status {exit_code} and said {repr(last) if last else 'nothing'}.",
+            "message": f"It ended with status {exit_code} and said {said}.",
             "hints": [],
             "details": {},
         }
