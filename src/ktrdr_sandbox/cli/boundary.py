@@ -14,7 +14,7 @@ from ktrdr_sandbox import __version__
 from ktrdr_sandbox.cli import exit_codes, flags
 from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.process import listening
+from ktrdr_sandbox.process import end_all, listening
 from ktrdr_sandbox.redaction import redact
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ def command(name: str, *, json_mode: bool, when_interrupted: str = "") -> Iterat
     except KeyboardInterrupt:
         # A second Ctrl-C while this is told must not bring a traceback after all.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        from ktrdr_sandbox.commands.interrupt import end_all_commands
-
-        end_all_commands()
+        end_all()
         hints = (when_interrupted,) if when_interrupted else ()
         output.failure(SandboxError("interrupted", "Interrupted.", hints=hints))
         raise typer.Exit(exit_codes.INTERRUPTED) from None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.paths import Home
+from ktrdr_sandbox.process import current_environment
 
 if TYPE_CHECKING:  # the registry is not for every command
     from ktrdr_sandbox.commands.context import Context
@@ -41,7 +42,7 @@ def command_context(output: Output, *, purpose: str = "") -> Context:
     return Context(
         home=home,
         cwd=cwd,
-        environment=dict(os.environ),
+        environment=current_environment(),
         registry=store,
         engine=_engine,
         settings=settings,
@@ -129,7 +130,7 @@ def _rebuild(home: Home, cwd: Path, store: RegistryStore, damaged: str) -> Rebui
 def _engine(address: EngineAddress) -> Engine:
     from ktrdr_sandbox.docker.cli import DockerEngine
 
-    return DockerEngine(address, os.environ)
+    return DockerEngine(address, current_environment())
 
 
 def _settings(home: Home, output: Output, told: set[str], checkout: Path | None) -> AnySettings:

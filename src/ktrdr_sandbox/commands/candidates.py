@@ -76,7 +76,7 @@ def _running(
     around: Surroundings, registered: Iterable[Instance]
 ) -> dict[EngineAddress, frozenset[str]]:
     """Uuids of which a container runs, of each engine that answers at once."""
-    from ktrdr_sandbox.docker.running import running_uuids
+    from ktrdr_sandbox.docker.cli import running_uuids
 
     addresses = list(dict.fromkeys(one.engine for one in registered))
     return running_uuids(addresses, around.environment, patience=DOCKER_PATIENCE)

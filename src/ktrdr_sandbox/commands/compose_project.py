@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ktrdr_sandbox import env_file, own_commands
-from ktrdr_sandbox.background import asked
+from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.commands.compose_files import compose_project
 from ktrdr_sandbox.commands.context import Context
 from ktrdr_sandbox.commands.image_inputs import BuildInput, build_inputs
@@ -203,7 +203,7 @@ def compose(context: Context, instance: Instance, engine: Engine) -> Composition
         engine.networks,
     )
     model, unresolved, images, networks = (
-        answer.result() for answer in [asked(question) for question in questions]
+        answer.result() for answer in [run_in_background(question) for question in questions]
     )
     request = IsolationRequest(
         instance=instance,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from ktrdr_sandbox import env_file
-from ktrdr_sandbox.background import asked
+from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.commands.context import Context
 from ktrdr_sandbox.commands.demolition import (
     Demolition,
@@ -92,7 +92,7 @@ def plan_destruction(
     resources = (
         None
         if without_docker
-        else asked(lambda: context.engine(instance.engine).resources(instance.uuid))
+        else run_in_background(lambda: context.engine(instance.engine).resources(instance.uuid))
     )
     directory, reason = _directory(context, instance, keep_worktree=keep_worktree)
     goes = directory is not None and directory.is_dir()

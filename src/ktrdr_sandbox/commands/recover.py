@@ -15,7 +15,7 @@ from typing import Final
 from ktrdr_sandbox.commands import construction, demolition
 from ktrdr_sandbox.commands.compose_project import write_slot
 from ktrdr_sandbox.commands.context import Context
-from ktrdr_sandbox.docker.orphans import end_orphans
+from ktrdr_sandbox.docker.compose import end_orphans
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import temporary_name
 from ktrdr_sandbox.locking import hold, is_held
