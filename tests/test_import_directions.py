@@ -16,29 +16,29 @@ ALLOWED = {
     "base": BASE,
     "room": BASE,
     "gate": {*BASE, "docker.engine"},
-    "state": {*BASE, "docker.engine", "env_file", "git", "isolation.result"},
-    "configuration": {"errors", "paths"},
-    "settings": {"errors", "paths", "configuration"},
+    "state": {*BASE, "docker.engine", "env_file", "git", "isolation.request"},
+    "settings": {"errors", "paths", "settings_sources"},
+    "settings_sources": {"errors", "paths", "settings", "trust"},
     "targeting": {*BASE, "env_file", "state"},
     "api_address": {*BASE, "env_file"},
-    "real_ktrdr": {*BASE, "settings", "commands.approvals"},
+    "real_ktrdr": {*BASE, "settings", "commands.configuration"},
     "alias": {*BASE, "api_address", "real_ktrdr", "__main__", "cli.boundary", "console.output"},
-    "commands": {*BASE, *ROOMS, "settings", "configuration", "api_address"},
+    "commands": {*BASE, *ROOMS, "settings", "settings_sources", "api_address"},
     # records only, to render them
-    "console": {*BASE, "commands", "gate.result", "gate.report", "isolation.result"}
+    "console": {*BASE, "commands", "gate.result", "gate.report", "isolation.request"}
     | {"shared_data.holdings", "shared_data.remarks", "shared_data.results"},
     # the values that a document may have; only its file is read when the program runs
     "schema": {
         *BASE,
         "api_address",
-        "configuration.layers",
+        "settings_sources",
         "console.output",
         "gate.result",
         "commands",
         "shared_data.remarks",
     },
     "cli": {*BASE, "console", "commands", "schema", "targeting", "settings", "state.registry"}
-    | {"api_address", "configuration.defaults"}
+    | {"api_address", "settings_sources"}
     | {"docker.engine", "docker.cli", "docker.environment", "env_file", "gate.result"}
     | {"state.journal", "state.rebuild"},
 }

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # the registry is not for every command
     from ktrdr_sandbox.commands.sharing import Place
     from ktrdr_sandbox.docker.engine import Engine
     from ktrdr_sandbox.models import EngineAddress, Instance
-    from ktrdr_sandbox.settings import AnySettings
+    from ktrdr_sandbox.settings import Settings
     from ktrdr_sandbox.state.registry import Rebuilt, RegistryStore
 
 REGISTRY_PATIENCE: Final = 30.0
@@ -133,14 +133,14 @@ def _engine(address: EngineAddress) -> Engine:
     return DockerEngine(address, current_environment())
 
 
-def _settings(home: Home, output: Output, told: set[str], checkout: Path | None) -> AnySettings:
+def _settings(home: Home, output: Output, told: set[str], checkout: Path | None) -> Settings:
     """Settings for a checkout; what there is to say of them is told once a command."""
-    from ktrdr_sandbox.configuration.defaults import DEFAULTS, is_nothing_set
+    from ktrdr_sandbox.settings import Settings, is_nothing_set
 
     if is_nothing_set(home, checkout):
-        return DEFAULTS
-    from ktrdr_sandbox.commands.approvals import is_approved
-    from ktrdr_sandbox.settings import resolve
+        return Settings()
+    from ktrdr_sandbox.commands.configuration import is_approved
+    from ktrdr_sandbox.settings_sources import resolve  # pydantic, 0.2 s
 
     found = resolve(home, checkout=checkout, approved=functools.partial(is_approved, home))
     for about, remark in found.remarks.items():

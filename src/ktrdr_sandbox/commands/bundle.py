@@ -32,6 +32,7 @@ from ktrdr_sandbox.gate.result import GateResult
 from ktrdr_sandbox.git.git import try_git
 from ktrdr_sandbox.models import ENV_FILE_NAME, Instance
 from ktrdr_sandbox.redaction import Redactor
+from ktrdr_sandbox.settings import as_data
 from ktrdr_sandbox.state.registry_file import Registry, dump
 
 SCHEMA: Final = "ktrdr-sandbox-bundle/1"
@@ -219,8 +220,6 @@ def _state(
         "registry.json": dump(Registry({instance.id: instance}))["instances"],
     }
     with findings.attempt("settings.json"):
-        from ktrdr_sandbox.settings import as_data  # judges, and is slow to load
-
         found["settings.json"] = as_data(context.settings(instance.path))
     override = context.home.state_of(instance.id) / OVERRIDE
     for name, path in ((ENV_FILE_NAME, instance.env_file), ("compose/override.yml", override)):

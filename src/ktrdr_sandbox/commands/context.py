@@ -13,7 +13,7 @@ from ktrdr_sandbox.state.registry import RegistryStore
 if TYPE_CHECKING:
     from ktrdr_sandbox.docker.engine import Engine
     from ktrdr_sandbox.models import EngineAddress
-    from ktrdr_sandbox.settings import AnySettings
+    from ktrdr_sandbox.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Context:
     environment: Mapping[str, str]
     registry: RegistryStore
     engine: Callable[[EngineAddress], Engine]
-    settings: Callable[[Path | None], AnySettings]
+    settings: Callable[[Path | None], Settings]
     tell: Callable[[str], None]
 
     def lock_patience(self) -> float:

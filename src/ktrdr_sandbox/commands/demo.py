@@ -20,7 +20,7 @@ from ktrdr_sandbox.git.git import git
 from ktrdr_sandbox.models import ID_PREFIX, Instance
 
 if TYPE_CHECKING:
-    from ktrdr_sandbox.settings import AnySettings
+    from ktrdr_sandbox.settings import Settings
 
 
 MANIFEST = "MANIFEST.toml"
@@ -138,7 +138,7 @@ def demonstrate(
     return Demonstration(folder=folder, startups=tuple(startups))
 
 
-def _make(folder: Path, repository: Path, settings: AnySettings) -> None:
+def _make(folder: Path, repository: Path, settings: Settings) -> None:
     if folder.exists() and any(folder.iterdir()) and not (folder / _MARKER).exists():
         raise SandboxError(
             "directory-exists",
@@ -154,7 +154,7 @@ def _make(folder: Path, repository: Path, settings: AnySettings) -> None:
     make_repository(repository, images=sample_images(settings), branches=NAMES)
 
 
-def sample_images(settings: AnySettings) -> dict[str, str]:
+def sample_images(settings: Settings) -> dict[str, str]:
     """Image names in the sample to those the settings choose."""
     return {
         "timescale/timescaledb:latest-pg16": settings.demo_database_image,

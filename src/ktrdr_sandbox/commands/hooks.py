@@ -12,23 +12,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ktrdr_sandbox import env_file
 from ktrdr_sandbox.api_address import URL_VARIABLE, EnvFile
 from ktrdr_sandbox.commands.context import Context
 from ktrdr_sandbox.commands.shared_folders import shared_variables
-from ktrdr_sandbox.configuration.defaults import CHECKOUT_FILE, may_name
 from ktrdr_sandbox.docker.environment import PLATFORM_SOCKET, child_environment
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import cannot_write, make_folder
 from ktrdr_sandbox.git.git import REPOSITORY_VARIABLES
 from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.process import LineSink, Outcome, Patience, end_marked, stream
-
-if TYPE_CHECKING:
-    from ktrdr_sandbox.configuration.commands import Hook
-
+from ktrdr_sandbox.settings import Hook, may_be_set
 
 HOOK_VARIABLE: Final = "KTRDR_HOOK"
 """Tells a hook's commands which hook they are of, and us which processes are a hook's."""
@@ -141,8 +137,7 @@ def _run(
 
 
 def _may_have_hooks(context: Context, instance: Instance) -> bool:
-    files = (instance.path / CHECKOUT_FILE, context.home.config)
-    return may_name("hooks", *files, variables=context.environment)
+    return may_be_set("hooks", context.home, instance.path, variables=context.environment)
 
 
 def hook_environment(context: Context, instance: Instance, hook: Hook) -> dict[str, str]:

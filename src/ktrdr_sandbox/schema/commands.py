@@ -12,7 +12,6 @@ from ktrdr_sandbox.api_address import Source
 from ktrdr_sandbox.commands.doctor_checks import Level
 from ktrdr_sandbox.commands.gc import Kind
 from ktrdr_sandbox.commands.inspect import Summary
-from ktrdr_sandbox.configuration.layers import Kind as SettingSource
 from ktrdr_sandbox.errors import ErrorCode
 from ktrdr_sandbox.schema.parts import INSTANCE, SLOT
 from ktrdr_sandbox.schema.shapes import (
@@ -33,6 +32,7 @@ from ktrdr_sandbox.schema.shapes import (
     part,
     word,
 )
+from ktrdr_sandbox.settings_sources import Kind as SettingSource
 from ktrdr_sandbox.shared_data.remarks import KeptReason
 
 _CREATION: Final = obj(

@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from ktrdr_sandbox.commands.approvals import approve, is_approved, path_of
+from ktrdr_sandbox.commands.configuration import approvals_file, approve, is_approved
 from tests.support.repositories import repository
 from tests.unit.lifecycle.scenes import Scene
 
@@ -32,9 +32,9 @@ def test_earlier_approvals_stay_and_none_is_there_twice(scene: Scene) -> None:
         approve(scene.context, root, digest)
     assert is_approved(scene.home, root, "aa")
     assert is_approved(scene.home, root, "bb")
-    entries = json.loads(path_of(scene.home).read_text())["approvals"]
+    entries = json.loads(approvals_file(scene.home).read_text())["approvals"]
     assert [entry["sha256"] for entry in entries] == ["bb", "aa"]
-    assert stat.S_IMODE(path_of(scene.home).stat().st_mode) == 0o600
+    assert stat.S_IMODE(approvals_file(scene.home).stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_earlier_approvals_stay_and_none_is_there_twice(scene: Scene) -> None:
 def test_a_file_that_is_damaged_approves_nothing(scene: Scene, text: str) -> None:
     root = scene.repository.root
     approve(scene.context, root, "aa")
-    path_of(scene.home).write_text(text)
+    approvals_file(scene.home).write_text(text)
     assert not is_approved(scene.home, root, "aa")
     approve(scene.context, root, "aa")
     assert is_approved(scene.home, root, "aa")
