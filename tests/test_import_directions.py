@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "ktrdr_sandbox"
 BASE = {"models", "errors", "paths", "files", "locking", "naming", "redaction"}
-BASE |= {"process", "own_commands", "background"}
+BASE |= {"process", "exec_process", "own_commands", "background"}
 ROOMS = {"slots", "state", "env_file", "git", "isolation", "docker", "gate", "shared_data"}
 ALLOWED = {
     "base": BASE,

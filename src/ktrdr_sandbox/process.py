@@ -10,7 +10,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 import threading
 import time
 import weakref
@@ -19,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, NoReturn, TextIO, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 from ktrdr_sandbox.background import BackgroundThread, run_in_background
 from ktrdr_sandbox.errors import SandboxError
@@ -555,27 +554,3 @@ def end_marked(variables: Mapping[str, str]) -> int:
         return all(environment.get(name) == value for name, value in variables.items())
 
     return end_left_over(is_marked, patience=2.0)
-
-
-# -- replacement -----------------------------------------------------------------------------
-
-
-def exec_process(argv: Sequence[str], *, environment: Mapping[str, str]) -> NoReturn:
-    """From here on this process is that program, and its exit status the program's own.
-
-    A name without a slash is looked up on the PATH of `environment`. Raises OSError, and goes on as
-    before, when it cannot be started: FileNotFoundError, PermissionError, or others.
-    """
-    streams: tuple[TextIO | None, ...] = (sys.stdout, sys.stderr)
-    for stream in streams:
-        if stream is not None:  # as after `>&-`
-            stream.flush()
-    # Python ignores these two for itself, and what is ignored stays so in the next program:
-    # `... | head` would then end with a complaint of it and not quietly.
-    numbers = (signal.SIGPIPE, signal.SIGXFSZ)
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
-    try:
-        os.execvpe(argv[0], list(argv), dict(environment))  # noqa: S606  no shell is the point
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

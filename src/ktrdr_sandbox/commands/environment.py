@@ -16,8 +16,8 @@ from ktrdr_sandbox.commands.shared_folders import shared_variables
 from ktrdr_sandbox.docker.engine import Container
 from ktrdr_sandbox.docker.environment import child_environment, engine_variables, foreign
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.exec_process import exec_process
 from ktrdr_sandbox.models import Instance
-from ktrdr_sandbox.process import exec_process
 from ktrdr_sandbox.state import last_up
 
 _SHELL_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

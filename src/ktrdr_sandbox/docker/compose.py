@@ -6,6 +6,7 @@ import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ktrdr_sandbox import process
@@ -35,24 +36,19 @@ class ComposeEngine(Engine):
     def compose_config(self, call: ComposeCall, *, resolve_paths: bool = True) -> dict[str, Any]:
         if not resolve_paths:
             return self._config_as_written(call)
-        return self._config(call, EVERY_PROFILE)
-
-    def compose_active_services(self, call: ComposeCall) -> frozenset[str]:
-        return frozenset(self._config(call, call.profiles).get("services") or {})
-
-    def _config(self, call: ComposeCall, profiles: Sequence[str]) -> dict[str, Any]:
         try:
-            return self._captured(
-                call, lambda compose: compose.config(return_json=True), "config", profiles=profiles
-            )
+            return self._captured(call, lambda compose: compose.config(return_json=True), "config")
         except SandboxError as error:
             raise _invalid(error) from error
 
     def _config_as_written(self, call: ComposeCall) -> dict[str, Any]:
         """With the library's command line alone: its `config` cannot leave paths as they are."""
-        argv = [*_argv(self._client(call, EVERY_PROFILE)), "config", "--format", "json"]
+        argv = [*_argv(self._client(call)), "config", "--format", "json"]
+        # Compose looks for files whose paths it leaves as they are from where it is run.
         try:
-            outcome = process.run([*argv, "--no-path-resolution"], environment=call.environment)
+            outcome = process.run(
+                [*argv, "--no-path-resolution"], environment=call.environment, cwd=call.directory
+            )
         except OSError as error:
             raise docker_missing() from error
         if outcome.exit_code:
@@ -122,12 +118,11 @@ class ComposeEngine(Engine):
         services: Sequence[str] = (),
     ) -> None:
         self._streamed(
-            call,
+            replace(call, profiles=EVERY_PROFILE),
             lambda it: it.stop(list(services) or None, timeout=grace, stream_logs=True),
             progress,
             "stop",
             services,
-            profiles=EVERY_PROFILE,
         )
 
     def compose_run(
@@ -152,7 +147,7 @@ class ComposeEngine(Engine):
 
     # -- how -----------------------------------------------------------------------------------
 
-    def _client(self, call: ComposeCall, profiles: Sequence[str]) -> DockerClient:
+    def _client(self, call: ComposeCall) -> DockerClient:
         from python_on_whales import DockerClient  # a quarter of a second
 
         address = self.address
@@ -161,7 +156,7 @@ class ComposeEngine(Engine):
             host=None if address.context else address.host or PLATFORM_SOCKET,
             compose_files=list(call.files),
             compose_env_files=list(call.env_files),
-            compose_profiles=list(profiles),
+            compose_profiles=list(call.profiles),
             compose_project_name=call.project,
             compose_project_directory=call.directory if call.directory.is_dir() else None,
             client_type="docker",
@@ -174,8 +169,6 @@ class ComposeEngine(Engine):
         progress: LineSink,
         command: str,
         arguments: Sequence[str],
-        *,
-        profiles: Sequence[str] | None = None,
     ) -> None:
         """Run a long command, giving each line of both its streams to `progress`."""
         kept: deque[str] = deque(maxlen=KEPT_LINES)
@@ -186,7 +179,7 @@ class ComposeEngine(Engine):
                 kept.append(text)
                 progress(text)
 
-        self._captured(call, follow, command, arguments, profiles=profiles, kept=kept)
+        self._captured(call, follow, command, arguments, kept=kept)
 
     def _captured(
         self,
@@ -195,7 +188,6 @@ class ComposeEngine(Engine):
         command: str,
         arguments: Sequence[str] = (),
         *,
-        profiles: Sequence[str] | None = None,
         kept: Iterable[str] = (),
     ) -> T:
         """Have the library run a command in the call's environment.
@@ -205,7 +197,7 @@ class ComposeEngine(Engine):
         """
         from python_on_whales import ClientNotFoundError, DockerException
 
-        client = self._client(call, call.profiles if profiles is None else profiles)
+        client = self._client(call)
 
         def work() -> T:
             with process.environment_replaced(call.environment):
