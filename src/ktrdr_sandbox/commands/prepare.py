@@ -200,7 +200,7 @@ def prepared(context: Context, instance: Instance, engine: Engine) -> Prepared:
     refuse_foreign(composition, belongings)
     refuse_paused(instance, containers)
     end_left_over(engine, instance, containers, composition.isolation.stack)
-    cut_off = asked(lambda: _cut_off(engine, instance, containers))
+    cut_off = asked(lambda: _cut_off(engine, instance, containers, composition.model["services"]))
     refuse_busy_ports(composition, containers)
     write_down(context, composition)
     former = last_up.load(context.home, instance)
@@ -212,17 +212,32 @@ def prepared(context: Context, instance: Instance, engine: Engine) -> Prepared:
 
 
 def _cut_off(
-    engine: Engine, instance: Instance, containers: Sequence[Container]
+    engine: Engine,
+    instance: Instance,
+    containers: Sequence[Container],
+    services: Mapping[str, Mapping[str, Any]],
 ) -> tuple[str, ...]:
     """Services that Compose would leave with a network which was removed while they were stopped,
-    by `docker network prune` or with the engine's own records. It looks at running ones only."""
+    by `docker network prune` or with the engine's own records. It looks at running ones only.
+
+    What shares the network, or another namespace, of such a container hangs on to it by its id.
+    """
     stopped = {
         one.id: one.service
         for one in containers
         if one.uuid == instance.uuid and one.state in STOPPED and not one.oneoff
     }
-    gone = engine.cut_off(list(stopped))
-    return tuple(sorted({stopped[one] for one in gone}))
+    gone = {stopped[one] for one in engine.cut_off(list(stopped))}
+    while True:
+        shared = {f"service:{name}" for name in gone}
+        hanging = {
+            name
+            for name, service in services.items()
+            if shared & {service.get(key) for key in ("network_mode", "ipc", "pid")}
+        }
+        if hanging <= gone:
+            return tuple(sorted(gone))
+        gone |= hanging
 
 
 def to_build(composition: Composition, *, everything: bool) -> dict[str, str]:

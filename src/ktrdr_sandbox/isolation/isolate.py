@@ -60,7 +60,7 @@ def isolate(model: Mapping[str, Any], request: IsolationRequest) -> IsolatedStac
     images = built_images(stack, request)
     allocation = allocate(stack, request)
     mounts = settle_mounts(stack, paths, images)
-    memberships = tuple(external_memberships(stack, instance_id))
+    memberships = tuple(external_memberships(stack, request))
     missing = list(missing_sources(stack, mounts, request, paths))
     sources: dict[Path, BindSource] = {}
     for item in missing:
@@ -68,13 +68,13 @@ def isolate(model: Mapping[str, Any], request: IsolationRequest) -> IsolatedStac
             sources.setdefault(item.path, item)
     findings: list[Finding] = list(
         chain(
-            release_container_names(stack),
+            release_container_names(stack, request),
             scope_images(stack, images),
             rewrite_ports(stack, allocation, request),
             move_binds(mounts),
             move_files(stack, paths),
             scope_networks(stack, request, memberships),
-            link_own_services(stack, instance_id),
+            link_own_services(stack, request),
             scope_volumes(stack, request),
             move_devices(stack, paths),
             name_the_instance(stack, instance_id),

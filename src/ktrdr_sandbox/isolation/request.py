@@ -58,6 +58,9 @@ class IsolationRequest:
     networks: frozenset[str] = frozenset()
     """Names of networks the engine has now."""
 
+    containers: frozenset[str] = frozenset()
+    """Names of other instances' containers, where they may be like ours."""
+
     allow: frozenset[str] = frozenset()
     """Refusals that the settings allow; the tokens are in `refusals.py`."""
 
