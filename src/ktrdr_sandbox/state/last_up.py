@@ -12,7 +12,7 @@ from ktrdr_sandbox.models import Instance, PublishedPort
 from ktrdr_sandbox.paths import Home
 
 if TYPE_CHECKING:
-    from ktrdr_sandbox.isolation.result import Isolation
+    from ktrdr_sandbox.isolation.request import IsolatedStack
 
 
 FILE = "stack.json"
@@ -26,13 +26,13 @@ class StackRecord:
     ports: tuple[PublishedPort, ...] = ()
     images: tuple[str, ...] = ()
     inputs: Mapping[str, str] = field(default_factory=dict)
-    """Digest of what each image was made from, see `image_inputs`."""
+    """Digest of what each image was made from, see `prepare.stale_images`."""
 
 
 def save(
     home: Home,
     instance: Instance,
-    isolation: Isolation,
+    isolation: IsolatedStack,
     *,
     inputs: Mapping[str, str],
     kept: Iterable[str] = (),

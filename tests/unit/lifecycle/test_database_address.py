@@ -23,7 +23,7 @@ from ktrdr_sandbox.commands.migrate import address_in, names_of
 def test_one_database_in_many_spellings(environment: dict[str, str]) -> None:
     found = address_in({**environment, "HOSTNAME": "other", "API_HOST": "0.0.0.0", "DB_POOL": "5"})
     parts = (found["hosts"], found["names"], found["users"])
-    assert parts == (frozenset({"db"}), frozenset({"ktrdr"}), frozenset({"me"}))
+    assert parts == ({"db"}, {"ktrdr"}, {"me"})
 
 
 def test_all_that_is_named_counts() -> None:
