@@ -363,13 +363,13 @@ def test_an_archive_too_large_for_the_disk(world: World) -> None:
 
 _OPTIMIST = """
 import os, runpy
-real = os.fstatvfs
+real = os.statvfs
 class Roomy:
     def __init__(self, found):
         self.found = found
     def __getattr__(self, name):
         return 10**9 if name == "f_bavail" else getattr(self.found, name)
-os.fstatvfs = lambda fd: Roomy(real(fd))
+os.statvfs = lambda path: Roomy(real(path))
 runpy.run_module("ktrdr_sandbox", run_name="__main__")
 """
 

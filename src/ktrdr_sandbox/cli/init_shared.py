@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +10,8 @@ import typer
 
 from ktrdr_sandbox.cli import exit_codes, options
 from ktrdr_sandbox.cli.boundary import command
-from ktrdr_sandbox.cli.wiring import sharing_place
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.paths import Home
 
 
 def init_shared(
@@ -64,12 +65,11 @@ def init_shared(
     """
     interrupted = "Everything that was copied is whole; the same command goes on from there."
     with command("init-shared", json_mode=json_mode, when_interrupted=interrupted) as output:
-        from ktrdr_sandbox.console import sharing as shown
-        from ktrdr_sandbox.console.copying import watching
-        from ktrdr_sandbox.lifecycle import sharing
+        from ktrdr_sandbox.commands import init_shared as use_case
+        from ktrdr_sandbox.console.shared import counted, init_shared_text
+        from ktrdr_sandbox.console.shared_progress import shown_progress
 
-        place = sharing_place(output)
-        wanted = sharing.Wanted(
+        request = use_case.Request(
             source=source,
             minimal=minimal,
             url=url,
@@ -79,16 +79,16 @@ def init_shared(
             dry_run=dry_run,
             stall=stall,
         )
-        with watching(output) as observe:
-            done = sharing.init_shared(place, wanted, observe=observe)
-        held = sharing.holdings(place) if done.changed else None
-        text, data = shown.filling(done, held), shown.filling_data(done, held)
+        home = Home.from_environment()
+        with shown_progress(output) as observe:
+            done = use_case.init_shared(home, request, tell=output.tell, observe=observe)
+        text, data = init_shared_text(done), asdict(done)
         if not done.failures:
             output.result(text, data)
             return
         error = SandboxError(
             "copy-incomplete",
-            f"{shown.counted(len(done.failures), 'item')} of the source could not be copied.",
+            f"{counted(done.failures, 'item')} of the source could not be copied.",
             hints=("Put right what is said above and run it again: it copies the rest.",),
         )
         if not json_mode:

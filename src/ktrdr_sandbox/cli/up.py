@@ -47,7 +47,7 @@ def up(
         from ktrdr_sandbox.lifecycle import composition, startup
         from ktrdr_sandbox.lifecycle.fleet import everyone
         from ktrdr_sandbox.lifecycle.hooks import end_left_over, run_hook
-        from ktrdr_sandbox.lifecycle.shared_folders import nothing_shared
+        from ktrdr_sandbox.shared.inventory import is_empty
 
         place = workplace(output)
         if every:
@@ -66,7 +66,7 @@ def up(
         chosen = startup.UpOptions(wait=not no_wait, build=build, timeout=timeout, bundle=target)
         with gate_outcome(output), watching(output) as view:
             done = startup.up(place, instance, chosen, progress=view.line, observe=view.gate)
-        if nothing_shared(place.home):
+        if is_empty(place.home.shared):
             output.tell(
                 "The shared folder is empty: 'ktrdr-sandbox init-shared --minimal' fills it."
             )

@@ -12,7 +12,6 @@ from ktrdr_sandbox.paths import Home
 
 if TYPE_CHECKING:  # the registry is not for every command
     from ktrdr_sandbox.engine.interface import Engine
-    from ktrdr_sandbox.lifecycle.sharing import Place
     from ktrdr_sandbox.lifecycle.workplace import Workplace
     from ktrdr_sandbox.models import EngineAddress, Instance
     from ktrdr_sandbox.registry.store import Rebuilt, RegistryStore
@@ -47,13 +46,6 @@ def workplace(output: Output, *, purpose: str = "") -> Workplace:
         settings=settings,
         tell=output.tell,
     )
-
-
-def sharing_place(output: Output) -> Place:
-    """The real home, without what it knows of instances."""
-    from ktrdr_sandbox.lifecycle.sharing import Place
-
-    return Place(Home.from_environment(), _working_directory(), output.tell)
 
 
 def instance_of(place: Workplace, name: str | None) -> Instance:

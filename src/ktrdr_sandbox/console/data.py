@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ktrdr_sandbox.console.sharing import holdings_data
-
 if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind them
     from ktrdr_sandbox.lifecycle.composition import Composition
     from ktrdr_sandbox.lifecycle.creation import Creation
@@ -133,7 +131,7 @@ def status(result: InstanceStatus) -> dict[str, Any]:
             for c in result.containers
         ],
         "missing": list(result.missing),
-        "shared": holdings_data(result.shared),
+        "shared": asdict(result.shared),
     }
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, Final
 
-from ktrdr_sandbox.console.sharing import holdings, holdings_data
+from ktrdr_sandbox.console.shared import inventory_text
 from ktrdr_sandbox.lifecycle.collection import Collection, Item
 from ktrdr_sandbox.lifecycle.doctor.examination import Examination
 from ktrdr_sandbox.lifecycle.doctor.findings import Finding
@@ -15,7 +16,9 @@ _SIGNS: Final = {"ok": "✓", "note": "·", "problem": "✗"}
 def examination(result: Examination) -> str:
     """One line a finding, its fix below; then how many problems remain."""
     lines = [line for finding in result.findings for line in _finding(finding)]
-    lines.append(f"{_SIGNS['ok']} shared folder: {holdings(result.shared)} ({result.shared.root})")
+    lines.append(
+        f"{_SIGNS['ok']} shared folder: {inventory_text(result.shared)} ({result.shared.path})"
+    )
     if not result.shared.files:
         lines.append("  → ktrdr-sandbox init-shared --minimal")
     left = sum(1 for one in result.findings if one.level == "problem" and not one.repaired)
@@ -42,7 +45,7 @@ def _counted(count: int, word: str) -> str:
 def examination_data(result: Examination) -> dict[str, Any]:
     return {
         "healthy": result.healthy,
-        "shared": holdings_data(result.shared),
+        "shared": asdict(result.shared),
         "findings": [
             {
                 "check": one.check,

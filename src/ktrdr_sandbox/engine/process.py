@@ -76,6 +76,25 @@ def stream(
     return _off_the_main_thread(lambda: _stream(argv, environment, sink, keep))
 
 
+def run_watched(
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    look: Callable[[], None],
+    every: float,
+) -> Outcome:
+    """Run to the end as `run` does, calling `look` meanwhile, `every` so many seconds."""
+    answer = asked(lambda: _run(argv, environment, None))
+    try:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                return answer.result(timeout=every)
+            look()
+    finally:
+        if not answer.is_known:  # an interrupt came, or `look` failed
+            end_all()
+
+
 def _off_the_main_thread(work: Callable[[], Outcome]) -> Outcome:
     """Only the main thread is met by an interrupt: there it could come while a command is being
     started, which then nobody knows of, or right before a wait, and be heard only after it."""
@@ -295,5 +314,6 @@ __all__ = [
     "inherited",
     "lines",
     "run",
+    "run_watched",
     "stream",
 ]

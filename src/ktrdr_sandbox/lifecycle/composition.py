@@ -24,14 +24,14 @@ from ktrdr_sandbox.lifecycle.env_files import current_values
 from ktrdr_sandbox.lifecycle.home_id import home_id
 from ktrdr_sandbox.lifecycle.host_routes import occupied_subnets
 from ktrdr_sandbox.lifecycle.image_inputs import BuildInput, build_inputs
-from ktrdr_sandbox.lifecycle.shared_folders import (
+from ktrdr_sandbox.lifecycle.workplace import Workplace
+from ktrdr_sandbox.models import Instance
+from ktrdr_sandbox.questions import asked
+from ktrdr_sandbox.shared.layout import (
     make_shared_folders,
     shared_folders,
     shared_variables,
 )
-from ktrdr_sandbox.lifecycle.workplace import Workplace
-from ktrdr_sandbox.models import Instance
-from ktrdr_sandbox.questions import asked
 from ktrdr_sandbox.slots.port_map import extra_ports, get_ports
 
 if TYPE_CHECKING:

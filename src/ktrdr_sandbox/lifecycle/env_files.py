@@ -5,9 +5,9 @@ from __future__ import annotations
 from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.env_file import reader, schema, writer
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle.shared_folders import shared_variables
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import Instance
+from ktrdr_sandbox.shared.layout import shared_variables
 from ktrdr_sandbox.slots.port_map import get_ports, worker_ports
 
 DEFAULT_WORKERS = 4

@@ -15,10 +15,10 @@ from ktrdr_sandbox.engine.interface import Container
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.lifecycle import record
 from ktrdr_sandbox.lifecycle.env_files import current_values
-from ktrdr_sandbox.lifecycle.shared_folders import shared_variables
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.replacement import become
+from ktrdr_sandbox.shared.layout import shared_variables
 
 _SHELL_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

@@ -22,9 +22,9 @@ from ktrdr_sandbox.engine.commands import CommandOutcome, end_marked, run_comman
 from ktrdr_sandbox.engine.environment import child_environment
 from ktrdr_sandbox.env_file import reader
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle.shared_folders import shared_variables
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import Instance
+from ktrdr_sandbox.shared.layout import shared_variables
 
 if TYPE_CHECKING:
     from ktrdr_sandbox.configuration.commands import Hook

@@ -16,7 +16,7 @@ from ktrdr_sandbox.questions import asked
 from ktrdr_sandbox.slots.port_map import get_ports
 
 if TYPE_CHECKING:
-    from ktrdr_sandbox.shared_data.holdings import Inventory
+    from ktrdr_sandbox.shared.inventory import Inventory
     from ktrdr_sandbox.stack import PublishedPort
 
 Summary = Literal["running", "partial", "stopped", "orphaned", "unknown", "creating", "removing"]
@@ -144,10 +144,10 @@ def _summary(instance: Instance, containers: Sequence[Container] | None) -> Summ
 
 def status(place: Workplace, instance: Instance) -> InstanceStatus:
     """One instance in detail. Raises `docker-not-answering`, `docker-missing`."""
-    from ktrdr_sandbox.shared_data import inventory
+    from ktrdr_sandbox.shared.inventory import take_inventory
 
     found = place.engine(instance.engine).containers(uuid=instance.uuid)
-    return _in_detail(place, instance, found, inventory.take(place.home.shared))
+    return _in_detail(place, instance, found, take_inventory(place.home.shared))
 
 
 def status_of_all(place: Workplace) -> list[InstanceStatus]:
@@ -155,11 +155,11 @@ def status_of_all(place: Workplace) -> list[InstanceStatus]:
 
     Of those of an engine that does not answer the status is `unknown`.
     """
-    from ktrdr_sandbox.shared_data import inventory
+    from ktrdr_sandbox.shared.inventory import take_inventory
 
     registered = sorted(_registered(place), key=lambda one: one.slot)
     by_engine = _containers_of_all(place, registered)
-    shared = inventory.take(place.home.shared)
+    shared = take_inventory(place.home.shared)
     return [
         _in_detail(
             place,

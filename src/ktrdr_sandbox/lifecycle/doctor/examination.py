@@ -13,8 +13,7 @@ from ktrdr_sandbox.lifecycle.doctor.findings import Finding
 from ktrdr_sandbox.lifecycle.doctor.surroundings import Surroundings, look_around
 from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.questions import asked
-from ktrdr_sandbox.shared_data.holdings import Inventory
-from ktrdr_sandbox.shared_data.inventory import take
+from ktrdr_sandbox.shared.inventory import Inventory, take_inventory
 
 Check = Callable[[Surroundings], Iterator[Finding]]
 
@@ -52,7 +51,7 @@ class Examination:
 
 def examine(place: Workplace, *, instance_id: str = "", fix: bool = False) -> Examination:
     """Look at everything, or at what concerns one instance. `fix` applies the safe repairs."""
-    holdings = asked(functools.partial(take, place.home.shared))
+    holdings = asked(functools.partial(take_inventory, place.home.shared))
     around = look_around(place)
     answers = [asked(functools.partial(_run, check, around)) for check in CHECKS]
     found = [finding for answer in answers for finding in answer.result()]

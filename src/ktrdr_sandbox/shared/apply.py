@@ -1,0 +1,422 @@
+"""Carries a plan out: look for room, claim, place, write down what was placed.
+
+A final name has the old content or the new, never a part of either: everything is written in a
+staging folder beside the target, and renamed. A kind of which nothing is there yet is copied there
+as a whole by the platform's copier. Nothing is fsynced, or 20,000 small files would take minutes:
+what a power cut leaves short has the time of its source and not its size, and is copied anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import filecmp
+import functools
+import os
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Final
+
+from ktrdr_sandbox.durable import cannot_write, move_to_nothing
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.shared.layout import STAGING, kind_of
+from ktrdr_sandbox.shared.manifest import Manifest, Origin
+from ktrdr_sandbox.shared.plan import (
+    Copy,
+    Kept,
+    Observer,
+    Plan,
+    Progress,
+    file_record,
+    is_stamp_of,
+    link_record,
+)
+from ktrdr_sandbox.shared.source import File, LeftOut, Listing
+
+MARGIN: Final = 16 * 1024 * 1024
+"""Bytes that stay free: a disk filled to the last one stops every stack on it."""
+_BLOCK: Final = 4096
+"""Bytes that a file system rounds up to, with something for the name."""
+_BUFFER: Final = 1024 * 1024
+_BEAT: Final = 0.1
+"""Seconds between two looks at the progress."""
+_ATTEMPTS: Final = 3
+_BAD_NAME: Final = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
+_CLEARING: Final = 10.0
+"""Seconds in which a copier that has outlived a killed run notices that its folder is gone."""
+
+CopyTree = Callable[[str, str, Callable[[], None]], None]
+"""Copies what is in one folder to another, as far as that goes; calls back now and then."""
+Contents = Callable[[Callable[[int], bool]], Iterator[tuple[int, IO[bytes]]]]
+"""Gives position and content of each wanted member of an archive."""
+
+
+class SourceError(Exception):
+    """The source could not be read."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a plan. `size` in bytes; `records` are for the manifest."""
+
+    new: int = 0
+    replaced: int = 0
+    size: int = 0
+    links: int = 0
+    unchanged: int = 0
+    kept: list[Kept] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    records: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class Applier:
+    """Applies one plan for a source, by its number in the manifest, to the shared folder.
+
+    `contents` is set for an archive.
+    """
+
+    shared: Path
+    plan: Plan
+    manifest: Manifest
+    origin: Origin
+    number: str
+    observe: Observer
+    copy_tree: CopyTree
+    contents: Contents | None = None
+    outcome: Outcome = field(default_factory=Outcome, init=False)
+    _stagings: dict[str, str] = field(default_factory=dict, init=False)
+    _size: int = field(default=0, init=False)
+    _files: int = field(default=0, init=False)
+    _told: float = field(default=0.0, init=False)
+
+    def apply(self, listing: Listing) -> Outcome:
+        """Do it. Whatever was placed by its end stays, is whole, and is known to the next run.
+
+        Raises `cannot-write`, and what reading an archive raises.
+        """
+        plan, manifest = self.plan, self.manifest
+        if not (plan.folders or plan.copies or plan.links or plan.found):
+            return self.outcome
+        claims = {c.file.path: file_record(c.file, self.number) for c in plan.copies if not c.kept}
+        try:
+            with ExitStack() as stack:
+                self._open_stagings(stack, listing.kinds)
+                self._check_room()
+                earlier = dict(manifest.claims)
+                manifest.origins[self.number] = self.origin
+                manifest.records.update(plan.found)
+                manifest.claims.update(claims)
+                manifest.write()
+                try:
+                    self._place_all(listing.roots)
+                finally:
+                    placed = self.outcome.records
+                    gone = claims.keys() | placed.keys()
+                    manifest.claims = {p: r for p, r in earlier.items() if p not in gone}
+                    manifest.records.update(placed)
+                    manifest.write()
+        except OSError as error:
+            raise cannot_fill(self.shared, error) from error
+        return self.outcome
+
+    def _place_all(self, roots: dict[str, str]) -> None:
+        self._tell()
+        for kind in self.plan.whole:
+            if kind in roots:
+                staged = Path(self._stagings[kind], kind)
+                staged.mkdir()
+                self.copy_tree(roots[kind], str(staged), functools.partial(self._tell, staged))
+        self._make_folders()
+        if self.contents is not None:
+            self._unpack(self.contents)
+        else:
+            for copy in self.plan.copies:
+                self._place_file(copy)
+        for path, (target, is_replaced) in self.plan.links.items():
+            self._make_link(path, target, is_replaced=is_replaced)
+        for folder in reversed(self.plan.folders):  # making something in one changes its time
+            if folder.mtime_ns:
+                with contextlib.suppress(OSError):
+                    os.utime(self.shared / folder.path, ns=(folder.mtime_ns, folder.mtime_ns))
+        self._tell()
+
+    def _make_folders(self) -> None:
+        for folder in self.plan.folders:
+            path = self.shared / folder.path
+            with contextlib.suppress(FileExistsError):  # a running stack was quicker
+                path.mkdir()
+                path.chmod(folder.mode | 0o700)  # a later run has to write there
+                if folder.owner is not None and os.geteuid() == 0:
+                    os.chown(path, *folder.owner)
+
+    def _open_stagings(self, stack: ExitStack, kinds: list[str]) -> None:
+        """Make a staging folder for each kind, on the device that the kind lies on."""
+        common = stack.enter_context(_staging(self.shared))
+        for kind in kinds:
+            folder = self.shared / kind
+            is_mounted = folder.stat().st_dev != self.shared.stat().st_dev
+            self._stagings[kind] = stack.enter_context(_staging(folder)) if is_mounted else common
+
+    def _check_room(self) -> None:
+        for staging in set(self._stagings.values()):
+            files = [
+                copy.file
+                for copy in self.plan.copies
+                if self._stagings[kind_of(copy.file.path)] == staging and not copy.kept
+            ]
+            size = sum(min(file.allocated, file.size) + _BLOCK for file in files)
+            info = os.statvfs(staging)
+            free = info.f_bavail * info.f_frsize
+            if files and size + MARGIN > free:
+                raise no_room(self.shared, needed=size + MARGIN, free=free)
+            if info.f_files and len(files) > info.f_favail:
+                raise SandboxError(
+                    "cannot-write",
+                    f"Not enough room in {self.shared} for {len(files):,} files: its file system "
+                    f"takes {info.f_favail:,} more.",
+                    details={"path": str(self.shared), "files": len(files)},
+                )
+
+    # -- files -----------------------------------------------------------------------------------
+
+    def _place_file(self, copy: Copy) -> None:
+        """Place what was copied as a whole, or copy it until it held still meanwhile."""
+        file = copy.file
+        staged = Path(self._stagings[kind_of(file.path)], file.path)
+        if _is_as_planned(staged, file):
+            self._move(copy, staged)
+            self._tick(file.size)
+            return
+        try:
+            with _opened(file.location) as stream:
+                for _ in range(_ATTEMPTS):
+                    now = os.fstat(stream.fileno())
+                    if not stat.S_ISREG(now.st_mode):
+                        break
+                    if file.owner is not None:  # else it was installed, and its time is made up
+                        file = file._replace(mtime_ns=now.st_mtime_ns)
+                    file = file._replace(size=now.st_size)
+                    stream.seek(0)
+                    if self._copy(copy._replace(file=file), stream, seen=now):
+                        return
+            raise SourceError("it changes while it is read")
+        except SourceError as error:
+            self._leave(file.path, f"cannot be read: {error}")
+
+    def _unpack(self, contents: Contents) -> None:
+        wanted: dict[int, list[Copy]] = {}
+        for copy in self.plan.copies:
+            wanted.setdefault(copy.file.position, []).append(copy)
+        for position, content in contents(wanted.__contains__):
+            copies = wanted[position]
+            if len(copies) == 1:
+                self._copy(copies[0], content)
+                continue
+            # Several names of one content, which can be read only once.
+            staging = self._stagings[kind_of(copies[0].file.path)]
+            with tempfile.TemporaryFile(dir=staging) as spool:
+                shutil.copyfileobj(content, spool)
+                for copy in copies:
+                    spool.seek(0)
+                    self._copy(copy, spool)
+
+    def _copy(self, copy: Copy, stream: IO[bytes], seen: os.stat_result | None = None) -> bool:
+        """Write a file and place it; False where its source is not as it was `seen` any more."""
+        file = copy.file
+        handle, name = tempfile.mkstemp(".part", dir=self._stagings[kind_of(file.path)])
+        draft = Path(name)
+        try:
+            with os.fdopen(handle, "wb", buffering=0) as target:
+                self._write(stream, target, file.size)
+                if seen is not None:
+                    now = os.fstat(stream.fileno())
+                    if (now.st_size, now.st_mtime_ns) != (seen.st_size, seen.st_mtime_ns):
+                        return False
+                if file.owner is not None and os.geteuid() == 0:
+                    os.fchown(handle, *file.owner)
+                os.fchmod(handle, file.mode)
+            os.utime(draft, ns=(file.mtime_ns, file.mtime_ns))
+            self._move(copy, draft)
+        finally:
+            draft.unlink(missing_ok=True)
+        return True
+
+    def _write(self, stream: IO[bytes], target: IO[bytes], size: int) -> None:
+        """Write so many bytes of a stream, leaving holes where whole buffers are zero."""
+        at = 0
+        while at < size:
+            try:
+                data = stream.read(min(_BUFFER, size - at))
+            except OSError as error:
+                raise SourceError(error.strerror) from error
+            if not data:
+                break
+            if len(data) == _BUFFER and not data.strip(b"\0"):
+                target.seek(at + len(data))
+            else:
+                _write_all(target, data)
+            at += len(data)
+            self._tick(len(data), files=0)
+        target.truncate(at)
+        self._tick(0)
+
+    def _move(self, copy: Copy, draft: Path) -> None:
+        """Give a finished draft its final name, or keep what has it."""
+        file, outcome, place = copy.file, self.outcome, self.shared / copy.file.path
+        try:
+            if copy.kept is not None:
+                if not _are_same(draft, place):
+                    outcome.kept.append(copy.kept)
+                    return
+                outcome.unchanged += 1
+            else:
+                if copy.expected is None:
+                    move_to_nothing(draft, place)
+                    outcome.new += 1
+                else:
+                    _replace(draft, place, copy.expected)
+                    outcome.replaced += 1
+                outcome.size += file.size
+            outcome.records[file.path] = file_record(file, self.number)
+        except FileExistsError:
+            outcome.kept.append(Kept(file.path, "appeared"))
+        except OSError as error:
+            if error.errno not in _BAD_NAME:
+                raise
+            why = f"has a name that the shared folder cannot hold: {error.strerror}"
+            self._leave(file.path, why)
+
+    def _make_link(self, path: str, target: str, *, is_replaced: bool) -> None:
+        try:
+            if is_replaced:
+                draft = Path(self._stagings[kind_of(path)], "link")
+                draft.symlink_to(target)
+                draft.replace(self.shared / path)
+            else:
+                (self.shared / path).symlink_to(target)
+        except FileExistsError:  # a running stack was quicker
+            return
+        self.outcome.links += 1
+        self.outcome.records[path] = link_record(target, self.number)
+
+    def _leave(self, path: str, reason: str) -> None:
+        self.outcome.left_out.append(LeftOut(path, reason, failed=True))
+
+    # -- progress --------------------------------------------------------------------------------
+
+    def _tick(self, size: int, files: int = 1) -> None:
+        self._size += size
+        self._files += files
+        now = time.monotonic()
+        if now - self._told >= _BEAT:
+            self._told = now
+            self._tell()
+
+    def _tell(self, staged: Path | None = None) -> None:
+        """Tell how far it is; `staged` is what a copier is filling."""
+        size, files = self._size, self._files
+        for folder, _, names in os.walk(staged) if staged else ():
+            files += len(names)
+            for name in names:
+                with contextlib.suppress(OSError):
+                    size += os.lstat(f"{folder}/{name}").st_size
+        sizes = [copy.file.size for copy in self.plan.copies]
+        self.observe(Progress("copying", size, sum(sizes), files, len(sizes)))
+
+
+def _opened(location: str) -> IO[bytes]:
+    try:
+        # A pipe that took a file's name a moment ago must not be waited for.
+        source = os.open(location, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise SourceError(error.strerror) from error
+    return os.fdopen(source, "rb", buffering=0)
+
+
+def _is_as_planned(staged: Path, file: File) -> bool:
+    """Tell whether a copier's result is what was planned, and its source has held still."""
+    try:
+        info, now = staged.lstat(), Path(file.location).stat()
+    except OSError:
+        return False
+    if not stat.S_ISREG(info.st_mode) or not is_stamp_of(info, (file.size, file.mtime_ns)):
+        return False
+    if stat.S_IMODE(info.st_mode) != file.mode:  # set-user-id and the like
+        staged.chmod(file.mode)
+    return (now.st_size, now.st_mtime_ns) == (file.size, file.mtime_ns)
+
+
+def _are_same(draft: Path, place: Path) -> bool:
+    try:
+        return filecmp.cmp(draft, place, shallow=False)
+    except OSError:  # a shared file that cannot be read is not ours to touch
+        return False
+
+
+def _write_all(target: IO[bytes], data: bytes) -> None:
+    while data:
+        data = data[target.write(data) :]
+
+
+def _replace(draft: Path, place: Path, expected: tuple[int, int]) -> None:
+    """Take the place of what was there when the run began. Raises FileExistsError."""
+    with contextlib.suppress(FileNotFoundError):
+        now = place.lstat()
+        if (now.st_size, now.st_mtime_ns) != expected:
+            raise FileExistsError
+    draft.replace(place)
+
+
+@contextmanager
+def _staging(folder: Path) -> Iterator[str]:
+    """Give an empty staging folder for the block. Raises OSError."""
+    path = folder / STAGING
+    _remove(path)
+    try:
+        path.mkdir(mode=0o700)
+        # Of its own name: the copier of a killed run may still write to where it was told.
+        yield tempfile.mkdtemp(dir=path)
+    finally:
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove what is staged, and what a killed run left."""
+    if path.is_symlink():
+        path.unlink()
+    until = time.monotonic() + _CLEARING
+    while path.exists():
+        try:
+            for folder, names, _ in os.walk(path):
+                for inner in (Path(folder, name) for name in names):
+                    if not inner.is_symlink():
+                        inner.chmod(0o700)  # a source's folder that nobody may write to
+            shutil.rmtree(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT) or time.monotonic() > until:
+                raise
+
+
+def no_room(folder: Path, *, needed: int, free: int) -> SandboxError:
+    """Return the error for a copy that does not fit, in bytes."""
+    return SandboxError(
+        "cannot-write",
+        f"Not enough room in {folder}: {needed / 1e6:,.1f} MB are needed and {free / 1e6:,.1f} MB "
+        "are free.",
+        hints=("Free some, or point KTRDR_HOME at another disk.",),
+        details={"path": str(folder), "needed": needed, "free": free},
+    )
+
+
+def cannot_fill(shared: Path, error: OSError) -> SandboxError:
+    """Return the error for a run that ended half-way."""
+    told = cannot_write(shared, error)
+    told.hints = (*told.hints, "What is there is whole; the same command goes on from it.")
+    return told
