@@ -6,9 +6,9 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -18,10 +18,10 @@ from ktrdr_sandbox.engine import process
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.locking import hold
 from ktrdr_sandbox.paths import Home, pack_folder
-from ktrdr_sandbox.shared.apply import Applier, Contents, Outcome, cannot_fill
-from ktrdr_sandbox.shared.archive import Archive
+from ktrdr_sandbox.shared.apply import Applier, Contents, cannot_fill
+from ktrdr_sandbox.shared.archive import opened_archive
 from ktrdr_sandbox.shared.download import Download, check_sha256, identity_of, shown_url
-from ktrdr_sandbox.shared.inventory import Inventory, take_inventory
+from ktrdr_sandbox.shared.inventory import take_inventory
 from ktrdr_sandbox.shared.layout import (
     SEED_FOLDER,
     SEED_TIME_NS,
@@ -31,8 +31,9 @@ from ktrdr_sandbox.shared.layout import (
     refuse_linked,
 )
 from ktrdr_sandbox.shared.manifest import SEED_KIND, Manifest, Origin
-from ktrdr_sandbox.shared.plan import Kept, Observer, Plan, Planner, Progress
-from ktrdr_sandbox.shared.source import LeftOut, Listing, kinds_in, list_folder
+from ktrdr_sandbox.shared.plan import Plan, Planner
+from ktrdr_sandbox.shared.results import Copied, InitSharedResult, Observer, Progress
+from ktrdr_sandbox.shared.source import Listing, kinds_in, list_folder
 
 LOCK_PATIENCE: Final = 600.0
 """Seconds: another run may be copying gigabytes, and this one then finds nothing to do."""
@@ -57,44 +58,6 @@ class Request:
     stall: float = 30.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Copied:
-    """What was copied, or would be. `bytes` are those of the files."""
-
-    files: int = 0
-    new: int = 0
-    replaced: int = 0
-    bytes: int = 0
-    links: int = 0
-    folders: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InitSharedResult:
-    """One run of init-shared. `linked` are whole folders that are used where they lie.
-
-    `shared` is None where nothing has changed: looking through it would take as long as the run.
-    """
-
-    source: str
-    destination: str
-    dry_run: bool
-    copied: Copied = Copied()
-    unchanged: int = 0
-    kept: list[Kept] = field(default_factory=list)
-    left_out: list[LeftOut] = field(default_factory=list)
-    linked: dict[str, str] = field(default_factory=dict)
-    ignored: int = 0
-    sha256: str | None = None
-    seconds: float = 0.0
-    shared: Inventory | None = None
-
-    @property
-    def failures(self) -> int:
-        """How many items should have been copied and were not."""
-        return sum(one.failed for one in self.left_out)
-
-
 def init_shared(
     home: Home, request: Request, *, tell: Callable[[str], None], observe: Observer
 ) -> InitSharedResult:
@@ -106,15 +69,16 @@ def init_shared(
     """
     began = time.monotonic()
     request = _checked(request)
+    result = InitSharedResult(
+        source="", destination=str(home.shared), dry_run=request.dry_run, sha256=request.sha256
+    )
     lock = hold(home.shared_lock, purpose="init-shared", patience=LOCK_PATIENCE, tell=tell)
     with nullcontext() if request.dry_run else lock:
-        done = _Run(home, request, tell, observe).run()
-    is_changed = not request.dry_run and (done.copied != Copied() or done.linked)
-    return replace(
-        done,
-        seconds=round(time.monotonic() - began, 3),
-        shared=take_inventory(home.shared) if is_changed else None,
-    )
+        _Run(home, request, tell, observe, result).run()
+    if not request.dry_run and (result.copied != Copied() or result.linked):
+        result.shared = take_inventory(home.shared)
+    result.seconds = round(time.monotonic() - began, 3)
+    return result
 
 
 def _usage(message: str, *hints: str, **details: str) -> SandboxError:
@@ -146,32 +110,38 @@ class _Run:
     request: Request
     tell: Callable[[str], None]
     observe: Observer
+    result: InitSharedResult
 
-    def run(self) -> InitSharedResult:
+    def run(self) -> None:
         request = self.request
         if request.url is not None:
-            return self._from_url(request.url)
-        if request.source is None:
-            return self._from_folder(SEED_FOLDER, Origin(SEED_KIND, "seed pack", {}), SEED_TIME_NS)
-        # Where `~` means nobody it is a name like any other.
-        source = Path(os.path.expanduser(request.source)).absolute()  # noqa: PTH111
-        if source.is_file():
-            return self._from_file(source)
-        return self._from_folder(source, Origin("folder", os.path.realpath(source), {}))
+            self._from_url(request.url)
+        elif request.source is None:
+            self._from_folder(SEED_FOLDER, Origin(SEED_KIND, "seed pack", {}), SEED_TIME_NS)
+        else:
+            # Where `~` means nobody it is a name like any other.
+            source = Path(os.path.expanduser(request.source)).absolute()  # noqa: PTH111
+            if source.is_file():
+                self._from_file(source)
+            else:
+                self._from_folder(source, Origin("folder", os.path.realpath(source), {}))
 
-    def _from_folder(
-        self, root: Path, origin: Origin, time_ns: int | None = None
-    ) -> InitSharedResult:
+    def _from_folder(self, root: Path, origin: Origin, time_ns: int | None = None) -> None:
         if self.request.sha256 is not None:
             raise _usage("--sha256 goes with --url, or with an archive.")
         kinds = kinds_in(root)
         self._refuse_overlap(root, kinds)
         if self.request.link:
-            return self._link(root, kinds)
-        self._prepare(kinds)
+            self.result.source = str(root)
+            self.result.linked = {kind: os.path.realpath(root / kind) for kind in kinds}
+            self.result.unchanged = link_folders(
+                self.home.shared, self.result.linked, dry_run=self.request.dry_run
+            )
+            if not self.request.dry_run:
+                make_shared_folders(self.home)
+            return
         self.observe(Progress("looking"))
-        listing = list_folder(root, forbidden=self.home.shared, fixed_time_ns=time_ns)
-        return self._fill(origin, listing)
+        self._fill(origin, list_folder(root, forbidden=self.home.shared, fixed_time_ns=time_ns))
 
     def _refuse_overlap(self, root: Path, kinds: list[str]) -> None:
         for kind in kinds:
@@ -187,90 +157,68 @@ class _Run:
                     destination=target,
                 )
 
-    def _link(self, root: Path, kinds: list[str]) -> InitSharedResult:
-        targets = {kind: os.path.realpath(root / kind) for kind in kinds}
-        unchanged = link_folders(self.home.shared, targets, dry_run=self.request.dry_run)
-        if not self.request.dry_run:
-            make_shared_folders(self.home)
-        return replace(self._result(str(root)), unchanged=unchanged, linked=targets)
-
-    def _from_file(self, path: Path) -> InitSharedResult:
+    def _from_file(self, path: Path) -> None:
         if self.request.link:
             raise _usage(f"--link needs a folder, and {path} is a file.")
-        expected = self.request.sha256
-        sha256 = None if expected is None else check_sha256(path, expected, str(path))
-        origin = Origin("archive", os.path.realpath(path), {})
-        return replace(self._unpack(path, str(path), origin), sha256=sha256)
+        if self.request.sha256 is not None:
+            check_sha256(path, self.request.sha256, str(path))
+        self._unpack(path, str(path), Origin("archive", os.path.realpath(path), {}))
 
-    def _unpack(self, path: Path, name: str, origin: Origin) -> InitSharedResult:
-        try:
-            raw = path.open("rb")
-        except OSError as error:
-            message = f"Cannot read {name}: {error.strerror}."
-            raise SandboxError("source-missing", message, details={"source": name}) from error
-        total = path.stat().st_size
-        with raw:
-            archive = Archive(name, raw)
-            with archive.told():
-                listing = archive.list_members(
-                    lambda read: self.observe(Progress("checking", read, total))
-                )
-                self._prepare(listing.kinds)
-                return self._fill(replace(origin, name=name), listing, archive.contents)
+    def _unpack(self, path: Path, name: str, origin: Origin) -> None:
+        with opened_archive(path, name) as archive:
+            total = path.stat().st_size
+            listing = archive.list_members(
+                lambda read: self.observe(Progress("checking", read, total))
+            )
+            self._fill(origin, listing, archive.contents)
+            self.result.source = name
 
-    def _from_url(self, url: str) -> InitSharedResult:
+    def _from_url(self, url: str) -> None:
         try:
             parts = urlsplit(url)
         except ValueError as error:
             raise _usage(f"'{url}' is no address: {error}.") from error
-        if parts.scheme == "file":
-            if parts.netloc not in ("", "localhost"):
-                raise _usage(f"'{url}' names a file on another machine.")
-            return self._from_file(Path(unquote(parts.path)))
+        if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+            self._from_file(Path(unquote(parts.path)))
+            return
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            schemes = "https://, http:// or file://"
+            schemes = "https://, http:// or file:///"
             raise _usage(f"Cannot fetch '{url}': give an address that begins with {schemes}.")
         if self.request.dry_run:
             raise _usage(
                 "--dry-run cannot look into a pack that is not here yet.",
                 "Fetch it with curl -O, and try --from FILE --dry-run.",
             )
-        with self._cache(url) as cache:
-            return self._fetch(url, cache)
-
-    @contextmanager
-    def _cache(self, url: str) -> Iterator[Path]:
-        """Give the folder of packs, alone with this one: another KTRDR_HOME may fetch it too."""
-        folder = pack_folder()
-        make_folder(folder, mode=0o700)
-        lock, purpose = folder / f"{identity_of(url)}.lock", "init-shared --url"
+        cache, purpose = pack_folder(), "init-shared --url"
+        make_folder(cache, mode=0o700)
+        lock = cache / f"{identity_of(url)}.lock"  # another KTRDR_HOME may fetch it too
         with hold(lock, purpose=purpose, patience=LOCK_PATIENCE, tell=self.tell):
-            yield folder
+            self._fetch(url, cache)
 
-    def _fetch(self, url: str, cache: Path) -> InitSharedResult:
-        name, identity = shown_url(url), identity_of(url)
+    def _fetch(self, url: str, cache: Path) -> None:
+        name, identity, wanted = shown_url(url), identity_of(url), self.request.sha256
         origin = Origin("url", name, {"identity": identity})
         manifest = Manifest(self.home.shared_manifest, tell=self.tell)
         number = manifest.number_of(origin)
-        origin = manifest.origins.get(number, origin)
-        sha256 = origin.facts.get("sha256")
+        known = dict(manifest.origins.get(number, origin).facts)
         paths = [p for p, r in manifest.records.items() if r.rpartition(":")[2] == number]
         is_complete = bool(paths) and all(os.path.lexists(self.home.shared / p) for p in paths)
-        is_wanted = self.request.sha256 in (None, sha256) and not self.request.overwrite
+        may_skip = wanted in (None, known.get("sha256")) and not self.request.overwrite
         download = Download(
             url=url,
-            sha256=self.request.sha256,
+            sha256=wanted,
             stall=self.request.stall,
             cache=cache,
             observe=self.observe,
-            known=dict(origin.facts),
-            may_skip=is_complete and is_wanted,
+            known=known if is_complete and may_skip else {},
         )
         facts = download.fetch()
         if facts is None:
-            return replace(self._result(name), unchanged=len(paths), sha256=sha256)
+            self.result.source, self.result.unchanged = name, len(paths)
+            self.result.sha256 = known.get("sha256")
+            return
         try:
-            done = self._unpack(download.path, name, origin)
+            self._unpack(download.path, name, origin)
         except SandboxError as error:
             if error.code in ("archive-damaged", "archive-unsafe", "source-unusable"):
                 download.forget()  # what came is no good: the next run asks again
@@ -280,66 +228,47 @@ class _Run:
         manifest.origins[number] = replace(origin, facts={"identity": identity, **facts})
         manifest.write()
         download.forget()
-        return replace(done, sha256=facts["sha256"])
+        self.result.sha256 = facts["sha256"]
 
-    # -- all of them -----------------------------------------------------------------------------
-
-    def _prepare(self, kinds: list[str]) -> None:
-        refuse_linked(self.home.shared, kinds)
+    def _fill(self, origin: Origin, listing: Listing, contents: Contents | None = None) -> None:
+        shared, result = self.home.shared, self.result
+        refuse_linked(shared, listing.kinds)
         if not self.request.dry_run:
             make_shared_folders(self.home)
-
-    def _fill(
-        self, origin: Origin, listing: Listing, contents: Contents | None = None
-    ) -> InitSharedResult:
-        shared, manifest = self.home.shared, Manifest(self.home.shared_manifest, tell=self.tell)
+        manifest = Manifest(self.home.shared_manifest, tell=self.tell)
         number = manifest.number_of(origin)
+        manifest.origins.setdefault(number, origin)
+        result.source, result.ignored = origin.name, listing.ignored
+        result.left_out = listing.left_out
         try:
-            plan = Planner(shared, manifest, number, self.request.overwrite).plan(listing)
-        except OSError as error:
-            raise cannot_fill(shared, error) from error
-        outcome = _expected(plan)
-        if not self.request.dry_run:
-            outcome = Applier(
+            plan = Planner(shared, manifest, number, self.request.overwrite, result).plan(listing)
+            if self.request.dry_run:
+                result.copied = _expected(plan)
+                return
+            Applier(
                 shared=shared,
                 plan=plan,
                 manifest=manifest,
-                origin=origin,
                 number=number,
+                result=result,
                 observe=self.observe,
                 copy_tree=_copy_tree,
                 contents=contents,
             ).apply(listing)
-        return replace(
-            self._result(origin.name),
-            copied=Copied(
-                files=outcome.new + outcome.replaced,
-                new=outcome.new,
-                replaced=outcome.replaced,
-                bytes=outcome.size,
-                links=outcome.links,
-                folders=len(plan.folders),
-            ),
-            unchanged=plan.unchanged + outcome.unchanged,
-            kept=[*plan.kept, *outcome.kept],
-            left_out=[*listing.left_out, *outcome.left_out],
-            ignored=listing.ignored,
-        )
-
-    def _result(self, source: str) -> InitSharedResult:
-        destination, dry_run = str(self.home.shared), self.request.dry_run
-        return InitSharedResult(source=source, destination=destination, dry_run=dry_run)
+        except OSError as error:
+            raise cannot_fill(shared, error) from error
 
 
-def _expected(plan: Plan) -> Outcome:
+def _expected(plan: Plan) -> Copied:
     """Count what a plan would bring about."""
-    copies = [copy for copy in plan.copies if not copy.kept]
-    new = sum(copy.expected is None for copy in copies)
-    size = sum(copy.file.size for copy in copies)
-    return Outcome(new=new, replaced=len(copies) - new, size=size, links=len(plan.links))
+    copied = Copied(links=len(plan.links), folders=len(plan.folders))
+    for copy in plan.copies:
+        if copy.kept is None:
+            copied.add_file(copy.file.size, is_new=copy.expected is None)
+    return copied
 
 
-def _copy_tree(source: str, target: str, look: Callable[[], None]) -> None:
+def _copy_tree(source: str, target: Path, look: Callable[[], None]) -> None:
     """Copy what is in a folder with the platform's cp, as far as that goes."""
     copier = shutil.which("cp")
     if copier is None:
@@ -348,5 +277,5 @@ def _copy_tree(source: str, target: str, look: Callable[[], None]) -> None:
     version = process.run([copier, "--version"], environment=environment).stdout
     # Second names of a file as such do not come along: what writes to one would change both.
     known = ("--reflink=auto", "--no-preserve=links") if "coreutils" in version else ()
-    argv = [copier, "-a", *known, f"{source}/.", target]
+    argv = [copier, "-a", *known, f"{source}/.", str(target)]
     process.run_watched(argv, environment=environment, look=look, every=_LOOKING)

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:  # the records only: `status` needs nothing of what makes them
-    from ktrdr_sandbox.commands.init_shared import InitSharedResult
     from ktrdr_sandbox.shared.inventory import Inventory
-    from ktrdr_sandbox.shared.plan import Kept
+    from ktrdr_sandbox.shared.results import InitSharedResult, Kept
 
 _LISTED: Final = 10
 """Names shown of a long list; --json has them all."""

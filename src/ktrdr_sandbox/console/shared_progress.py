@@ -21,7 +21,7 @@ from rich.progress import Progress as Bar
 
 from ktrdr_sandbox.console.output import Output, on_terminal
 from ktrdr_sandbox.console.shared import counted, size_text
-from ktrdr_sandbox.shared.plan import Observer, Progress
+from ktrdr_sandbox.shared.results import Observer, Progress
 
 QUIET: Final = 5.0
 """Seconds between two lines, and before the first: a short copy tells only its end."""

@@ -33,7 +33,7 @@ from ktrdr_sandbox.schema.shapes import (
     part,
     word,
 )
-from ktrdr_sandbox.shared.plan import KeptReason
+from ktrdr_sandbox.shared.results import KeptReason
 
 _CREATION: Final = obj(
     instance=part("instance"),

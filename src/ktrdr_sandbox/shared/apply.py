@@ -11,13 +11,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import filecmp
-import functools
 import os
 import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,18 +26,10 @@ from typing import IO, Final
 from ktrdr_sandbox.durable import cannot_write, move_to_nothing
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.shared.layout import STAGING, kind_of
-from ktrdr_sandbox.shared.manifest import Manifest, Origin
-from ktrdr_sandbox.shared.plan import (
-    Copy,
-    Kept,
-    Observer,
-    Plan,
-    Progress,
-    file_record,
-    is_stamp_of,
-    link_record,
-)
-from ktrdr_sandbox.shared.source import File, LeftOut, Listing
+from ktrdr_sandbox.shared.manifest import Manifest
+from ktrdr_sandbox.shared.plan import Copy, Plan, file_record, is_stamp_of, link_record
+from ktrdr_sandbox.shared.results import InitSharedResult, Kept, LeftOut, Observer, Progress
+from ktrdr_sandbox.shared.source import File, Listing
 
 MARGIN: Final = 16 * 1024 * 1024
 """Bytes that stay free: a disk filled to the last one stops every stack on it."""
@@ -51,9 +43,9 @@ _BAD_NAME: Final = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
 _CLEARING: Final = 10.0
 """Seconds in which a copier that has outlived a killed run notices that its folder is gone."""
 
-CopyTree = Callable[[str, str, Callable[[], None]], None]
+CopyTree = Callable[[str, Path, Callable[[], None]], None]
 """Copies what is in one folder to another, as far as that goes; calls back now and then."""
-Contents = Callable[[Callable[[int], bool]], Iterator[tuple[int, IO[bytes]]]]
+Contents = Callable[[Collection[int]], Iterator[tuple[int, IO[bytes]]]]
 """Gives position and content of each wanted member of an archive."""
 
 
@@ -61,78 +53,85 @@ class SourceError(Exception):
     """The source could not be read."""
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What became of a plan. `size` in bytes; `records` are for the manifest."""
-
-    new: int = 0
-    replaced: int = 0
-    size: int = 0
-    links: int = 0
-    unchanged: int = 0
-    kept: list[Kept] = field(default_factory=list)
-    left_out: list[LeftOut] = field(default_factory=list)
-    records: dict[str, str] = field(default_factory=dict)
-
-
 @dataclass(slots=True, kw_only=True)
 class Applier:
     """Applies one plan for a source, by its number in the manifest, to the shared folder.
 
-    `contents` is set for an archive.
+    `contents` is set for an archive. What was done goes into `result`.
     """
 
     shared: Path
     plan: Plan
     manifest: Manifest
-    origin: Origin
     number: str
+    result: InitSharedResult
     observe: Observer
     copy_tree: CopyTree
     contents: Contents | None = None
-    outcome: Outcome = field(default_factory=Outcome, init=False)
-    _stagings: dict[str, str] = field(default_factory=dict, init=False)
+    _records: dict[str, str] = field(default_factory=dict, init=False)
+    _stagings: dict[str, Path] = field(default_factory=dict, init=False)
     _size: int = field(default=0, init=False)
     _files: int = field(default=0, init=False)
     _told: float = field(default=0.0, init=False)
 
-    def apply(self, listing: Listing) -> Outcome:
+    def apply(self, listing: Listing) -> None:
         """Do it. Whatever was placed by its end stays, is whole, and is known to the next run.
 
-        Raises `cannot-write`, and what reading an archive raises.
+        Raises OSError of the shared folder, and what reading an archive raises.
         """
         plan, manifest = self.plan, self.manifest
         if not (plan.folders or plan.copies or plan.links or plan.found):
-            return self.outcome
+            return
         claims = {c.file.path: file_record(c.file, self.number) for c in plan.copies if not c.kept}
-        try:
-            with ExitStack() as stack:
-                self._open_stagings(stack, listing.kinds)
-                self._check_room()
-                earlier = dict(manifest.claims)
-                manifest.origins[self.number] = self.origin
-                manifest.records.update(plan.found)
-                manifest.claims.update(claims)
-                manifest.write()
-                try:
-                    self._place_all(listing.roots)
-                finally:
-                    placed = self.outcome.records
-                    gone = claims.keys() | placed.keys()
-                    manifest.claims = {p: r for p, r in earlier.items() if p not in gone}
-                    manifest.records.update(placed)
-                    manifest.write()
-        except OSError as error:
-            raise cannot_fill(self.shared, error) from error
-        return self.outcome
+        # Settled at the very end: on a full disk there is room again when the staging is gone.
+        with ExitStack() as settling, ExitStack() as stack:
+            common = stack.enter_context(_staging(self.shared))
+            for kind in listing.kinds:  # on the device that it lies on
+                folder = self.shared / kind
+                is_mounted = folder.stat().st_dev != self.shared.stat().st_dev
+                own = stack.enter_context(_staging(folder)) if is_mounted else common
+                self._stagings[kind] = own
+            self._check_room()
+            earlier = dict(manifest.claims)
+            manifest.records.update(plan.found)
+            manifest.claims.update(claims)
+            manifest.write()
+            settling.callback(self._settle, earlier, claims.keys())
+            self._place_all(listing.roots)
+
+    def _settle(self, earlier: dict[str, str], claimed: AbstractSet[str]) -> None:
+        """Write down what was placed of what was claimed."""
+        done = claimed | self._records.keys()
+        self.manifest.claims = {p: r for p, r in earlier.items() if p not in done}
+        self.manifest.records.update(self._records)
+        self.manifest.write()
+
+    def _staged(self, path: str) -> Path:
+        return self._stagings[kind_of(path)] / path
+
+    def _check_room(self) -> None:
+        for staging in set(self._stagings.values()):
+            files = [c.file for c in self.plan.copies if not c.kept]
+            files = [file for file in files if self._stagings[kind_of(file.path)] == staging]
+            needed = sum(min(file.allocated, file.size) + _BLOCK for file in files) + MARGIN
+            info = os.statvfs(staging)
+            free = info.f_bavail * info.f_frsize
+            if files and needed > free:
+                raise no_room(self.shared, needed=needed, free=free)
+            if info.f_files and len(files) > info.f_favail:
+                raise SandboxError(
+                    "cannot-write",
+                    f"Not enough room in {self.shared} for {len(files):,} files: its file system "
+                    f"takes {info.f_favail:,} more.",
+                    details={"path": str(self.shared), "files": len(files)},
+                )
 
     def _place_all(self, roots: dict[str, str]) -> None:
         self._tell()
         for kind in self.plan.whole:
             if kind in roots:
-                staged = Path(self._stagings[kind], kind)
-                staged.mkdir()
-                self.copy_tree(roots[kind], str(staged), functools.partial(self._tell, staged))
+                self._staged(kind).mkdir()
+                self.copy_tree(roots[kind], self._staged(kind), self._tell_staged)
         self._make_folders()
         if self.contents is not None:
             self._unpack(self.contents)
@@ -143,53 +142,22 @@ class Applier:
             self._make_link(path, target, is_replaced=is_replaced)
         for folder in reversed(self.plan.folders):  # making something in one changes its time
             if folder.mtime_ns:
-                with contextlib.suppress(OSError):
-                    os.utime(self.shared / folder.path, ns=(folder.mtime_ns, folder.mtime_ns))
+                os.utime(self.shared / folder.path, ns=(folder.mtime_ns, folder.mtime_ns))
+        self.result.copied.folders = len(self.plan.folders)
         self._tell()
 
     def _make_folders(self) -> None:
         for folder in self.plan.folders:
-            path = self.shared / folder.path
             with contextlib.suppress(FileExistsError):  # a running stack was quicker
+                path = self.shared / folder.path
                 path.mkdir()
                 path.chmod(folder.mode | 0o700)  # a later run has to write there
-                if folder.owner is not None and os.geteuid() == 0:
-                    os.chown(path, *folder.owner)
-
-    def _open_stagings(self, stack: ExitStack, kinds: list[str]) -> None:
-        """Make a staging folder for each kind, on the device that the kind lies on."""
-        common = stack.enter_context(_staging(self.shared))
-        for kind in kinds:
-            folder = self.shared / kind
-            is_mounted = folder.stat().st_dev != self.shared.stat().st_dev
-            self._stagings[kind] = stack.enter_context(_staging(folder)) if is_mounted else common
-
-    def _check_room(self) -> None:
-        for staging in set(self._stagings.values()):
-            files = [
-                copy.file
-                for copy in self.plan.copies
-                if self._stagings[kind_of(copy.file.path)] == staging and not copy.kept
-            ]
-            size = sum(min(file.allocated, file.size) + _BLOCK for file in files)
-            info = os.statvfs(staging)
-            free = info.f_bavail * info.f_frsize
-            if files and size + MARGIN > free:
-                raise no_room(self.shared, needed=size + MARGIN, free=free)
-            if info.f_files and len(files) > info.f_favail:
-                raise SandboxError(
-                    "cannot-write",
-                    f"Not enough room in {self.shared} for {len(files):,} files: its file system "
-                    f"takes {info.f_favail:,} more.",
-                    details={"path": str(self.shared), "files": len(files)},
-                )
-
-    # -- files -----------------------------------------------------------------------------------
+                _give(path, folder.owner)
 
     def _place_file(self, copy: Copy) -> None:
         """Place what was copied as a whole, or copy it until it held still meanwhile."""
         file = copy.file
-        staged = Path(self._stagings[kind_of(file.path)], file.path)
+        staged = self._staged(file.path)
         if _is_as_planned(staged, file):
             self._move(copy, staged)
             self._tick(file.size)
@@ -198,8 +166,6 @@ class Applier:
             with _opened(file.location) as stream:
                 for _ in range(_ATTEMPTS):
                     now = os.fstat(stream.fileno())
-                    if not stat.S_ISREG(now.st_mode):
-                        break
                     if file.owner is not None:  # else it was installed, and its time is made up
                         file = file._replace(mtime_ns=now.st_mtime_ns)
                     file = file._replace(size=now.st_size)
@@ -214,16 +180,13 @@ class Applier:
         wanted: dict[int, list[Copy]] = {}
         for copy in self.plan.copies:
             wanted.setdefault(copy.file.position, []).append(copy)
-        for position, content in contents(wanted.__contains__):
-            copies = wanted[position]
-            if len(copies) == 1:
-                self._copy(copies[0], content)
+        for position, content in contents(wanted):
+            if len(wanted[position]) == 1:
+                self._copy(wanted[position][0], content)
                 continue
-            # Several names of one content, which can be read only once.
-            staging = self._stagings[kind_of(copies[0].file.path)]
-            with tempfile.TemporaryFile(dir=staging) as spool:
-                shutil.copyfileobj(content, spool)
-                for copy in copies:
+            with tempfile.TemporaryFile(dir=self.shared / STAGING) as spool:
+                shutil.copyfileobj(content, spool)  # it has several names, and is read only once
+                for copy in wanted[position]:
                     spool.seek(0)
                     self._copy(copy, spool)
 
@@ -233,60 +196,58 @@ class Applier:
         handle, name = tempfile.mkstemp(".part", dir=self._stagings[kind_of(file.path)])
         draft = Path(name)
         try:
-            with os.fdopen(handle, "wb", buffering=0) as target:
-                self._write(stream, target, file.size)
-                if seen is not None:
-                    now = os.fstat(stream.fileno())
-                    if (now.st_size, now.st_mtime_ns) != (seen.st_size, seen.st_mtime_ns):
-                        return False
-                if file.owner is not None and os.geteuid() == 0:
-                    os.fchown(handle, *file.owner)
-                os.fchmod(handle, file.mode)
+            with os.fdopen(handle, "wb") as target:
+                is_whole = self._write(stream, target, file.size)
+            if seen is None:
+                if not is_whole:
+                    raise SourceError("it ends too early")
+            elif not _is_stamp(os.fstat(stream.fileno()), (seen.st_size, seen.st_mtime_ns)):
+                return False
+            _give(draft, file.owner)
+            draft.chmod(file.mode)
             os.utime(draft, ns=(file.mtime_ns, file.mtime_ns))
             self._move(copy, draft)
         finally:
             draft.unlink(missing_ok=True)
+        self._tick(0)
         return True
 
-    def _write(self, stream: IO[bytes], target: IO[bytes], size: int) -> None:
-        """Write so many bytes of a stream, leaving holes where whole buffers are zero."""
-        at = 0
-        while at < size:
+    def _write(self, stream: IO[bytes], target: IO[bytes], size: int) -> bool:
+        """Write so many bytes of a stream, if it has them; whole buffers of zeros become holes."""
+        while size:
             try:
-                data = stream.read(min(_BUFFER, size - at))
+                data = stream.read(min(_BUFFER, size))
             except OSError as error:
                 raise SourceError(error.strerror) from error
             if not data:
                 break
             if len(data) == _BUFFER and not data.strip(b"\0"):
-                target.seek(at + len(data))
+                target.seek(len(data), os.SEEK_CUR)
             else:
-                _write_all(target, data)
-            at += len(data)
+                target.write(data)
+            size -= len(data)
             self._tick(len(data), files=0)
-        target.truncate(at)
-        self._tick(0)
+        target.truncate()
+        return not size
 
     def _move(self, copy: Copy, draft: Path) -> None:
         """Give a finished draft its final name, or keep what has it."""
-        file, outcome, place = copy.file, self.outcome, self.shared / copy.file.path
+        file, place = copy.file, self.shared / copy.file.path
         try:
             if copy.kept is not None:
                 if not _are_same(draft, place):
-                    outcome.kept.append(copy.kept)
+                    self.result.kept.append(copy.kept)
                     return
-                outcome.unchanged += 1
+                self.result.unchanged += 1
             else:
                 if copy.expected is None:
                     move_to_nothing(draft, place)
-                    outcome.new += 1
                 else:
                     _replace(draft, place, copy.expected)
-                    outcome.replaced += 1
-                outcome.size += file.size
-            outcome.records[file.path] = file_record(file, self.number)
+                self.result.copied.add_file(file.size, is_new=copy.expected is None)
+            self._records[file.path] = file_record(file, self.number)
         except FileExistsError:
-            outcome.kept.append(Kept(file.path, "appeared"))
+            self.result.kept.append(Kept(file.path, "appeared"))
         except OSError as error:
             if error.errno not in _BAD_NAME:
                 raise
@@ -294,20 +255,18 @@ class Applier:
             self._leave(file.path, why)
 
     def _make_link(self, path: str, target: str, *, is_replaced: bool) -> None:
+        draft = self._stagings[kind_of(path)] / "link" if is_replaced else self.shared / path
         try:
-            if is_replaced:
-                draft = Path(self._stagings[kind_of(path)], "link")
-                draft.symlink_to(target)
-                draft.replace(self.shared / path)
-            else:
-                (self.shared / path).symlink_to(target)
+            draft.symlink_to(target)
         except FileExistsError:  # a running stack was quicker
             return
-        self.outcome.links += 1
-        self.outcome.records[path] = link_record(target, self.number)
+        if is_replaced:
+            draft.replace(self.shared / path)
+        self.result.copied.links += 1
+        self._records[path] = link_record(target, self.number)
 
     def _leave(self, path: str, reason: str) -> None:
-        self.outcome.left_out.append(LeftOut(path, reason, failed=True))
+        self.result.left_out.append(LeftOut(path, reason, failed=True))
 
     # -- progress --------------------------------------------------------------------------------
 
@@ -319,16 +278,19 @@ class Applier:
             self._told = now
             self._tell()
 
-    def _tell(self, staged: Path | None = None) -> None:
-        """Tell how far it is; `staged` is what a copier is filling."""
-        size, files = self._size, self._files
-        for folder, _, names in os.walk(staged) if staged else ():
-            files += len(names)
-            for name in names:
-                with contextlib.suppress(OSError):
-                    size += os.lstat(f"{folder}/{name}").st_size
+    def _tell_staged(self) -> None:
+        """Tell how much a copier has made. What it made is moved in no time."""
+        size = files = 0
+        for staging in set(self._stagings.values()):
+            for folder, _, names in os.walk(staging):
+                files += len(names)
+                size += sum(Path(folder, name).lstat().st_size for name in names)
+        self._tell(size, files)
+
+    def _tell(self, size: int = 0, files: int = 0) -> None:
         sizes = [copy.file.size for copy in self.plan.copies]
-        self.observe(Progress("copying", size, sum(sizes), files, len(sizes)))
+        total = Progress("copying", self._size + size, sum(sizes), self._files + files, len(sizes))
+        self.observe(total)
 
 
 def _opened(location: str) -> IO[bytes]:
@@ -337,20 +299,33 @@ def _opened(location: str) -> IO[bytes]:
         source = os.open(location, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise SourceError(error.strerror) from error
+    if not stat.S_ISREG(os.fstat(source).st_mode):
+        os.close(source)
+        raise SourceError("it is no regular file any more")
     return os.fdopen(source, "rb", buffering=0)
+
+
+def _give(path: Path, owner: tuple[int, int] | None) -> None:
+    if owner is not None and os.geteuid() == 0:
+        os.chown(path, *owner)
+
+
+def _is_stamp(info: os.stat_result, expected: tuple[int, int]) -> bool:
+    return (info.st_size, info.st_mtime_ns) == expected
 
 
 def _is_as_planned(staged: Path, file: File) -> bool:
     """Tell whether a copier's result is what was planned, and its source has held still."""
+    stamp = file.size, file.mtime_ns
     try:
-        info, now = staged.lstat(), Path(file.location).stat()
+        info = staged.lstat()
+        if not (stat.S_ISREG(info.st_mode) and is_stamp_of(info, stamp)):
+            return False
+        if stat.S_IMODE(info.st_mode) != file.mode:  # set-user-id and the like
+            staged.chmod(file.mode)
+        return _is_stamp(Path(file.location).stat(), stamp)
     except OSError:
         return False
-    if not stat.S_ISREG(info.st_mode) or not is_stamp_of(info, (file.size, file.mtime_ns)):
-        return False
-    if stat.S_IMODE(info.st_mode) != file.mode:  # set-user-id and the like
-        staged.chmod(file.mode)
-    return (now.st_size, now.st_mtime_ns) == (file.size, file.mtime_ns)
 
 
 def _are_same(draft: Path, place: Path) -> bool:
@@ -360,29 +335,23 @@ def _are_same(draft: Path, place: Path) -> bool:
         return False
 
 
-def _write_all(target: IO[bytes], data: bytes) -> None:
-    while data:
-        data = data[target.write(data) :]
-
-
 def _replace(draft: Path, place: Path, expected: tuple[int, int]) -> None:
     """Take the place of what was there when the run began. Raises FileExistsError."""
     with contextlib.suppress(FileNotFoundError):
-        now = place.lstat()
-        if (now.st_size, now.st_mtime_ns) != expected:
+        if not _is_stamp(place.lstat(), expected):
             raise FileExistsError
     draft.replace(place)
 
 
 @contextmanager
-def _staging(folder: Path) -> Iterator[str]:
+def _staging(folder: Path) -> Iterator[Path]:
     """Give an empty staging folder for the block. Raises OSError."""
     path = folder / STAGING
     _remove(path)
     try:
         path.mkdir(mode=0o700)
         # Of its own name: the copier of a killed run may still write to where it was told.
-        yield tempfile.mkdtemp(dir=path)
+        yield Path(tempfile.mkdtemp(dir=path))
     finally:
         _remove(path)
 

@@ -11,8 +11,9 @@ import posixpath
 import sys
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import IO, Any, Final, cast
@@ -23,9 +24,9 @@ from ktrdr_sandbox.shared.layout import KIND_NAMES, KINDS, kind_of
 from ktrdr_sandbox.shared.source import File, Folder, Listing
 
 if sys.version_info >= (3, 14):
-    from compression import zstd
+    from compression import zstd as zstd
 else:
-    from backports import zstd
+    from backports import zstd as zstd
 
 MOST_MEMBERS: Final = 250_000
 HEAD: Final = 512
@@ -65,56 +66,71 @@ def not_an_archive(name: str, why: str = "") -> SandboxError:
     )
 
 
+@contextmanager
+def opened_archive(path: Path, name: str) -> Iterator[Archive]:
+    """Open an archive, by its name for messages, and tell what proves to be wrong with it.
+
+    Raises `source-missing`, `source-unusable`, `archive-unsafe`, `archive-damaged`.
+    """
+    details = {"source": name}
+    try:
+        raw = path.open("rb")
+    except OSError as error:
+        message = f"Cannot read {name}: {error.strerror}."
+        raise SandboxError("source-missing", message, details=details) from error
+    with raw:
+        if not is_archive(raw.read(HEAD)):
+            raise not_an_archive(name)
+        try:
+            yield Archive(name, raw)
+        except UnsafeError as error:
+            raise SandboxError(
+                "archive-unsafe",
+                f"{name} is not unpacked: {error}.",
+                hints=("Nothing was written. If you trust it, unpack it: --from FOLDER",),
+                details=details,
+            ) from error
+        except (DamagedError, SourceError, tarfile.TarError, RecursionError) as error:
+            why = "its headers nest" if isinstance(error, RecursionError) else error
+            raise SandboxError(
+                "archive-damaged",
+                f"{name} is damaged: {why}.",
+                hints=("Get it again. What was in the shared folder is still there.",),
+                details=details,
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
 class Archive:
     """An open archive that can be read from its beginning again and again."""
 
-    def __init__(self, name: str, raw: IO[bytes]) -> None:
-        self.name = name
-        self._raw = raw
-        if not is_archive(raw.read(HEAD)):
-            raise not_an_archive(name)
+    name: str
+    raw: IO[bytes]
 
     def list_members(self, observe: Callable[[int], None]) -> Listing:
-        """Read and check all of it; `observe` is told how far. Raises what `told` does."""
+        """Read and check all of it; `observe` is told the bytes of the file read so far."""
         members: dict[str, tuple[int, tarfile.TarInfo]] = {}
-        stream = _Stream(self._raw, observe)
-        for position, info in enumerate(_headers(_opened(stream))):
+        stream = _Stream(self.raw, observe)
+        for position, info in enumerate(_headers(stream.as_tar())):
             if position >= MOST_MEMBERS:
                 raise UnsafeError(f"it has more than {MOST_MEMBERS:,} members")
-            path = _checked_path(info)
-            if path:
+            if path := _checked_path(info):
                 members.pop(path, None)  # as tar has it: the last of a name counts
                 members[path] = position, info
         stream.finish()
         return _listing(self.name, members)
 
-    def contents(self, wanted: Callable[[int], bool]) -> Iterator[tuple[int, IO[bytes]]]:
+    def contents(self, wanted: Collection[int]) -> Iterator[tuple[int, IO[bytes]]]:
         """Give position and content of each wanted member, to be read before the next."""
-        archive = _opened(_Stream(self._raw, lambda _: None))
+        archive = _Stream(self.raw, lambda _: None).as_tar()
+        given = 0
         for position, info in enumerate(_headers(archive)):
-            if wanted(position):
-                content = archive.extractfile(info)
-                if content is None:
-                    raise DamagedError("it has changed while it was read")
+            content = archive.extractfile(info) if position in wanted else None
+            if content is not None:
+                given += 1
                 yield position, content
-
-    @contextmanager
-    def told(self) -> Iterator[None]:
-        """Turn what is wrong with it into `archive-unsafe` and `archive-damaged`."""
-        details = {"source": self.name}
-        try:
-            yield
-        except UnsafeError as error:
-            hint = "Nothing was written. If you trust it, unpack it: --from FOLDER"
-            message = f"{self.name} is not unpacked: {error}."
-            raise SandboxError("archive-unsafe", message, hints=(hint,), details=details) from error
-        except (DamagedError, SourceError, tarfile.TarError, RecursionError) as error:
-            why = "its headers nest" if isinstance(error, RecursionError) else str(error)
-            hint = "Get it again. What was in the shared folder is still there."
-            message = f"{self.name} is damaged: {why}."
-            raise SandboxError(
-                "archive-damaged", message, hints=(hint,), details=details
-            ) from error
+        if given < len(wanted):
+            raise DamagedError("it has changed while it was read")
 
 
 class _Stream:
@@ -132,6 +148,10 @@ class _Stream:
             self._stream = gzip.GzipFile(fileobj=raw, mode="rb")
         elif head == _ZSTD:
             self._stream = zstd.ZstdFile(raw, options=_ZSTD_OPTIONS)
+
+    def as_tar(self) -> tarfile.TarFile:
+        stream = cast("IO[bytes]", self)
+        return tarfile.open(fileobj=stream, mode="r:", errors="surrogateescape")
 
     def tell(self) -> int:
         return self._at
@@ -171,10 +191,6 @@ class _Stream:
             pass
 
 
-def _opened(stream: _Stream) -> tarfile.TarFile:
-    return tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r:", errors="surrogateescape")
-
-
 def _headers(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     while True:
         try:
@@ -197,15 +213,7 @@ def _checked_path(info: tarfile.TarInfo) -> str:
         raise UnsafeError(f"{shown} is a device or a pipe")
     if not (info.isreg() or info.isdir() or info.issym() or info.islnk()):
         raise UnsafeError(f"{shown} is of an unknown kind")
-    path = _safe_path(info.name)
-    if info.issym():
-        # `..` only at its beginning: after a name it goes up from wherever that name leads.
-        parts = [part for part in info.linkname.split("/") if part not in ("", ".")]
-        names = [part for part in parts if part != ".."]
-        is_winding = parts[len(parts) - len(names) :] != names
-        if not names or is_winding or info.linkname.startswith("/") or "\0" in info.linkname:
-            raise UnsafeError(f"{shown} is a link that leads out of it")
-    return path
+    return _safe_path(info.name)
 
 
 def _safe_path(name: str) -> str:
@@ -238,42 +246,50 @@ def _mtime_ns(info: tarfile.TarInfo) -> int:
 def _listing(name: str, members: dict[str, tuple[int, tarfile.TarInfo]]) -> Listing:
     """Choose the members below data, models and strategies, checked as they lie together."""
     prefix = _prefix(name, members)
-    ours = {
-        path[len(prefix) :]: member
-        for path, member in members.items()
-        if path.startswith(prefix) and kind_of(path[len(prefix) :]) in KINDS
+    inside = {p.removeprefix(prefix): one for p, one in members.items() if p.startswith(prefix)}
+    ours = {path: member for path, member in inside.items() if kind_of(path) in KINDS}
+    folders = {
+        p: Folder(p, i.mode & 0o777, _mtime_ns(i)) for p, (_, i) in ours.items() if i.isdir()
     }
-    folders: dict[str, Folder] = {}
     listing = Listing([])
     for path, (position, info) in ours.items():
-        if "/" not in path and not info.isdir():
-            raise UnsafeError(f"{_shown(path)} is no folder")
         for parent in map(str, Path(path).parents[:-1]):
-            if parent in ours and not ours[parent][1].isdir():
+            if parent in ours and parent not in folders:
                 raise UnsafeError(f"{_shown(path)} lies below {_shown(parent)}, which is no folder")
             folders.setdefault(parent, Folder(parent, 0o755, 0))
-        if info.isdir():
-            folders[path] = Folder(path, info.mode & 0o777, _mtime_ns(info))
-        elif info.issym():
-            meant = posixpath.normpath(posixpath.join(posixpath.dirname(path), info.linkname))
-            if kind_of(meant) not in KINDS:
-                raise UnsafeError(f"{_shown(path)} is a link that leads out of it")
-            listing.links[path] = info.linkname
-        else:
+        if info.issym():
+            listing.links[path] = _kept_target(path, info)
+        elif not info.isdir():
             if info.islnk():  # a second name of a file: the same content once more
                 target = _safe_path(info.linkname).removeprefix(prefix)
                 position, info = ours.get(target, (-1, info))
-                if not info.isreg():
-                    why = "is a second name of something that is not in it"
-                    raise UnsafeError(f"{_shown(path)} {why}")
-            mode = info.mode & 0o777 | 0o400
-            file = File(path, info.size, _mtime_ns(info), mode, info.size, position=position)
-            listing.files.append(file)
+            listing.files.append(_file(path, position, info))
     listing.folders = [folders[path] for path in sorted(folders)]
-    listing.kinds = [path for path in folders if path in KINDS]
-    files = sum(not info.isdir() for _, info in members.values())
-    listing.ignored = files - len(listing.files) - len(listing.links)
+    listing.kinds = [path for path in KINDS if path in folders]
+    count = sum(not info.isdir() for _, info in members.values())
+    listing.ignored = count - len(listing.files) - len(listing.links)
     return listing
+
+
+def _file(path: str, position: int, info: tarfile.TarInfo) -> File:
+    if "/" not in path:
+        raise UnsafeError(f"{_shown(path)} is no folder")
+    if not info.isreg():
+        raise UnsafeError(f"{_shown(path)} is a second name of something that is not in it")
+    mode = info.mode & 0o777 | 0o400
+    return File(path, info.size, _mtime_ns(info), mode, info.size, position=position)
+
+
+def _kept_target(path: str, info: tarfile.TarInfo) -> str:
+    """Return what a link says. `..` may stand at its beginning only, where it goes up from a real
+    folder: after a name it would go up from wherever that name, as a link, leads."""
+    parts = [part for part in info.linkname.split("/") if part not in ("", ".")]
+    names = [part for part in parts if part != ".."]
+    is_winding = parts[len(parts) - len(names) :] != names
+    meant = posixpath.normpath(posixpath.join(posixpath.dirname(path), info.linkname))
+    if not parts or is_winding or "\0" in meant or kind_of(meant) not in KINDS or "/" not in path:
+        raise UnsafeError(f"{_shown(path)} is a link that leads out of it")
+    return info.linkname
 
 
 def _prefix(name: str, members: dict[str, Any]) -> str:

@@ -6,7 +6,6 @@ never glued to the first half of this one.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -18,11 +17,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
-from ktrdr_sandbox.durable import cannot_write, make_folder, replace_file
+from ktrdr_sandbox.durable import cannot_write, replace_file
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.shared.apply import no_room
 from ktrdr_sandbox.shared.archive import HEAD, is_archive, not_an_archive
-from ktrdr_sandbox.shared.plan import Observer, Progress
+from ktrdr_sandbox.shared.results import Observer, Progress
 
 _ATTEMPTS: Final = 4
 """Tries in a row that bring nothing, before it is given up."""
@@ -69,8 +68,8 @@ def check_sha256(path: Path, expected: str | None, name: str) -> str:
 class Download:
     """One pack on its way into the cache folder.
 
-    `stall`: seconds in which nothing may come. `known` are the facts of an earlier run; with
-    `may_skip` an unchanged pack is not fetched again.
+    `stall`: seconds in which nothing may come. `known` are the facts of the same pack, when all of
+    it is there and it need not come again if the server's has not changed.
     """
 
     url: str
@@ -79,7 +78,6 @@ class Download:
     cache: Path
     observe: Observer
     known: dict[str, Any] = field(default_factory=dict)
-    may_skip: bool = False
 
     @property
     def path(self) -> Path:
@@ -90,13 +88,34 @@ class Download:
     def _note(self) -> Path:
         return self.path.with_suffix(".json")
 
+    def forget(self) -> None:
+        """Remove it from the cache."""
+        self.path.unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)
+
     def fetch(self) -> dict[str, Any] | None:
         """Get it whole; return its facts, or None when the server's has not changed.
 
         Raises `download-failed`, `checksum-mismatch`, `source-unusable`, `cannot-write`.
         """
-        make_folder(self.cache, mode=0o700)
-        facts = self._try_often()
+        failures = 0
+        with httpx.Client(timeout=self.stall, follow_redirects=True) as client:
+            while True:
+                before = self._size()
+                try:
+                    facts = self._try_once(client, before)
+                    break
+                except (_BrokenError, httpx.TransportError) as error:
+                    failures = 1 if self._size() > before else failures + 1
+                    if failures == _ATTEMPTS:
+                        is_stalled = isinstance(error, httpx.TimeoutException)
+                        why = f"nothing came for {self.stall:g} s" if is_stalled else str(error)
+                        raise self._failed(why or "the connection broke off") from error
+                except (httpx.InvalidURL, httpx.TooManyRedirects, UnicodeError) as error:
+                    raise self._failed(str(error)) from error
+                except OSError as error:
+                    raise cannot_write(self.path, error) from error
+                time.sleep(_FIRST_PAUSE * 2 ** (failures - 1))
         if facts is None:
             return None
         try:
@@ -105,52 +124,28 @@ class Download:
             self.forget()
             raise
 
-    def forget(self) -> None:
-        """Remove it from the cache."""
-        for path in (self.path, self._note):
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-
-    def _try_often(self) -> dict[str, Any] | None:
-        pause, left = _FIRST_PAUSE, _ATTEMPTS
-        with httpx.Client(timeout=httpx.Timeout(self.stall), follow_redirects=True) as client:
-            while True:
-                before = self._size()
-                try:
-                    return self._try_once(client, before)
-                except (_BrokenError, httpx.TransportError) as error:
-                    if self._size() > before:
-                        pause, left = _FIRST_PAUSE, _ATTEMPTS
-                    left -= 1
-                    if not left:
-                        is_stalled = isinstance(error, httpx.TimeoutException)
-                        why = f"nothing came for {self.stall:g} s" if is_stalled else str(error)
-                        raise self._failed(why or "the connection broke off") from error
-                except (httpx.InvalidURL, httpx.TooManyRedirects, UnicodeError) as error:
-                    raise self._failed(str(error)) from error
-                time.sleep(pause)
-                pause *= 2
-
     def _try_once(self, client: httpx.Client, have: int) -> dict[str, Any] | None:
         noted = self._noted() if have else {}
         headers = {"Accept-Encoding": "identity", **self._conditions(have, noted)}
         with client.stream("GET", self.url, headers=headers) as response:
             status = response.status_code
-            self._refuse_downgrade(response)
-            content_range = response.headers.get("Content-Range", "")
-            if status == 304 and self.may_skip and not have:
+            sent = response.headers.get("Content-Range", "")
+            is_secure = self.url.lower().startswith("https:")
+            if is_secure and response.url.scheme != "https" and self.sha256 is None:
+                raise self._failed(
+                    f"it redirects to {shown_url(str(response.url))}, which is not encrypted",
+                    "Give its checksum, and it may come from anywhere: --sha256",
+                )
+            if status == 304 and self.known and not have:
                 return None
-            if status == 416:
-                if have and content_range.rpartition("/")[2] == str(have):
-                    return noted  # all of it is there already
+            if status == 416 and have and sent.rpartition("/")[2] == str(have):
+                return noted  # all of it is there already
+            if status == 416 or (status == 206 and not sent.startswith(f"bytes {have}-")):
                 self.forget()
                 raise _BrokenError("the server has another file now")
             if status not in (200, 206):
                 why = f"the server answers {status} {response.reason_phrase}".strip()
                 raise _BrokenError(why) if status in _AGAIN else self._failed(why)
-            if status == 206 and not content_range.startswith(f"bytes {have}-"):
-                self.forget()
-                raise _BrokenError("the server sent another part than was asked for")
             etag = response.headers.get("ETag", "")
             facts = {
                 "etag": "" if etag.startswith("W/") else etag,  # a weak one is of no use for ranges
@@ -165,19 +160,10 @@ class Download:
                 return {"Range": f"bytes={have}-", "If-Range": str(validator)}
             # A checksum will show whether the halves fit.
             return {"Range": f"bytes={have}-"} if self.sha256 is not None else {}
-        if self.may_skip and self.known.get("etag"):
-            return {"If-None-Match": str(self.known["etag"])}
-        if self.may_skip and self.known.get("modified"):
-            return {"If-Modified-Since": str(self.known["modified"])}
-        return {}
-
-    def _refuse_downgrade(self, response: httpx.Response) -> None:
-        is_secure = self.url.lower().startswith("https:")
-        if is_secure and response.url.scheme != "https" and self.sha256 is None:
-            raise self._failed(
-                f"it redirects to {shown_url(str(response.url))}, which is not encrypted",
-                "Give its checksum, and it may come from anywhere: --sha256",
-            )
+        if etag := self.known.get("etag"):
+            return {"If-None-Match": str(etag)}
+        modified = self.known.get("modified")
+        return {"If-Modified-Since": str(modified)} if modified else {}
 
     def _receive(self, response: httpx.Response, at: int, facts: dict[str, Any]) -> None:
         length = response.headers.get("Content-Length", "")
@@ -187,41 +173,22 @@ class Download:
         if total is not None and total - at > free:
             raise no_room(self.cache, needed=total - at, free=free)
         replace_file(self._note, json.dumps(facts), mode=0o600)
-        head = b""
-        try:
-            handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            with os.fdopen(handle, "wb", buffering=0) as file:
-                file.truncate(at)
-                file.seek(at)
-                for block in response.iter_raw():
-                    if at == 0:  # nothing is written before it is clear that this is no page
-                        head += block
-                        if len(head) < HEAD and head.lstrip()[:1] != b"<":
-                            continue
-                        self._refuse_page(head, response)
-                    at += self._write(file, head or block)
-                    head = b""
-                    self.observe(Progress("downloading", at, total))
-                if at == 0:
-                    self._refuse_page(head, response)
-                    self._write(file, head)
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
-        if total is not None and self._size() != total:
+        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.truncate(at)
+            file.seek(at)
+            for block in response.iter_raw():  # as it comes: what came is kept if it breaks off
+                file.write(block)
+                at += len(block)
+                self.observe(Progress("downloading", at, total))
+        if total is not None and at != total:
             raise _BrokenError("the connection broke off")
-
-    @staticmethod
-    def _write(file: Any, data: bytes) -> int:
-        at = 0
-        while at < len(data):
-            at += file.write(data[at:])
-        return at
-
-    def _refuse_page(self, head: bytes, response: httpx.Response) -> None:
-        if not is_archive(head):
-            kind = response.headers.get("Content-Type", "").partition(";")[0]
-            why = f" (the server sent {kind or 'something else'})"
-            raise not_an_archive(shown_url(self.url), why)
+        with self.path.open("rb") as written:
+            if not is_archive(written.read(HEAD)):  # a page saying "not found", as a rule
+                self.forget()
+                kind = response.headers.get("Content-Type", "").partition(";")[0]
+                why = f" (the server sent {kind or 'something else'})"
+                raise not_an_archive(shown_url(self.url), why)
 
     def _size(self) -> int:
         return self.path.stat().st_size if self.path.is_file() else 0

@@ -10,46 +10,19 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from ktrdr_sandbox.shared.layout import KINDS, STAGING, is_below
 from ktrdr_sandbox.shared.manifest import SEED_KIND, Manifest
+from ktrdr_sandbox.shared.results import InitSharedResult, Kept, KeptReason
 from ktrdr_sandbox.shared.source import File, Folder, Listing
-
-KeptReason = Literal["changed", "other-source", "in-the-way", "appeared"]
-"""changed: edited in the shared folder since it was copied, or never copied by this program;
-other-source: an earlier run took it from somewhere else; in-the-way: a folder or link of that name;
-appeared: written by something else while the copy ran."""
 
 Stamp = tuple[int, int]
 """Size in bytes and time in nanoseconds: with another stamp a file has another content."""
 _GRAINS: Final = (100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
 """Nanoseconds to which file systems round times down."""
-
-
-class Progress(NamedTuple):
-    """How far one stage is, in bytes and files. Totals are None where nobody can know them yet."""
-
-    stage: Literal["looking", "downloading", "checking", "copying"]
-    size: int = 0
-    size_total: int | None = None
-    files: int = 0
-    files_total: int | None = None
-
-
-Observer = Callable[[Progress], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A file of the shared folder that differs from the source and stays as it is."""
-
-    path: str
-    reason: KeptReason
-    detail: str = ""
 
 
 class Copy(NamedTuple):
@@ -75,42 +48,24 @@ class Plan:
     copies: list[Copy] = field(default_factory=list)
     links: dict[str, tuple[str, bool]] = field(default_factory=dict)
     whole: list[str] = field(default_factory=list)
-    kept: list[Kept] = field(default_factory=list)
     found: dict[str, str] = field(default_factory=dict)
-    unchanged: int = 0
-
-
-def file_record(file: File, origin: str) -> str:
-    """Return the manifest's record of a file that was placed."""
-    return f"{file.size}:{file.mtime_ns}:{origin}"
-
-
-def link_record(target: str, origin: str) -> str:
-    """Return the manifest's record of a link that was made."""
-    return f">{target}:{origin}"
-
-
-def is_stamp_of(info: os.stat_result, given: Stamp | None) -> bool:
-    """Compare with the stamp a file was given, but for what its file system rounds off."""
-    return given is not None and info.st_size == given[0] and _is_time_of(info, given[1])
-
-
-def _is_time_of(info: os.stat_result, given: int) -> bool:
-    found = info.st_mtime_ns
-    return found == given or any(found == given - given % grain for grain in _GRAINS)
 
 
 @dataclass(slots=True)
 class Planner:
-    """Compares a source, by its number in the manifest, with what is there."""
+    """Compares a source, by its number in the manifest, with what is there.
+
+    What stays as it is goes into `result`.
+    """
 
     shared: Path
     manifest: Manifest
-    origin: str
+    number: str
     overwrite: bool
+    result: InitSharedResult
+    _plan: Plan = field(default_factory=Plan, init=False)
     _present: dict[str, os.stat_result] = field(default_factory=dict, init=False)
     _blocked: list[str] = field(default_factory=list, init=False)
-    _plan: Plan = field(default_factory=Plan, init=False)
 
     def plan(self, listing: Listing) -> Plan:
         """Find out what is to be done. Raises OSError of the shared folder."""
@@ -123,10 +78,7 @@ class Planner:
             elif not self._is_blocked(file.path):
                 self._plan.copies.append(Copy(file))
         for path, target in listing.links.items():
-            if info := self._present.get(path):
-                self._compare_link(path, target, info)
-            elif not self._is_blocked(path):
-                self._plan.links[path] = (target, False)
+            self._compare_link(path, target)
         return self._plan
 
     def _is_blocked(self, path: str) -> bool:
@@ -153,7 +105,7 @@ class Planner:
             self._plan.whole.append(folder.path)
 
     def _keep(self, path: str, reason: KeptReason, detail: str = "") -> None:
-        self._plan.kept.append(Kept(path, reason, detail))
+        self.result.kept.append(Kept(path, reason, detail))
 
     def _compare(self, file: File, info: os.stat_result) -> None:
         record = self.manifest.records.get(file.path)
@@ -164,9 +116,9 @@ class Planner:
             else:
                 self._keep(file.path, "in-the-way", "a link" if is_link else "a folder")
         elif info.st_size == file.size and info.st_mtime_ns == file.mtime_ns:
-            self._plan.unchanged += 1
+            self.result.unchanged += 1
             if not (record or "").startswith(f"{file.size}:{file.mtime_ns}:"):
-                self._plan.found[file.path] = file_record(file, self.origin)
+                self._plan.found[file.path] = file_record(file, self.number)
         else:
             self._compare_differing(file, info, record)
 
@@ -177,7 +129,7 @@ class Planner:
         given = (file.size, file.mtime_ns), _stamp_in(record), _stamp_in(claim)
         is_ours = is_stamp_of(info, given[1])
         if is_ours and given[1] == given[0]:
-            self._plan.unchanged += 1  # a file system with coarse times: nothing has changed
+            self.result.unchanged += 1  # a file system with coarse times: nothing has changed
             return
         kept = self._reason_to_keep(file.path, record if is_ours else None)
         # A power cut leaves a file short, with the time it was given; an edit has its own.
@@ -187,7 +139,7 @@ class Planner:
         elif info.st_size == file.size:
             self._replace(file, info, kept)
         else:
-            self._plan.kept.append(kept)
+            self.result.kept.append(kept)
 
     def _replace(self, file: File, info: os.stat_result, kept: Kept | None = None) -> None:
         self._plan.copies.append(Copy(file, (info.st_size, info.st_mtime_ns), kept))
@@ -198,28 +150,52 @@ class Planner:
             return Kept(path, "changed")
         number = record.rpartition(":")[2]
         known = self.manifest.origins.get(number)
-        if number == self.origin or (known is not None and known.kind == SEED_KIND):
+        if number == self.number or (known is not None and known.kind == SEED_KIND):
             return None  # the seed pack is there for want of better
         return Kept(path, "other-source", known.name if known is not None else "")
 
-    def _compare_link(self, path: str, target: str, info: os.stat_result) -> None:
+    def _compare_link(self, path: str, target: str) -> None:
+        info = self._present.get(path)
+        if info is None:
+            if not self._is_blocked(path):
+                self._plan.links[path] = (target, False)
+            return
         if not stat.S_ISLNK(info.st_mode):
             self._keep(path, "in-the-way", "no link")
             return
         now = os.readlink(self.shared / path)  # noqa: PTH115  a Path would tidy the text
         record = self.manifest.records.get(path)
         if now == target:
-            self._plan.unchanged += 1
+            self.result.unchanged += 1
             if record is None:
-                self._plan.found[path] = link_record(target, self.origin)
-        elif self.overwrite or record == link_record(now, self.origin):
+                self._plan.found[path] = link_record(target, self.number)
+        elif self.overwrite or record == link_record(now, self.number):
             self._plan.links[path] = (target, True)
         else:
             self._keep(path, "changed")
 
 
+def file_record(file: File, number: str) -> str:
+    """Return the manifest's record of a file that was placed."""
+    return f"{file.size}:{file.mtime_ns}:{number}"
+
+
+def link_record(target: str, number: str) -> str:
+    """Return the manifest's record of a link that was made."""
+    return f">{target}:{number}"
+
+
 def _stamp_in(record: str | None) -> Stamp | None:
-    """Read the stamp of a file's record."""
     size, _, rest = (record or "").partition(":")
     mtime = rest.partition(":")[0]
     return (int(size), int(mtime)) if size.isdecimal() and mtime.isdecimal() else None
+
+
+def is_stamp_of(info: os.stat_result, given: Stamp | None) -> bool:
+    """Compare with the stamp a file was given, but for what its file system rounds off."""
+    return given is not None and info.st_size == given[0] and _is_time_of(info, given[1])
+
+
+def _is_time_of(info: os.stat_result, given: int) -> bool:
+    found = info.st_mtime_ns
+    return found == given or any(found == given - given % grain for grain in _GRAINS)

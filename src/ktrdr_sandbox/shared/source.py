@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.shared.layout import KIND_NAMES, KINDS, is_below
+from ktrdr_sandbox.shared.results import LeftOut
 
 _SPECIAL: Final = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 
@@ -43,15 +44,6 @@ class Folder(NamedTuple):
     mode: int
     mtime_ns: int
     owner: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """Something of the source that was not copied. `failed` when it should have been."""
-
-    path: str
-    reason: str
-    failed: bool
 
 
 @dataclass(slots=True)

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from ktrdr_sandbox.paths import pack_folder
-from ktrdr_sandbox.shared_data.downloads import identity_of, shown_url
-from ktrdr_sandbox.shared_data.remarks import Kept
+from ktrdr_sandbox.shared.download import identity_of, shown_url
+from ktrdr_sandbox.shared.results import Kept
 from tests.support.http_server import closed_port
 from tests.support.pack_server import Fault, PackServer, serving
 from tests.support.packs import file, pack, tar, written
 from tests.support.trees import files_of, snapshot, write
-from tests.unit.shared_data.runs import Sharing
+from tests.unit.shared.runs import Sharing
 
 WEIGHTS = random.Random(3).randbytes(3 * 1024 * 1024)
 CONTENT = pack({"data/AAPL_1d.csv": "timestamp\n", "models/weights.bin": WEIGHTS})
@@ -43,13 +43,10 @@ def cached() -> set[str]:
     return {path.suffix for path in folder.iterdir() if path.suffix != ".lock"}
 
 
-# -- as it should be ------------------------------------------------------------------------------
-
-
 def test_a_pack_is_fetched_and_unpacked(sharing: Sharing, server: PackServer) -> None:
     done = sharing.run(url=server.url, stall=STALL)
     assert is_complete(sharing)
-    assert (done.new, done.sha256, done.source) == (2, SHA256, server.url)
+    assert (done.copied.new, done.sha256, done.source) == (2, SHA256, server.url)
     stages = [one.stage for one in sharing.progress]
     assert stages == sorted(stages, key=["downloading", "checking", "copying"].index)
     last = [one for one in sharing.progress if one.stage == "downloading"][-1]
@@ -58,19 +55,19 @@ def test_a_pack_is_fetched_and_unpacked(sharing: Sharing, server: PackServer) ->
 
 
 def test_a_right_checksum(sharing: Sharing, server: PackServer) -> None:
-    assert sharing.run(url=server.url, sha256=SHA256, stall=STALL).new == 2
+    assert sharing.run(url=server.url, sha256=SHA256, stall=STALL).copied.new == 2
 
 
 def test_a_server_that_says_no_length(sharing: Sharing, server: PackServer) -> None:
     server.says_length = False
-    assert sharing.run(url=server.url, stall=STALL).new == 2
+    assert sharing.run(url=server.url, stall=STALL).copied.new == 2
     assert is_complete(sharing)
 
 
 def test_an_unchanged_pack_is_not_fetched_again(sharing: Sharing, server: PackServer) -> None:
     sharing.run(url=server.url, stall=STALL)
     done = sharing.run(url=server.url, stall=STALL)
-    assert (done.new, done.unchanged, done.sha256) == (0, 2, SHA256)
+    assert (done.copied.new, done.unchanged, done.sha256) == (0, 2, SHA256)
     assert server.asked[-1]["if-none-match"] == '"one"'
     assert server.sent == len(CONTENT)
 
@@ -91,14 +88,14 @@ def test_a_changed_pack_is_fetched_and_what_changed_in_it_is_replaced(
     server.etag = '"two"'
     server.content = tar([file("data/AAPL_1d.csv", "longer\n" * 9), file("models/weights.bin", "")])
     done = sharing.run(url=server.url, stall=STALL)
-    assert (done.replaced, done.kept) == (1, (Kept("models/weights.bin", "changed"),))
+    assert (done.copied.replaced, done.kept) == (1, [Kept("models/weights.bin", "changed")])
     assert (sharing.shared / "data/AAPL_1d.csv").read_text() == "longer\n" * 9
 
 
 def test_something_missing_is_fetched_again(sharing: Sharing, server: PackServer) -> None:
     sharing.run(url=server.url, stall=STALL)
     (sharing.shared / "data/AAPL_1d.csv").unlink()
-    assert sharing.run(url=server.url, stall=STALL).new == 1
+    assert sharing.run(url=server.url, stall=STALL).copied.new == 1
     assert is_complete(sharing)
     assert sharing.run(url=server.url, sha256=SHA256, stall=STALL).unchanged == 2
     assert "if-none-match" in server.asked[-1]
@@ -109,22 +106,19 @@ def test_a_file_address(sharing: Sharing) -> None:
     (sharing.root / "a folder").mkdir()
     path = written(sharing.root / "a folder", CONTENT)
     done = sharing.run(url=path.as_uri(), sha256=SHA256)
-    assert (done.new, done.sha256) == (2, SHA256)
+    assert (done.copied.new, done.sha256) == (2, SHA256)
     assert sharing.refused(url=f"{path.as_uri()}.no").code == "source-missing"
     assert sharing.refused(url=path.as_uri(), sha256="0" * 64).code == "checksum-mismatch"
 
 
 def test_a_redirect_is_followed(sharing: Sharing, server: PackServer) -> None:
     server.faults = [Fault(move_to="/elsewhere/pack.tar.gz")]
-    assert sharing.run(url=server.url, stall=STALL).new == 2
-
-
-# -- connections that break off -------------------------------------------------------------------
+    assert sharing.run(url=server.url, stall=STALL).copied.new == 2
 
 
 def test_a_connection_that_drops_is_gone_on_with(sharing: Sharing, server: PackServer) -> None:
     server.faults = [Fault(drop_after=1_000_000), Fault(drop_after=700_000), None]
-    assert sharing.run(url=server.url, stall=STALL).new == 2
+    assert sharing.run(url=server.url, stall=STALL).copied.new == 2
     assert is_complete(sharing)
     assert [one.get("range") for one in server.asked] == [
         None,
@@ -139,7 +133,7 @@ def test_a_connection_that_stalls_is_given_up_and_tried_again(
     sharing: Sharing, server: PackServer
 ) -> None:
     server.faults = [Fault(stall_after=1_000_000)]
-    assert sharing.run(url=server.url, stall=STALL).new == 2
+    assert sharing.run(url=server.url, stall=STALL).copied.new == 2
     assert server.sent == len(CONTENT)
 
 
@@ -163,7 +157,7 @@ def test_the_next_run_goes_on_where_the_last_one_broke_off(
     assert error.hints == ("The same command goes on after the 1,000,000 bytes that are there.",)
     assert error.details["bytes"] == 1_000_000
     server.faults = []
-    assert sharing.run(url=server.url, stall=STALL).new == 2
+    assert sharing.run(url=server.url, stall=STALL).copied.new == 2
     assert is_complete(sharing)
     assert server.sent == len(CONTENT)
 
@@ -173,14 +167,14 @@ def test_halves_of_two_packs_are_never_joined(sharing: Sharing, server: PackServ
     sharing.refused(url=server.url, stall=STALL)
     server.faults, server.etag = [], '"two"'
     server.content = pack({"data/AAPL_1d.csv": "two\n", "models/weights.bin": WEIGHTS[::-1]})
-    assert sharing.run(url=server.url, stall=STALL).new == 2
+    assert sharing.run(url=server.url, stall=STALL).copied.new == 2
     assert (sharing.shared / "models/weights.bin").read_bytes() == WEIGHTS[::-1]
 
 
 def test_without_a_validator_it_begins_anew(sharing: Sharing, server: PackServer) -> None:
     server.etag = None
     server.faults = [Fault(drop_after=1_000_000)]
-    assert sharing.run(url=server.url, stall=STALL).new == 2
+    assert sharing.run(url=server.url, stall=STALL).copied.new == 2
     assert "range" not in server.asked[1]
     assert is_complete(sharing)
 
@@ -188,7 +182,7 @@ def test_without_a_validator_it_begins_anew(sharing: Sharing, server: PackServer
 def test_without_a_validator_a_checksum_will_do(sharing: Sharing, server: PackServer) -> None:
     server.etag = None
     server.faults = [Fault(drop_after=1_000_000)]
-    assert sharing.run(url=server.url, sha256=SHA256, stall=STALL).new == 2
+    assert sharing.run(url=server.url, sha256=SHA256, stall=STALL).copied.new == 2
     assert server.asked[1]["range"] == "bytes=1000000-"
     assert server.sent == len(CONTENT)
 
@@ -196,13 +190,13 @@ def test_without_a_validator_a_checksum_will_do(sharing: Sharing, server: PackSe
 def test_a_server_without_ranges(sharing: Sharing, server: PackServer) -> None:
     server.ranges = False
     server.faults = [Fault(drop_after=1_000_000)]
-    assert sharing.run(url=server.url, stall=STALL).new == 2
+    assert sharing.run(url=server.url, stall=STALL).copied.new == 2
     assert is_complete(sharing)
 
 
 def test_a_server_that_sends_another_part(sharing: Sharing, server: PackServer) -> None:
     server.faults = [Fault(drop_after=1_000_000), Fault(wrong_part=True)]
-    assert sharing.run(url=server.url, stall=STALL).new == 2
+    assert sharing.run(url=server.url, stall=STALL).copied.new == 2
     assert is_complete(sharing)
 
 
@@ -214,11 +208,8 @@ def test_a_pack_that_was_all_there_when_the_last_run_ended(
     sharing.refused(url=server.url, stall=STALL)
     (pack_folder() / f"{identity_of(server.url)}.part").write_bytes(CONTENT)
     server.faults = []
-    assert sharing.run(url=server.url, stall=STALL).new == 2
+    assert sharing.run(url=server.url, stall=STALL).copied.new == 2
     assert server.sent == 1_000_000
-
-
-# -- answers that are no pack ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
@@ -283,7 +274,7 @@ def test_a_pack_that_is_cut_off_on_the_server(
     assert not sharing.shared.exists()
     assert cached() == set()
     server.content = CONTENT
-    assert sharing.run(url=server.url, stall=STALL).new == 2
+    assert sharing.run(url=server.url, stall=STALL).copied.new == 2
 
 
 def test_a_hostile_pack(sharing: Sharing, server: PackServer) -> None:
@@ -292,9 +283,6 @@ def test_a_hostile_pack(sharing: Sharing, server: PackServer) -> None:
     server.content, server.etag = tar([file("data/AAPL_1d.csv"), file("../../x")]), '"two"'
     assert sharing.refused(url=server.url, overwrite=True, stall=STALL).code == "archive-unsafe"
     assert snapshot(sharing.shared) == before
-
-
-# -- secrets --------------------------------------------------------------------------------------
 
 
 def test_secrets_of_an_address_are_written_nowhere(sharing: Sharing, server: PackServer) -> None:
@@ -345,5 +333,5 @@ def test_a_note_of_the_cache_that_is_damaged_costs_a_new_start(
         sharing.refused(url=server.url, stall=STALL)
         assert "range" not in server.asked[-1]
     server.faults = []
-    assert sharing.run(url=server.url, stall=STALL).new == 2
+    assert sharing.run(url=server.url, stall=STALL).copied.new == 2
     assert is_complete(sharing)

@@ -6,19 +6,17 @@ import os
 import shutil
 import socket
 import stat
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import filelock
 import pytest
 
-from ktrdr_sandbox.lifecycle import sharing as sharing_module
-from ktrdr_sandbox.lifecycle.sharing import Wanted, init_shared
-from ktrdr_sandbox.locking import hold
-from ktrdr_sandbox.shared_data.remarks import Kept, LeftOut
-from ktrdr_sandbox.shared_data.results import Progress
+from ktrdr_sandbox.commands.init_shared import Request, init_shared
+from ktrdr_sandbox.shared.results import Copied, Kept, LeftOut, Progress
 from tests.support.trees import (
     TIME_NS,
     checkout,
@@ -29,21 +27,18 @@ from tests.support.trees import (
     write,
     write_tree,
 )
-from tests.unit.shared_data.runs import Sharing
+from tests.unit.shared.runs import Sharing
 
 AAPL = "data/AAPL_1d.csv"
 LATER = TIME_NS + 60 * 10**9
 
 
-# -- copying --------------------------------------------------------------------------------------
-
-
 def test_a_checkout_is_copied(sharing: Sharing, source: Path) -> None:
     done = sharing.run(source)
     assert kinds_of(sharing.shared) == kinds_of(source)
-    assert (done.new, done.replaced, done.unchanged) == (4, 0, 0)
-    assert done.size == sum(len(content) for content in files_of(source).values())
-    assert (done.kept, done.left_out) == ((), ())
+    assert (done.copied.new, done.copied.replaced, done.unchanged) == (4, 0, 0)
+    assert done.copied.bytes == sum(len(content) for content in files_of(source).values())
+    assert (done.kept, done.left_out) == ([], [])
     assert sorted(path.name for path in sharing.shared.iterdir()) == [
         "data",
         "models",
@@ -51,66 +46,10 @@ def test_a_checkout_is_copied(sharing: Sharing, source: Path) -> None:
     ]
 
 
-def test_a_second_run_copies_nothing(sharing: Sharing, source: Path) -> None:
-    sharing.run(source)
-    before = snapshot(sharing.shared)
-    done = sharing.run(source)
-    assert (done.new, done.replaced, done.unchanged, done.size) == (0, 0, 4, 0)
-    assert snapshot(sharing.shared) == before
-    assert not done.changed
-
-
-def test_a_run_with_nothing_to_do_waits_for_nobody(sharing: Sharing, source: Path) -> None:
-    sharing.run(source)
-    with filelock.FileLock(sharing.home.shared_lock):
-        assert sharing.run(source).unchanged == 4
-        (sharing.shared / "data/AAPL_1d.csv").write_text("mine")
-        assert [one.path for one in sharing.run(source).kept] == ["data/AAPL_1d.csv"]
-
-
-@pytest.mark.parametrize("reason", ["something new", "another run", "a folder is missing"])
-def test_a_run_that_may_have_something_to_do_waits_to_be_alone(
-    sharing: Sharing, source: Path, monkeypatch: pytest.MonkeyPatch, reason: str
-) -> None:
-    sharing.run(source)
-    if reason == "something new":
-        write(source / "data/new.csv", "1")
-    elif reason == "another run":
-        with sharing.home.shared_manifest.open("ab") as manifest:
-            manifest.write(b"+data/coming.csv\0" + b"1:1:1\0")
-    else:
-        (sharing.shared / "strategies/momentum.yaml").unlink()
-        (sharing.shared / "strategies").rmdir()
-    monkeypatch.setattr(sharing_module, "LOCK_PATIENCE", 0.1)
-    with filelock.FileLock(sharing.home.shared_lock):
-        assert sharing.refused(source).code == "lock-timeout"
-
-
-def test_what_another_run_did_while_this_one_waited_is_seen(
-    sharing: Sharing, source: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It had looked before, and found much to do."""
-    sharing.run(source)
-    write(source / "data/new.csv", "1")
-    write(source / "data/EURUSD_1h.csv", "changed", time_ns=TIME_NS + 1)
-    other = Sharing(sharing.root)
-
-    @contextmanager
-    def waited(*_: object, **__: object) -> Iterator[None]:
-        with monkeypatch.context() as there:
-            there.setattr(sharing_module, "hold", hold)
-            assert other.run(source).new == 1
-        yield
-
-    monkeypatch.setattr(sharing_module, "hold", waited)
-    done = sharing.run(source)
-    assert (done.new, done.replaced, done.unchanged, done.kept) == (0, 0, 5, ())
-
-
 def test_progress_goes_up_to_all_of_it(sharing: Sharing, source: Path) -> None:
     done = sharing.run(source)
     copying = [one for one in sharing.progress if one.stage == "copying"]
-    assert copying[-1].size == copying[-1].size_total == done.size
+    assert copying[-1].size == copying[-1].size_total == done.copied.bytes
     assert copying[-1].files == copying[-1].files_total == 4
     sizes = [one.size for one in copying]
     assert sizes == sorted(sizes)
@@ -124,17 +63,8 @@ def test_only_what_is_missing_or_changed_in_the_source_is_copied(
     write(source / "data/MSFT_1d.csv", "new\n")
     (sharing.shared / "strategies/momentum.yaml").unlink()
     done = sharing.run(source)
-    assert (done.new, done.replaced, done.unchanged) == (2, 1, 2)
+    assert (done.copied.new, done.copied.replaced, done.unchanged) == (2, 1, 2)
     assert kinds_of(sharing.shared) == kinds_of(source)
-
-
-def test_what_has_only_the_shared_folder_stays(sharing: Sharing, source: Path) -> None:
-    write(sharing.shared / "data/OWN_1d.csv", "own\n")
-    sharing.run(source)
-    (source / AAPL).unlink()
-    sharing.run(source)
-    assert (sharing.shared / "data/OWN_1d.csv").read_text() == "own\n"
-    assert (sharing.shared / AAPL).exists()
 
 
 def test_permissions_and_times_come_along(sharing: Sharing, source: Path) -> None:
@@ -171,15 +101,6 @@ def test_files_of_every_size(sharing: Sharing, source: Path, size: int) -> None:
     assert kinds_of(sharing.shared) == kinds_of(source)
 
 
-def test_many_files_in_many_folders(sharing: Sharing, tmp_path: Path) -> None:
-    root = tmp_path / "big"
-    for number in range(700):
-        write(root / f"data/{number % 9}/{number % 7}/{number}.csv", f"{number}\n" * (number % 90))
-    done = sharing.run(root)
-    assert done.new == 700
-    assert kinds_of(sharing.shared) == kinds_of(root)
-
-
 def test_holes_stay_holes(sharing: Sharing, source: Path) -> None:
     path = source / "models/sparse.bin"
     with path.open("wb") as file:
@@ -200,30 +121,9 @@ def test_odd_names(sharing: Sharing, tmp_path: Path) -> None:
         write(root / "data" / name, name.encode("utf-8", "surrogateescape"))
         write(root / "data" / f"in {name}"[:255] / name, "deep")
     done = sharing.run(root)
-    assert (done.new, done.left_out) == (2 * len(names), ())
+    assert (done.copied.new, done.left_out) == (2 * len(names), [])
     assert kinds_of(sharing.shared) == kinds_of(root)
     assert sharing.run(root).unchanged == 2 * len(names)
-
-
-def test_empty_folders_come_along(sharing: Sharing, source: Path) -> None:
-    (source / "models/empty/deep").mkdir(parents=True)
-    done = sharing.run(source)
-    assert (sharing.shared / "models/empty/deep").is_dir()
-    assert done.folders == 4
-    assert sharing.run(source).folders == 0
-
-
-def test_a_source_with_one_of_the_folders(sharing: Sharing, tmp_path: Path) -> None:
-    root = write_tree(tmp_path / "part", {"strategies/a.yaml": "name: a\n"})
-    assert sharing.run(root).new == 1
-    assert sorted(path.name for path in sharing.shared.iterdir()) == [
-        "data",
-        "models",
-        "strategies",
-    ]
-
-
-# -- changes on both sides ------------------------------------------------------------------------
 
 
 def edited(sharing: Sharing) -> Path:
@@ -239,7 +139,7 @@ def test_a_file_changed_in_the_shared_folder_is_kept(sharing: Sharing, source: P
         if change != "nothing":
             write(source / AAPL, "changed\n", time_ns=LATER)
         done = sharing.run(source)
-        assert done.kept == (Kept(AAPL, "changed"),), change
+        assert done.kept == [Kept(AAPL, "changed")], change
         assert path.read_text() == "edited here\n"
         assert done.unchanged == 3
 
@@ -248,16 +148,9 @@ def test_overwrite_takes_the_sources(sharing: Sharing, source: Path) -> None:
     sharing.run(source)
     edited(sharing)
     done = sharing.run(source, overwrite=True)
-    assert (done.replaced, done.unchanged, done.kept) == (1, 3, ())
+    assert (done.copied.replaced, done.unchanged, done.kept) == (1, 3, [])
     assert kinds_of(sharing.shared) == kinds_of(source)
-    assert sharing.run(source).kept == ()
-
-
-def test_a_file_that_was_there_before_and_differs_is_kept(sharing: Sharing, source: Path) -> None:
-    write(sharing.shared / AAPL, "own\n", time_ns=LATER)
-    done = sharing.run(source)
-    assert done.kept == (Kept(AAPL, "changed"),)
-    assert (sharing.shared / AAPL).read_text() == "own\n"
+    assert sharing.run(source).kept == []
 
 
 def test_a_file_with_another_time_and_the_same_content_is_the_same(
@@ -266,16 +159,9 @@ def test_a_file_with_another_time_and_the_same_content_is_the_same(
     """Copied by hand without times, say; or touched."""
     shutil.copytree(source / "data", sharing.shared / "data", copy_function=shutil.copyfile)
     done = sharing.run(source)
-    assert (done.unchanged, done.new, done.kept) == (2, 2, ())
+    assert (done.unchanged, done.copied.new, done.kept) == (2, 2, [])
     write(source / AAPL, "changed\n", time_ns=LATER)
-    assert sharing.run(source).replaced == 0, "its time is not the one that we gave it"
-
-
-def test_one_of_the_same_size_and_another_content_is_kept(sharing: Sharing, source: Path) -> None:
-    sharing.run(source)
-    content = (source / AAPL).read_text()
-    write(sharing.shared / AAPL, content.replace("185", "999"), time_ns=LATER)
-    assert sharing.run(source).kept == (Kept(AAPL, "changed"),)
+    assert sharing.run(source).copied.replaced == 0, "its time is not the one that we gave it"
 
 
 def test_a_copy_made_by_other_means_with_its_times_is_ours(sharing: Sharing, source: Path) -> None:
@@ -283,7 +169,7 @@ def test_a_copy_made_by_other_means_with_its_times_is_ours(sharing: Sharing, sou
     shutil.copytree(source / "data", sharing.shared / "data")
     assert sharing.run(source).unchanged == 2
     write(source / AAPL, "changed\n", time_ns=LATER)
-    assert sharing.run(source).replaced == 1
+    assert sharing.run(source).copied.replaced == 1
 
 
 def test_without_the_manifest_what_differs_is_kept(sharing: Sharing, source: Path) -> None:
@@ -291,9 +177,9 @@ def test_without_the_manifest_what_differs_is_kept(sharing: Sharing, source: Pat
     sharing.home.shared_manifest.unlink()
     write(source / AAPL, "changed\n", time_ns=LATER)
     done = sharing.run(source)
-    assert (done.unchanged, done.kept) == (3, (Kept(AAPL, "changed"),))
+    assert (done.unchanged, done.kept) == (3, [Kept(AAPL, "changed")])
     write(source / "data/EURUSD_1h.csv", "changed\n", time_ns=LATER)
-    assert sharing.run(source).replaced == 1, "and what is the same is known again"
+    assert sharing.run(source).copied.replaced == 1, "and what is the same is known again"
 
 
 def test_another_source_does_not_replace_what_an_earlier_one_gave(
@@ -303,11 +189,11 @@ def test_another_source_does_not_replace_what_an_earlier_one_gave(
     other = checkout(tmp_path / "other")
     write(other / AAPL, "other\n", time_ns=LATER)
     done = sharing.run(other)
-    assert done.kept == (Kept(AAPL, "other-source", str(source)),)
+    assert done.kept == [Kept(AAPL, "other-source", str(source))]
     assert done.unchanged == 3
     write(source / AAPL, "changed\n", time_ns=LATER)
-    assert sharing.run(source).replaced == 1, "it is still the first one's"
-    assert sharing.run(other, overwrite=True).replaced == 1
+    assert sharing.run(source).copied.replaced == 1, "it is still the first one's"
+    assert sharing.run(other, overwrite=True).copied.replaced == 1
     assert (sharing.shared / AAPL).read_text() == "other\n"
 
 
@@ -319,7 +205,7 @@ def test_a_file_left_short_by_a_power_cut_is_copied_anew(sharing: Sharing, sourc
         if not known:
             sharing.home.shared_manifest.unlink()
         done = sharing.run(source)
-        assert (done.replaced, done.kept) == (1, ()), known
+        assert (done.copied.replaced, done.kept) == (1, []), known
         assert kinds_of(sharing.shared) == kinds_of(source)
 
 
@@ -329,9 +215,9 @@ def test_a_file_system_with_coarse_times(sharing: Sharing, source: Path, grain: 
     coarse = TIME_NS - TIME_NS % grain
     os.utime(sharing.shared / AAPL, ns=(coarse, coarse))
     done = sharing.run(source)
-    assert (done.unchanged, done.new, done.replaced, done.kept) == (4, 0, 0, ())
+    assert (done.unchanged, done.copied.new, done.copied.replaced, done.kept) == (4, 0, 0, [])
     write(source / AAPL, "changed\n", time_ns=LATER)
-    assert sharing.run(source).replaced == 1
+    assert sharing.run(source).copied.replaced == 1
 
 
 def killed_before_its_end(sharing: Sharing, run: Callable[[], object]) -> None:
@@ -359,7 +245,7 @@ def test_after_a_kill_a_change_in_the_source_is_still_told_from_one_here(
     edited(sharing)
     write(source / "data/EURUSD_1h.csv", "changed\n", time_ns=LATER)
     done = sharing.run(source)
-    assert (done.replaced, done.kept) == (1, (Kept(AAPL, "changed"),))
+    assert (done.copied.replaced, done.kept) == (1, [Kept(AAPL, "changed")])
 
 
 def test_after_a_kill_what_was_not_placed_yet_is_still_ours(sharing: Sharing, source: Path) -> None:
@@ -373,23 +259,7 @@ def test_after_a_kill_what_was_not_placed_yet_is_still_ours(sharing: Sharing, so
             write(path, content, time_ns=times)
     write(source / AAPL, "last\n", time_ns=LATER + 9)
     done = sharing.run(source)
-    assert (done.replaced, done.kept) == (1, ())
-
-
-def test_a_folder_in_the_way_of_a_file(sharing: Sharing, source: Path) -> None:
-    write(sharing.shared / AAPL / "inside", "own\n")
-    for overwrite in (False, True):
-        done = sharing.run(source, overwrite=overwrite)
-        assert done.kept == (Kept(AAPL, "in-the-way", "a folder"),)
-    assert (sharing.shared / AAPL / "inside").read_text() == "own\n"
-
-
-def test_a_file_in_the_way_of_a_folder(sharing: Sharing, source: Path) -> None:
-    write(sharing.shared / "models/momentum", "own\n")
-    for overwrite in (False, True):
-        done = sharing.run(source, overwrite=overwrite)
-        assert done.kept == (Kept("models/momentum", "in-the-way", "no folder"),)
-    assert (sharing.shared / "models/momentum").read_text() == "own\n"
+    assert (done.copied.replaced, done.kept) == (1, [])
 
 
 def test_a_link_in_the_way_is_never_written_through(
@@ -410,41 +280,16 @@ def test_a_link_in_the_way_is_never_written_through(
     assert files_of(outside) == {"file": b"own\n", "folder/weights.bin": b"own\n"}
 
 
-# -- dry run --------------------------------------------------------------------------------------
-
-
 def test_a_dry_run_tells_the_same_and_changes_nothing(sharing: Sharing, source: Path) -> None:
     told = sharing.run(source, dry_run=True)
     assert not sharing.home.root.exists()
     done = sharing.run(source)
-    assert (told.new, told.size, told.folders) == (done.new, done.size, done.folders + 3)
+    assert told.copied == replace(done.copied, folders=done.copied.folders + 3)
     write(source / AAPL, "changed\n", time_ns=LATER)
     before = snapshot(sharing.home.root)
     told = sharing.run(source, dry_run=True)
-    assert (told.new, told.replaced, told.unchanged) == (0, 1, 3)
+    assert (told.copied.new, told.copied.replaced, told.unchanged) == (0, 1, 3)
     assert snapshot(sharing.home.root) == before
-
-
-# -- refusals -------------------------------------------------------------------------------------
-
-
-def test_a_source_that_is_not_there(sharing: Sharing, tmp_path: Path) -> None:
-    error = sharing.refused(tmp_path / "nowhere")
-    assert error.code == "source-missing"
-    assert error.message == f"There is no {tmp_path}/nowhere."
-
-
-def test_a_source_without_any_of_the_folders(sharing: Sharing, tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    error = sharing.refused(tmp_path / "empty")
-    assert error.code == "source-missing"
-    assert error.message == f"{tmp_path}/empty has none of the folders data/, models/, strategies/."
-
-
-def test_the_data_folder_itself_is_named_by_mistake(sharing: Sharing, source: Path) -> None:
-    error = sharing.refused(source / "data")
-    assert error.code == "source-missing"
-    assert error.hints == (f"Give the folder that data/ lies in: --from {source}",)
 
 
 def test_the_same_folder(sharing: Sharing, source: Path) -> None:
@@ -474,7 +319,7 @@ def test_one_in_the_other(sharing: Sharing, source: Path) -> None:
 def test_a_checkout_that_holds_the_home_beside_its_data_is_fine(tmp_path: Path) -> None:
     root = checkout(tmp_path / "ktrdr")
     inside = Sharing(root)
-    assert inside.run(root).new == 4
+    assert inside.run(root).copied.new == 4
 
 
 @pytest.mark.parametrize(
@@ -495,34 +340,19 @@ def test_wrong_usage(sharing: Sharing, wanted: dict[str, Any]) -> None:
     assert not sharing.shared.exists()
 
 
-def test_wrong_usage_with_a_folder(sharing: Sharing, source: Path) -> None:
-    assert sharing.refused(source, minimal=True).code == "usage"
-    assert sharing.refused(source, sha256="0" * 64).code == "usage"
-    assert sharing.refused(source, link=True, overwrite=True).code == "usage"
-
-
-def test_a_shared_folder_that_is_a_file(sharing: Sharing, source: Path) -> None:
-    write(sharing.shared, "own\n")
-    assert sharing.refused(source).code == "cannot-write"
-    assert sharing.shared.read_text() == "own\n"
-
-
-# -- links of the source --------------------------------------------------------------------------
-
-
 def test_a_link_within_the_folders_stays_one(sharing: Sharing, source: Path) -> None:
     (source / "models/latest").symlink_to("momentum/v1")
     (source / "models/absolute").symlink_to(source / "models/momentum/v1")
     (source / "models/prices").symlink_to("../data")
     (source / "models/momentum/later").symlink_to("v2")
     done = sharing.run(source)
-    assert (done.links, done.left_out) == (4, ())
+    assert (done.copied.links, done.left_out) == (4, [])
     assert link_text(sharing.shared / "models/latest") == "momentum/v1"
     assert link_text(sharing.shared / "models/absolute") == "momentum/v1"
     assert link_text(sharing.shared / "models/prices") == "../data"
     assert (sharing.shared / "models/prices/AAPL_1d.csv").is_file()
     assert link_text(sharing.shared / "models/momentum/later") == "v2", "it may come yet"
-    assert sharing.run(source).links == 0
+    assert sharing.run(source).copied.links == 0
 
 
 def test_a_link_that_leads_out_is_followed(sharing: Sharing, source: Path, tmp_path: Path) -> None:
@@ -534,7 +364,7 @@ def test_a_link_that_leads_out_is_followed(sharing: Sharing, source: Path, tmp_p
     (source / "data/big.csv").symlink_to(outside / "big.csv")
     (source / "data/more").symlink_to("../../disk/more")
     done = sharing.run(source)
-    assert done.left_out == ()
+    assert done.left_out == []
     copied = files_of(sharing.shared / "data")
     assert copied["big.csv"] == b"big\n"
     assert copied["more/deep/b.csv"] == b"b\n"
@@ -549,7 +379,7 @@ def test_a_folder_that_is_itself_a_link(sharing: Sharing, source: Path, tmp_path
     (source / "models/prices").symlink_to("../data/AAPL_1d.csv")
     (tmp_path / "disk/other.csv").symlink_to("AAPL_1d.csv")
     done = sharing.run(source)
-    assert (done.new, done.left_out) == (4, ())
+    assert (done.copied.new, done.left_out) == (4, [])
     assert link_text(sharing.shared / "models/prices") == "../data/AAPL_1d.csv"
     assert link_text(sharing.shared / "data/other.csv") == "AAPL_1d.csv"
 
@@ -571,7 +401,7 @@ def test_links_to_nothing_and_in_circles_are_told(
         "models/self": f"is a link that leads around in a circle, to {source}",
         "data/shared": f"is a link that leads around in a circle, to {sharing.shared}",
     }
-    assert done.failures == ()
+    assert done.failures == 0
     assert link_text(sharing.shared / "models/loop") == "loop", "within the folder, as it is"
 
 
@@ -583,20 +413,17 @@ def test_a_changed_link_is_replaced_and_the_users_own_is_kept(
     sharing.run(source)
     link.unlink()
     link.symlink_to("v2")
-    assert sharing.run(source).links == 1
+    assert sharing.run(source).copied.links == 1
     assert link_text(copy) == "v2"
     copy.unlink()
     copy.symlink_to("mine")
     done = sharing.run(source)
-    assert done.kept == (Kept("models/latest", "changed"),)
-    assert sharing.run(source, overwrite=True).links == 1
+    assert done.kept == [Kept("models/latest", "changed")]
+    assert sharing.run(source, overwrite=True).copied.links == 1
     assert link_text(copy) == "v2"
     copy.unlink()
     copy.write_text("own\n")
-    assert sharing.run(source).kept == (Kept("models/latest", "in-the-way", "no link"),)
-
-
-# -- what cannot be read --------------------------------------------------------------------------
+    assert sharing.run(source).kept == [Kept("models/latest", "in-the-way", "no link")]
 
 
 def test_what_is_no_file_is_told(sharing: Sharing, source: Path) -> None:
@@ -608,7 +435,7 @@ def test_what_is_no_file_is_told(sharing: Sharing, source: Path) -> None:
         LeftOut("data/pipe", "is a named pipe", failed=False),
         LeftOut("data/socket", "is a socket", failed=False),
     }
-    assert done.new == 4
+    assert done.copied.new == 4
 
 
 @contextmanager
@@ -633,7 +460,7 @@ def test_files_written_while_they_are_read_are_copied_as_they_were_at_one_moment
         write(root / "data/7.csv", version * 300_000, time_ns=TIME_NS + len(sharing.progress))
         sharing.progress.append(progress)
 
-    init_shared(sharing.place(), Wanted(source=root), observe=change)
+    init_shared(sharing.home, Request(source=root), tell=sharing.told.append, observe=change)
     copy = (sharing.shared / "data/7.csv").read_bytes()
     assert len(copy) == 300_000
     assert len(set(copy)) == 1
@@ -644,4 +471,84 @@ def test_files_written_while_they_are_read_are_copied_as_they_were_at_one_moment
 def test_nothing_of_ours_is_left_in_the_shared_folder(sharing: Sharing, source: Path) -> None:
     write(sharing.shared / ".init-shared" / "7.part", "left by a killed run")
     sharing.run(source)
+    assert list(sharing.leftovers()) == []
+
+
+def test_a_second_run_copies_nothing_and_removes_nothing(sharing: Sharing, source: Path) -> None:
+    (source / "models/empty/deep").mkdir(parents=True)
+    write(sharing.shared / "data/OWN_1d.csv", "own\n")
+    assert sharing.run(source).copied.folders == 4
+    before = snapshot(sharing.shared)
+    done = sharing.run(source)
+    assert (done.copied, done.unchanged, done.shared) == (Copied(), 4, None)
+    assert snapshot(sharing.shared) == before
+
+
+@pytest.mark.parametrize("name", ["nowhere", "empty", "ktrdr/data"])
+def test_a_source_of_no_use(sharing: Sharing, source: Path, name: str) -> None:
+    (sharing.root / "empty").mkdir()
+    path = sharing.root / name
+    error = sharing.refused(path)
+    assert error.code == "source-missing"
+    assert error.message in (
+        f"There is no {path}.",
+        f"{path} has none of the folders data/, models/, strategies/.",
+    )
+    hint = f"Give the folder that data/ lies in: --from {source}"
+    assert error.hints == ((hint,) if name == "ktrdr/data" else ())
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_folders_and_files_in_the_way_of_one_another(
+    sharing: Sharing, source: Path, overwrite: bool
+) -> None:
+    write(sharing.shared / AAPL / "inside", "own\n")
+    write(sharing.shared / "models/momentum", "own\n")
+    assert set(sharing.run(source, overwrite=overwrite).kept) == {
+        Kept(AAPL, "in-the-way", "a folder"),
+        Kept("models/momentum", "in-the-way", "no folder"),
+    }
+    assert (sharing.shared / AAPL / "inside").read_text() == "own\n"
+    assert (sharing.shared / "models/momentum").read_text() == "own\n"
+
+
+def test_what_came_first_of_a_kind_is_not_touched_by_its_copy_as_a_whole(
+    sharing: Sharing, source: Path
+) -> None:
+    """A running stack writes a file between looking and placing."""
+
+    def write_meanwhile(progress: Progress) -> None:
+        if progress.stage == "copying":
+            write(sharing.shared / AAPL, "a stack's own\n")
+
+    sharing.observe = write_meanwhile
+    assert sharing.run(source).kept == [Kept(AAPL, "appeared")]
+    assert (sharing.shared / AAPL).read_text() == "a stack's own\n"
+
+
+def test_without_a_copier_files_are_copied_one_by_one(
+    sharing: Sharing, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    (source / "models/latest").symlink_to("momentum")
+    write(source / "models/big.bin", os.urandom(3_000_000) + bytes(3_000_000))
+    assert sharing.counts(source) == (5, 0, 0)
+    assert kinds_of(sharing.shared) == kinds_of(source)
+
+
+def test_second_names_of_a_file_become_files(sharing: Sharing, source: Path) -> None:
+    os.link(source / AAPL, source / "data/AAPL_again.csv")
+    sharing.run(source)
+    assert (sharing.shared / AAPL).stat().st_nlink == 1
+    assert kinds_of(sharing.shared) == kinds_of(source)
+
+
+def test_a_copier_that_outlives_its_run_harms_nothing(sharing: Sharing, source: Path) -> None:
+    """It goes on writing into the staging folder while the next run clears it."""
+    staging = sharing.shared / ".init-shared" / "killed" / "data"
+    staging.mkdir(parents=True)
+    script = 'while echo x > "$0/$$.$((i = i + 1))"; do :; done'
+    with subprocess.Popen(["sh", "-c", script, staging], stderr=subprocess.DEVNULL) as copier:
+        assert sharing.counts(source) == (4, 0, 0)
+        copier.wait(10)
     assert list(sharing.leftovers()) == []

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ktrdr_sandbox.commands.init_shared import Request, init_shared
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle.sharing import Place, Wanted, init_shared
 from ktrdr_sandbox.paths import Home
-from ktrdr_sandbox.shared_data.results import Filling, Observer, Progress
+from ktrdr_sandbox.shared.results import InitSharedResult, Observer, Progress
 
 
 @dataclass
@@ -33,11 +33,14 @@ class Sharing:
     def shared(self) -> Path:
         return self.home.shared
 
-    def place(self) -> Place:
-        return Place(self.home, self.root, self.told.append)
+    def run(self, source: Path | None = None, **wanted: Any) -> InitSharedResult:
+        request = Request(source=source, **wanted)
+        return init_shared(self.home, request, tell=self.told.append, observe=self.observe)
 
-    def run(self, source: Path | None = None, **wanted: Any) -> Filling:
-        return init_shared(self.place(), Wanted(source=source, **wanted), observe=self.observe)
+    def counts(self, source: Path | None = None, **wanted: Any) -> tuple[int, int, int]:
+        """Run, and give how many files were new, replaced, unchanged."""
+        done = self.run(source, **wanted)
+        return done.copied.new, done.copied.replaced, done.unchanged
 
     def refused(self, source: Path | None = None, **wanted: Any) -> SandboxError:
         """The failure of a run that has to fail."""

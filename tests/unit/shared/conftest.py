@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.trees import checkout
-from tests.unit.shared_data.runs import Sharing
+from tests.unit.shared.runs import Sharing
 
 
 @pytest.fixture

@@ -6,18 +6,18 @@ import os
 from pathlib import Path
 
 from tests.support.trees import checkout, files_of, snapshot, write
-from tests.unit.shared_data.runs import Sharing
+from tests.unit.shared.runs import Sharing
 
 
 def test_the_folders_become_links_and_nothing_is_copied(sharing: Sharing, source: Path) -> None:
     done = sharing.run(source, link=True)
     kinds = ("data", "models", "strategies")
-    assert done.linked == tuple((kind, str(source / kind)) for kind in kinds)
+    assert done.linked == {kind: str(source / kind) for kind in kinds}
     for kind in kinds:
         assert (sharing.shared / kind).is_symlink()
         assert os.path.realpath(sharing.shared / kind) == str(source / kind)
     assert (sharing.shared / "data/AAPL_1d.csv").is_file()
-    assert done.changed
+    assert done.shared is not None
 
 
 def test_again_it_changes_nothing(sharing: Sharing, source: Path) -> None:
@@ -82,5 +82,5 @@ def test_copying_never_writes_through_such_a_link(
 def test_a_dry_run_links_nothing(sharing: Sharing, source: Path) -> None:
     done = sharing.run(source, link=True, dry_run=True)
     assert len(done.linked) == 3
-    assert not done.changed
+    assert done.shared is None
     assert not sharing.home.root.exists()
