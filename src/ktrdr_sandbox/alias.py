@@ -15,7 +15,7 @@ from ktrdr_sandbox import real_ktrdr
 from ktrdr_sandbox.api_address import PORT_VARIABLE, URL_VARIABLE, ApiAddress, address_in
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.paths import Home, working_directory
-from ktrdr_sandbox.replacement import become
+from ktrdr_sandbox.process import become
 
 SANDBOX: Final = "sandbox"
 _TRIED: Final = "KTRDR_ALIAS_TRIED"

@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from ktrdr_sandbox import own_commands
-from ktrdr_sandbox.env_file import reader
+from ktrdr_sandbox import env_file, own_commands
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.paths import ENV_FILE_NAME, Home, checkout_root
 
@@ -92,8 +91,8 @@ def address_in(
     """
     file = None
     if url is None and port is None:
-        path = reader.find(directory)
-        file = EnvFile(path, reader.read(path)) if path is not None else None
+        path = env_file.find(directory)
+        file = EnvFile(path, env_file.read(path)) if path is not None else None
     found = decide(url=url, port=port, file=file, environment=environment)
     if found.source == "default":
         _refuse_without_file(directory, home)

@@ -11,14 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ktrdr_sandbox.durable import (
-    cannot_write,
-    create_file,
-    follow_owner,
-    make_folder,
-    private_mode,
-)
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.files import cannot_write, create_file, follow_owner, make_folder, private_mode
 
 QUIET_WAIT = 1.0
 """Seconds of waiting before the user is told."""

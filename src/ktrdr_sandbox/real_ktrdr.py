@@ -12,10 +12,10 @@ from typing import Final, NamedTuple
 
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.paths import Home, checkout_root
+from ktrdr_sandbox.settings import load_settings, may_be_set
 
 PROGRAM: Final = "ktrdr"
 SETTING: Final = "ktrdr_command"
-CHECKOUT_SETTINGS: Final = ".ktrdr-sandbox.toml"
 _VARIABLE: Final = "KTRDR_SANDBOX_KTRDR_COMMAND"
 
 _OWN_SCRIPT: Final = re.compile(rb"(?:\bfrom|\bimport|-m) +ktrdr_sandbox\b")
@@ -86,10 +86,9 @@ def _is_program(path: Path) -> bool:
 
 
 def _by_setting(checkout: Path, environment: Mapping[str, str], home: Home) -> Iterator[Candidate]:
-    if not _may_be_set(checkout, environment, home):
+    if not may_be_set(SETTING, home, checkout, variables=environment):
         return
-    from ktrdr_sandbox.lifecycle.approvals import is_approved
-    from ktrdr_sandbox.settings import load_settings  # a fifth of a second
+    from ktrdr_sandbox.commands.configuration import is_approved
 
     # Without approval a checkout's file does not say what runs here; `config show` tells so.
     approved = functools.partial(is_approved, home)
@@ -108,20 +107,6 @@ def _by_setting(checkout: Path, environment: Mapping[str, str], home: Home) -> I
         )
     origin = f"{command[0]} of the setting {SETTING}"
     yield Candidate((str(program), *command[1:]), origin, named=True)
-
-
-def _may_be_set(checkout: Path, environment: Mapping[str, str], home: Home) -> bool:
-    """Whether any source of settings speaks of it; reading them in earnest is slow."""
-    if any(name.upper() == _VARIABLE for name in environment):
-        return True
-    return any(_mentions(path) for path in (checkout / CHECKOUT_SETTINGS, home.config))
-
-
-def _mentions(path: Path) -> bool:
-    try:
-        return SETTING.encode() in path.read_bytes()
-    except OSError:
-        return False
 
 
 def _by_uv(root: Path, environment: Mapping[str, str]) -> Iterator[Candidate]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ktrdr_sandbox import naming
-from ktrdr_sandbox.env_file import reader
+from ktrdr_sandbox import env_file, naming
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import Instance
-from ktrdr_sandbox.registry.schema import Registry
+from ktrdr_sandbox.state.registry_file import Registry
 
 
 def target(registry: Registry, *, name: str | None, cwd: Path) -> Instance:
@@ -44,7 +43,7 @@ def by_name(registry: Registry, name: str) -> Instance:
 
 
 def _around(registry: Registry, cwd: Path) -> Instance | None:
-    marker = reader.find(cwd)
+    marker = env_file.find(cwd)
     if marker is not None:
         return _by_marker(registry, marker)
     folders = {cwd, *cwd.parents}
@@ -55,7 +54,7 @@ def _around(registry: Registry, cwd: Path) -> Instance | None:
 
 
 def _by_marker(registry: Registry, marker: Path) -> Instance:
-    values = reader.read(marker)
+    values = env_file.read(marker)
     identity = values.get("INSTANCE_ID", "")
     instance = registry.instances.get(identity)
     if instance is None:

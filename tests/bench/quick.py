@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ktrdr_sandbox.engine.address import current_address
-from ktrdr_sandbox.lifecycle.sample import make_repository
-from ktrdr_sandbox.models import Instance
-from ktrdr_sandbox.registry.schema import Registry
-from ktrdr_sandbox.registry.store import RegistryStore
-from ktrdr_sandbox.slot_numbers import LAST_SLOT
+from ktrdr_sandbox.commands.demo import make_repository
+from ktrdr_sandbox.docker.environment import current_address
+from ktrdr_sandbox.models import LAST_SLOT, Instance
+from ktrdr_sandbox.state.registry import RegistryStore
+from ktrdr_sandbox.state.registry_file import Registry
 from tests.bench.harness import Pair, alternate, compiled, program, run
 from tests.support.repositories import git
 from tests.support.stacks import sample_images

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ktrdr_sandbox.models import Instance
-from ktrdr_sandbox.registry.store import RegistryStore
 from ktrdr_sandbox.slots.allocation import allocate
+from ktrdr_sandbox.state.registry import RegistryStore
 from tests.bench.harness import timed
 from tests.bench.page import CONTAINERS, FEW, MANY, Growth
 from tests.bench.quick import Place

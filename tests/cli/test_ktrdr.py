@@ -400,7 +400,7 @@ def test_nothing_slow_is_imported_on_the_way(machine: Machine) -> None:
     assert done.returncode == STATUS
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "ktrdr_sandbox.api_address" in loaded
-    slow = {"pydantic", "typer", "rich", "httpx", "dotenv", "dataclasses", "json", "subprocess"}
+    slow = {"pydantic", "typer", "rich", "httpx", "dotenv", "json", "subprocess"}
     assert loaded & slow == set()
 
 

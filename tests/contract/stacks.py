@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ktrdr_sandbox.engine.environment import child_environment
-from ktrdr_sandbox.engine.interface import Container, Engine
-from ktrdr_sandbox.engine.records import ComposeCall
+from ktrdr_sandbox.docker.engine import ComposeCall, Container, Engine
+from ktrdr_sandbox.docker.environment import child_environment
 from ktrdr_sandbox.models import LABEL_ID, LABEL_UUID
 from tests.support.stacks import MARK
 

@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.engine.address import current_address, flags
-from ktrdr_sandbox.engine.compose import require_compose
-from ktrdr_sandbox.engine.docker import DockerEngine
-from ktrdr_sandbox.engine.interface import Container, Engine
-from ktrdr_sandbox.engine.records import Resources
+from ktrdr_sandbox.docker.cli import DockerEngine
+from ktrdr_sandbox.docker.compose import require_compose
+from ktrdr_sandbox.docker.engine import Container, Engine, Resources
+from ktrdr_sandbox.docker.environment import current_address, flags
 from ktrdr_sandbox.errors import CommandError, SandboxError
 from ktrdr_sandbox.models import LABEL_UUID
 from tests.contract.stacks import ContractStack, script, until

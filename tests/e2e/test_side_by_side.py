@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.lifecycle.sample import greet_as
+from ktrdr_sandbox.commands.demo import greet_as
 from tests.e2e.plain import PlainStack, is_listening, make_way
 from tests.support.http import eventually, get_json, post_json
 from tests.support.stacks import (

@@ -31,7 +31,7 @@ pytestmark = [
 CHECKOUT = Path(__file__).parents[2]
 MAKE_REPOSITORY = """
 import json, pathlib, sys
-from ktrdr_sandbox.lifecycle.sample import make_repository
+from ktrdr_sandbox.commands.demo import make_repository
 make_repository(pathlib.Path(sys.argv[1]), images=json.loads(sys.argv[2]), branches=[sys.argv[3]])
 """
 MOUNT = """
@@ -82,7 +82,7 @@ def command(argv: Sequence[str], cwd: Path) -> str:
 
 
 def test_every_packaged_compose_file_comes_along(installation: Installation) -> None:
-    where = "import ktrdr_sandbox.lifecycle.checkout as c; print(c.compose_folder())"
+    where = "import ktrdr_sandbox.commands.compose_files as c; print(c.compose_folder())"
     installed = Path(installation.python("-c", where).strip())
     assert installed.is_relative_to(installation.root)
     assert contents(installed) == contents(CHECKOUT / "compose")

@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ktrdr_sandbox.engine.interface import Engine
-from ktrdr_sandbox.engine.records import Resources
+from ktrdr_sandbox.docker.engine import Engine, Resources
 from tests.support.fake_engine import FakeEngine
 
 _STATE = ("held", "stubborn", "_images", "_networks", "_volumes")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ktrdr_sandbox.env_file import reader
+from ktrdr_sandbox import env_file
 from ktrdr_sandbox.models import LABEL_UUID
 from tests.faults.world import IGNORED, Ending, FaultWorld, faulty_program
 from tests.support.zygote import Zygote
@@ -199,7 +199,7 @@ def wrong_entries(world: FaultWorld) -> Iterator[str]:
         if entry["state"] != "created" or not marker.is_file():
             yield f"half an instance: {identity} {entry}"
             continue
-        values = reader.read(marker)
+        values = env_file.read(marker)
         if (values["SANDBOX_UUID"], values["SLOT_NUMBER"]) != (entry["uuid"], str(entry["slot"])):
             yield f"a marker of something else: {identity} {values}"
     states = {path.name for path in (world.home / "sandbox" / "instances").glob("*")}

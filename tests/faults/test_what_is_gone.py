@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ktrdr_sandbox.env_file import reader
+from ktrdr_sandbox import env_file
 from ktrdr_sandbox.models import LABEL_ID, LABEL_UUID
 from tests.faults.world import Ending, FaultWorld, faulty_program
 from tests.support.zygote import Zygote
@@ -50,11 +50,11 @@ def all_gone(world: FaultWorld) -> None:
 
 def test_a_deleted_marker_is_written_anew_from_the_registry(world: FaultWorld) -> None:
     marker = world.path_of("feat-x") / ".env.sandbox"
-    before = reader.read(marker)
+    before = env_file.read(marker)
     marker.unlink()
     ending = world.ok(*UP)
     assert f"{marker} was missing and has been written anew." in ending.output
-    assert reader.read(marker) == before
+    assert env_file.read(marker) == before
     all_gone(world)
 
 
@@ -65,7 +65,7 @@ def test_an_edited_marker_moves_nothing(world: FaultWorld) -> None:
     marker.write_text(text.replace("SLOT_NUMBER=", "SLOT_NUMBER=9") + "MINE=yes\n")
     before = set(world.engine_now().held)
     world.ok(*UP)
-    assert reader.read(marker)["MINE"] == "yes"
+    assert env_file.read(marker)["MINE"] == "yes"
     assert set(world.engine_now().held) == before
     all_gone(world)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ktrdr_sandbox.lifecycle.sample import make_repository
+from ktrdr_sandbox.commands.demo import make_repository
 from tests.bench.harness import compiled, program
 from tests.support.stacks import Outcome, run, sample_images, token
 

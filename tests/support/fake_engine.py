@@ -17,13 +17,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from ktrdr_sandbox.engine.interface import Container, ContainerState, Engine, LineSink
-from ktrdr_sandbox.engine.records import (
+from ktrdr_sandbox.docker.engine import (
     Belonging,
     BelongingKind,
     ComposeCall,
+    Container,
     ContainerDetail,
+    ContainerState,
+    Engine,
     ExecResult,
+    LineSink,
     Resources,
     Versions,
 )

@@ -8,11 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ktrdr_sandbox.engine.interface import Container, ContainerState, Engine
-from ktrdr_sandbox.engine.records import Belonging, ContainerDetail, ExecResult, Resources, Versions
+from ktrdr_sandbox.docker.engine import (
+    Belonging,
+    Container,
+    ContainerDetail,
+    ContainerState,
+    Engine,
+    ExecResult,
+    Resources,
+    Versions,
+)
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.models import EngineAddress, Instance, Role
-from ktrdr_sandbox.stack import PublishedPort, Stack, StackService
+from ktrdr_sandbox.models import EngineAddress, Instance, PublishedPort, Role, Stack, StackService
 
 UUID = "6f1c0f3e-0000-4000-8000-000000000001"
 

@@ -12,7 +12,7 @@ import httpx  # noqa: F401  before the clock runs: the gate imports it when it f
 
 from ktrdr_sandbox.gate.gate import GateRequest, run_gate
 from ktrdr_sandbox.gate.result import CheckName, CheckResult, GateProgress, GateResult
-from ktrdr_sandbox.stack import Stack, StackService
+from ktrdr_sandbox.models import Stack, StackService
 from tests.support.gate_engine import INSTANCE, GateEngine, published, service
 from tests.support.http_server import HttpServer, Reply, reply_json
 

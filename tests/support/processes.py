@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ktrdr_sandbox.lifecycle.creation import EXTRA_PORTS
+from ktrdr_sandbox.commands.create import EXTRA_PORTS
 from ktrdr_sandbox.models import LAST_SLOT
 from ktrdr_sandbox.slots.port_map import extra_ports, get_ports, worker_ports
 from ktrdr_sandbox.slots.probe import is_port_free

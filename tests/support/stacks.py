@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from ktrdr_sandbox.lifecycle.sample import make_repository
+from ktrdr_sandbox.commands.demo import make_repository
 from tests.support import documents
 from tests.support.http import get_json, post_json
 from tests.support.processes import held_slot, run_to_end

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ktrdr_sandbox.durable import create_file, make_folder, replace_file
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.files import create_file, make_folder, replace_file
 from tests.support.processes import python_process
 
 
@@ -102,7 +102,7 @@ def test_an_existing_folder_is_fine(tmp_path: Path) -> None:
 _WRITER = """\
 import sys
 from pathlib import Path
-from ktrdr_sandbox.durable import replace_file
+from ktrdr_sandbox.files import replace_file
 path, letter = Path(sys.argv[1]), sys.argv[2]
 print("ready", flush=True)
 while True:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ktrdr_sandbox.engine import process
+from ktrdr_sandbox.docker import process
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.observation import Run, listening, observed
-from ktrdr_sandbox.worktrees.git import try_git
+from ktrdr_sandbox.git.git import try_git
+from ktrdr_sandbox.process import Run, listening, observed
 
 
 def python(code: str) -> list[str]:

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
+from ktrdr_sandbox.background import asked
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.questions import asked
 
 
 def test_the_answer() -> None:
@@ -45,7 +45,7 @@ def test_no_answer_in_time() -> None:
 
 _INTERRUPTED = """\
 import signal, threading
-from ktrdr_sandbox.questions import asked
+from ktrdr_sandbox.background import asked
 
 def question():
     signal.pthread_kill(threading.get_ident(), signal.SIGINT)

@@ -14,7 +14,7 @@ from ktrdr_sandbox import __version__
 from ktrdr_sandbox.cli import exit_codes, flags
 from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.observation import listening
+from ktrdr_sandbox.process import listening
 from ktrdr_sandbox.redaction import redact
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def command(name: str, *, json_mode: bool, when_interrupted: str = "") -> Iterat
     except KeyboardInterrupt:
         # A second Ctrl-C while this is told must not bring a traceback after all.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        from ktrdr_sandbox.lifecycle.interruption import end_all_commands
+        from ktrdr_sandbox.commands.interrupt import end_all_commands
 
         end_all_commands()
         hints = (when_interrupted,) if when_interrupted else ()
@@ -106,7 +106,7 @@ def _write_report(name: str, error: Exception) -> Path | None:
     import traceback
     from datetime import UTC, datetime
 
-    from ktrdr_sandbox.durable import replace_file
+    from ktrdr_sandbox.files import replace_file
     from ktrdr_sandbox.paths import log_folder
 
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from ktrdr_sandbox.lifecycle.candidates import Candidate
+from ktrdr_sandbox.commands.candidates import Candidate
 
 _SPECIAL: Final = re.compile(r"([^A-Za-z0-9_./:=@%+,~^-])")
 """What bash would not take as itself."""

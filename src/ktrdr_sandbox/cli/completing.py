@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from ktrdr_sandbox.cli import command_line
+from ktrdr_sandbox.commands import candidates
+from ktrdr_sandbox.commands.candidates import Candidate, Surroundings
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle import candidates
-from ktrdr_sandbox.lifecycle.candidates import Candidate, Surroundings
 from ktrdr_sandbox.paths import Home
 
 VARIABLE: Final = "_KTRDR_SANDBOX_COMPLETE"

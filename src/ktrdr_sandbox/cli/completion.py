@@ -10,8 +10,8 @@ import typer
 
 from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
-from ktrdr_sandbox.durable import replace_file
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.files import replace_file
 
 Shell = Literal["bash", "zsh", "fish"]
 _SHELLS: Final[tuple[Shell, ...]] = get_args(Shell)

@@ -11,14 +11,14 @@ import typer
 
 from ktrdr_sandbox.cli import flags, options
 from ktrdr_sandbox.cli.boundary import command
-from ktrdr_sandbox.cli.wiring import instance_of, workplace
+from ktrdr_sandbox.cli.wiring import command_context, instance_of
 from ktrdr_sandbox.console.output import on_terminal
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.redaction import redact
 
 if TYPE_CHECKING:
-    from ktrdr_sandbox.lifecycle.configuration import Request
-    from ktrdr_sandbox.lifecycle.workplace import Workplace
+    from ktrdr_sandbox.commands.configuration import Request
+    from ktrdr_sandbox.commands.context import Context
 
 config = typer.Typer(
     help="Settings: values, origins, approval.",
@@ -54,11 +54,11 @@ def show(
 ) -> None:
     """Each setting, its value, and where it came from."""
     with command("config show", json_mode=json_mode) as output:
+        from ktrdr_sandbox.commands import configuration
         from ktrdr_sandbox.console import configuration as shown
-        from ktrdr_sandbox.lifecycle import configuration
 
-        place = workplace(output)
-        found = configuration.survey(place, _checkout(place, name))
+        context = command_context(output)
+        found = configuration.survey(context, _checkout(context, name))
         for remark in found.remarks:
             output.tell(remark)
         output.result(
@@ -70,7 +70,7 @@ def show(
 def schema(json_mode: options.Json = False) -> None:
     """JSON Schema of a settings file, for editors."""
     with command("config schema", json_mode=json_mode) as output:
-        from ktrdr_sandbox.lifecycle import configuration
+        from ktrdr_sandbox.commands import configuration
 
         found = configuration.schema()
         output.result(json.dumps(found, indent=2), {"schema": dict(found)})
@@ -80,11 +80,11 @@ def schema(json_mode: options.Json = False) -> None:
 def path(name: Checkout = None, json_mode: options.Json = False) -> None:
     """The settings files that count here, strongest first."""
     with command("config path", json_mode=json_mode) as output:
+        from ktrdr_sandbox.commands import configuration
         from ktrdr_sandbox.console import configuration as shown
-        from ktrdr_sandbox.lifecycle import configuration
 
-        place = workplace(output)
-        found = configuration.files(place, _checkout(place, name))
+        context = command_context(output)
+        found = configuration.files(context, _checkout(context, name))
         output.result(shown.files(found), shown.files_data(found))
 
 
@@ -97,33 +97,33 @@ def approve(
     Without a terminal, --yes is needed.
     """
     with command("config approve", json_mode=json_mode) as output:
+        from ktrdr_sandbox.commands import configuration
         from ktrdr_sandbox.console import configuration as shown
-        from ktrdr_sandbox.lifecycle import configuration
 
-        place = workplace(output)
-        wanted = configuration.request(place, _needed(place, name))
+        context = command_context(output)
+        wanted = configuration.request(context, _needed(context, name))
         if wanted.asked is not None and not wanted.approved:
             _refuse_hidden(wanted)
             if not yes:
                 _confirm(shown.question(wanted), shown.request(wanted), json_mode=json_mode)
-            configuration.grant(place, wanted)
+            configuration.grant(context, wanted)
         output.result(shown.approval(wanted), shown.request_data(wanted))
 
 
-def _checkout(place: Workplace, name: str | None) -> Path | None:
-    from ktrdr_sandbox.lifecycle.configuration import checkout_around
+def _checkout(context: Context, name: str | None) -> Path | None:
+    from ktrdr_sandbox.commands.configuration import checkout_around
 
-    return instance_of(place, name).path if name else checkout_around(place.cwd)
+    return instance_of(context, name).path if name else checkout_around(context.cwd)
 
 
-def _needed(place: Workplace, name: str | None) -> Path:
-    found = _checkout(place, name)
+def _needed(context: Context, name: str | None) -> Path:
+    found = _checkout(context, name)
     if found is None:
         raise SandboxError(
             "not-a-repository",
-            f"{place.cwd} is not inside a git repository with a working tree.",
+            f"{context.cwd} is not inside a git repository with a working tree.",
             hints=("Go to the checkout, or name an instance.",),
-            details={"path": str(place.cwd)},
+            details={"path": str(context.cwd)},
         )
     return found
 

@@ -9,7 +9,7 @@ import typer
 from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
 from ktrdr_sandbox.cli.hook_outcome import conclude
-from ktrdr_sandbox.cli.wiring import workplace
+from ktrdr_sandbox.cli.wiring import command_context
 
 
 def create(
@@ -30,15 +30,15 @@ def create(
     """Create a sandbox instance: a git worktree beside the main one, with its own port slot."""
     interrupted = "An instance that 'list' shows is complete."
     with command("create", json_mode=json_mode, when_interrupted=interrupted) as output:
+        from ktrdr_sandbox.commands import create
+        from ktrdr_sandbox.commands.hooks import run_hook
         from ktrdr_sandbox.console import data, text
-        from ktrdr_sandbox.lifecycle import creation
-        from ktrdr_sandbox.lifecycle.hooks import run_hook
 
-        place = workplace(output, purpose=f"create {name}")
-        made = creation.create(place, name=name, branch=branch, slot=slot)
+        context = command_context(output, purpose=f"create {name}")
+        made = create.create(context, name=name, branch=branch, slot=slot)
         for sentence in (*text.skipped(made), *text.left_out(made)):
             output.tell(sentence)
-        failure = run_hook(place, made.instance, "after_create", sink=output.progress)
+        failure = run_hook(context, made.instance, "after_create", sink=output.progress)
         conclude(
             output,
             text.creation(made, verb="Created"),

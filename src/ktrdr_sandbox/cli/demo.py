@@ -10,7 +10,7 @@ import typer
 from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
 from ktrdr_sandbox.cli.gate_outcome import gate_outcome
-from ktrdr_sandbox.cli.wiring import workplace
+from ktrdr_sandbox.cli.wiring import command_context
 
 
 def demo(
@@ -31,20 +31,20 @@ def demo(
     """Bring up two complete stacks of a sample application, side by side."""
     interrupted = "Run 'ktrdr-sandbox demo' to go on, or 'demo --clean' to remove everything."
     with command("demo", json_mode=json_mode, when_interrupted=interrupted) as output:
+        from ktrdr_sandbox.commands import demo
         from ktrdr_sandbox.console import data, text
         from ktrdr_sandbox.console.progress import ComposeLines, GateLines
-        from ktrdr_sandbox.lifecycle import demonstration
         from ktrdr_sandbox.paths import demo_folder
 
         folder = (directory or demo_folder()).absolute()
-        place = workplace(output)
+        context = command_context(output)
         if clean:
-            gone = demonstration.clean(place, folder, step=output.progress)
+            gone = demo.clean(context, folder, step=output.progress)
             output.result(text.cleanup(gone), data.cleanup(gone))
             return
         with gate_outcome(output):
-            shown = demonstration.demonstrate(
-                place,
+            shown = demo.demonstrate(
+                context,
                 folder,
                 step=output.progress,
                 progress=ComposeLines(output, everything=output.verbose),

@@ -13,10 +13,10 @@ from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
 from ktrdr_sandbox.cli.destroy_all import Terms, destroy_all
 from ktrdr_sandbox.cli.fleet import confirm_on_terminal, refuse_with_all
-from ktrdr_sandbox.cli.wiring import instance_to_end, workplace
+from ktrdr_sandbox.cli.wiring import command_context, instance_to_end
+from ktrdr_sandbox.commands.context import Context
 from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle.workplace import Workplace
 from ktrdr_sandbox.models import Instance
 
 
@@ -49,24 +49,24 @@ def destroy(
     """
     interrupted = "Run 'destroy' again to finish."
     with command("destroy", json_mode=json_mode, when_interrupted=interrupted) as output:
+        from ktrdr_sandbox.commands import destroy
         from ktrdr_sandbox.console import data, text
-        from ktrdr_sandbox.lifecycle import teardown
 
-        place = workplace(output)
+        context = command_context(output)
         if every:
             refuse_with_all(("NAME", name))
             terms = Terms(
                 keep_worktree=keep_worktree, force=force, without_docker=without_docker, yes=yes
             )
-            destroy_all(output, place, terms, dry_run=dry_run, jobs=jobs)
+            destroy_all(output, context, terms, dry_run=dry_run, jobs=jobs)
             return
-        instance = instance_to_end(place, name)
+        instance = instance_to_end(context, name)
         if instance is None:
             output.result("Nothing is left of it.", {"instance": None})
             return
         with _pointing_out(instance):
-            plan = teardown.plan_destruction(
-                place, instance, keep_worktree=keep_worktree, without_docker=without_docker
+            plan = destroy.plan_destruction(
+                context, instance, keep_worktree=keep_worktree, without_docker=without_docker
             )
         if dry_run:
             output.result(text.destruction_plan(plan), data.destruction_plan(plan))
@@ -74,10 +74,10 @@ def destroy(
         if not yes and not (plan.unsaved and not force):  # a refusal needs no question
             confirm_on_terminal(text.question(plan, instance), json_mode=json_mode)
         if not (plan.unsaved and not force):
-            _run_hook(place, instance, output, force=force)
+            _run_hook(context, instance, output, force=force)
         with _pointing_out(instance):
-            done = teardown.destroy(
-                place,
+            done = destroy.destroy(
+                context,
                 instance,
                 keep_worktree=keep_worktree,
                 force=force,
@@ -86,12 +86,12 @@ def destroy(
         output.result(text.destruction(done), data.destruction(done))
 
 
-def _run_hook(place: Workplace, instance: Instance, output: Output, *, force: bool) -> None:
+def _run_hook(context: Context, instance: Instance, output: Output, *, force: bool) -> None:
     """The hook's failure stops the destroy, unless it is forced. Raises `hook-failed`."""
-    from ktrdr_sandbox.lifecycle.hooks import run_hook
+    from ktrdr_sandbox.commands.hooks import run_hook
 
     try:
-        failure = run_hook(place, instance, "before_destroy", sink=output.progress)
+        failure = run_hook(context, instance, "before_destroy", sink=output.progress)
         if failure is not None:
             raise failure.error(result="" if force else "Nothing was removed.")
     except SandboxError as error:  # also settings that cannot be read: a hook may be among them

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ktrdr_sandbox.cli.fleet import confirm_on_terminal, run_on_all
+from ktrdr_sandbox.commands.context import Context
 from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle.workplace import Workplace
 
 if TYPE_CHECKING:
-    from ktrdr_sandbox.lifecycle.teardown import DestructionPlan
+    from ktrdr_sandbox.commands.destroy import DestructionPlan
     from ktrdr_sandbox.models import Instance
 
 
@@ -34,15 +34,15 @@ class Terms:
 
 
 def destroy_all(
-    output: Output, place: Workplace, terms: Terms, *, dry_run: bool, jobs: int | None
+    output: Output, context: Context, terms: Terms, *, dry_run: bool, jobs: int | None
 ) -> None:
     """List, ask, and end every instance. Raises `confirmation-needed`, `interrupted`."""
+    from ktrdr_sandbox.commands.parallel_runs import everyone
     from ktrdr_sandbox.console import data, text
-    from ktrdr_sandbox.lifecycle.fleet import everyone
 
-    instances = everyone(place)
+    instances = everyone(context)
     if dry_run or (instances and not terms.yes):
-        found = [_planned(place, one, terms) for one in instances]
+        found = [_planned(context, one, terms) for one in instances]
         plans = [plan for plan in found if not isinstance(plan, SandboxError)]
         shown = "\n\n".join(
             text.destruction_plan(plan)
@@ -59,12 +59,12 @@ def destroy_all(
     run_on_all(output, instances, ["destroy", "--yes", *terms.options()], jobs=jobs)
 
 
-def _planned(place: Workplace, instance: Instance, terms: Terms) -> DestructionPlan | SandboxError:
-    from ktrdr_sandbox.lifecycle import teardown
+def _planned(context: Context, instance: Instance, terms: Terms) -> DestructionPlan | SandboxError:
+    from ktrdr_sandbox.commands import destroy
 
     try:
-        return teardown.plan_destruction(
-            place,
+        return destroy.plan_destruction(
+            context,
             instance,
             keep_worktree=terms.keep_worktree,
             without_docker=terms.without_docker,

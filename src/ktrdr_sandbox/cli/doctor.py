@@ -9,13 +9,13 @@ import typer
 
 from ktrdr_sandbox.cli import exit_codes, options
 from ktrdr_sandbox.cli.boundary import command
-from ktrdr_sandbox.cli.wiring import workplace
+from ktrdr_sandbox.cli.wiring import command_context
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.naming import instance_id
 from ktrdr_sandbox.targeting import target
 
 if TYPE_CHECKING:
-    from ktrdr_sandbox.lifecycle.workplace import Workplace
+    from ktrdr_sandbox.commands.context import Context
     from ktrdr_sandbox.models import Instance
 
 
@@ -43,19 +43,19 @@ def doctor(
 ) -> None:
     """Look for what is wrong: tools, settings, instances, and what lies about. 1 for problems."""
     with command("doctor", json_mode=json_mode) as output:
+        from ktrdr_sandbox.commands.doctor import examine
         from ktrdr_sandbox.console import health
-        from ktrdr_sandbox.lifecycle.doctor.examination import examine
 
-        place = workplace(output)
-        bundled = None if bundle is None else _bundled(place, name, place.cwd / bundle)
+        context = command_context(output)
+        bundled = None if bundle is None else _bundled(context, name, context.cwd / bundle)
         about = instance_id(name) if name else ""
-        found = examine(place, instance_id=about, fix=fix)
+        found = examine(context, instance_id=about, fix=fix)
         text, data = health.examination(found), health.examination_data(found)
         if bundled is not None:
-            from ktrdr_sandbox.lifecycle.bundle_now import bundle_now
+            from ktrdr_sandbox.commands.bundle_now import bundle_now
 
             more = {"doctor.txt": f"{text}\n", "doctor.json": data}
-            bundle_now(place, *bundled, more=more)
+            bundle_now(context, *bundled, more=more)
         if found.healthy:
             output.result(text, data)
             return
@@ -67,13 +67,13 @@ def doctor(
         raise typer.Exit(exit_codes.FAILED)
 
 
-def _bundled(place: Workplace, name: str | None, path: Path) -> tuple[Instance, Path]:
+def _bundled(context: Context, name: str | None, path: Path) -> tuple[Instance, Path]:
     """What goes into the bundle, as it stands: what a killed command left of it is not ended.
 
     Raises `no-such-instance`, `not-in-instance`, `file-exists`, `cannot-write`.
     """
-    from ktrdr_sandbox.lifecycle.bundle import refuse_target
+    from ktrdr_sandbox.commands.bundle import refuse_target
 
-    instance = target(place.registry.read(), name=name, cwd=place.cwd)
+    instance = target(context.registry.read(), name=name, cwd=context.cwd)
     refuse_target(path)
     return instance, path

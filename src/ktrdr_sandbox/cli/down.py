@@ -9,7 +9,7 @@ import typer
 from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
 from ktrdr_sandbox.cli.fleet import refuse_with_all, run_on_all
-from ktrdr_sandbox.cli.wiring import instance_of, workplace
+from ktrdr_sandbox.cli.wiring import command_context, instance_of
 
 
 def down(
@@ -33,15 +33,15 @@ def down(
     """
     interrupted = "Run 'down' again to finish."
     with command("down", json_mode=json_mode, when_interrupted=interrupted) as output:
+        from ktrdr_sandbox.commands import destroy
+        from ktrdr_sandbox.commands.parallel_runs import everyone
         from ktrdr_sandbox.console import data, text
-        from ktrdr_sandbox.lifecycle import teardown
-        from ktrdr_sandbox.lifecycle.fleet import everyone
 
-        place = workplace(output)
+        context = command_context(output)
         if every:
             refuse_with_all(("NAME", name))
             chosen = [*(["--volumes"] if volumes else []), *(["--now"] if now else [])]
-            run_on_all(output, everyone(place), ["down", *chosen], jobs=jobs)
+            run_on_all(output, everyone(context), ["down", *chosen], jobs=jobs)
             return
-        done = teardown.down(place, instance_of(place, name), volumes=volumes, now=now)
+        done = destroy.down(context, instance_of(context, name), volumes=volumes, now=now)
         output.result(text.shutdown(done), data.shutdown(done))

@@ -8,7 +8,7 @@ import typer
 
 from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
-from ktrdr_sandbox.cli.wiring import instance_of, workplace
+from ktrdr_sandbox.cli.wiring import command_context, instance_of
 
 
 def env(
@@ -24,11 +24,11 @@ def env(
     --export and --json give its values, the shared folders and KTRDR_API_URL.
     """
     with command("env", json_mode=json_mode) as output:
+        from ktrdr_sandbox.commands import environment
         from ktrdr_sandbox.console import data
-        from ktrdr_sandbox.lifecycle import handing
 
-        place = workplace(output)
-        given = handing.handout(place, instance_of(place, name))
+        context = command_context(output)
+        given = environment.handout(context, instance_of(context, name))
         if export and given.unspeakable:
             output.tell(f"No shell takes this as a name: {', '.join(given.unspeakable)}.")
         output.disclosure(given.exports if export else given.text, data.handout(given))

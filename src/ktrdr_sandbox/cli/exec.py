@@ -9,7 +9,7 @@ import typer
 
 from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
-from ktrdr_sandbox.cli.wiring import instance_of, workplace
+from ktrdr_sandbox.cli.wiring import command_context, instance_of
 from ktrdr_sandbox.console.output import on_terminal
 from ktrdr_sandbox.errors import SandboxError
 
@@ -30,7 +30,7 @@ def execute(
     It has the terminal, or what is piped in. Its exit status is that of the command.
     """
     with command("exec", json_mode=json_mode) as output:
-        from ktrdr_sandbox.lifecycle import handing
+        from ktrdr_sandbox.commands import environment
 
         if not command_line:
             where = f"-i {instance} " if instance else ""
@@ -39,10 +39,10 @@ def execute(
                 "There is nothing to run.",
                 hints=(f"For example: ktrdr-sandbox exec {where}{service} sh",),
             )
-        place = workplace(output)
-        status = handing.run_inside(
-            place,
-            instance_of(place, instance),
+        context = command_context(output)
+        status = environment.run_inside(
+            context,
+            instance_of(context, instance),
             service,
             command_line,
             terminal=on_terminal(sys.stdin) and on_terminal(sys.stdout),

@@ -24,22 +24,22 @@ def run_on_all(
     output: Output, instances: Sequence[Instance], arguments: Sequence[str], *, jobs: int | None
 ) -> None:
     """Run a command on each, tell of each as it ends, and leave with the worst of the statuses."""
+    from ktrdr_sandbox.commands import parallel_runs
     from ktrdr_sandbox.console import fleet as shown
-    from ktrdr_sandbox.lifecycle import fleet
 
     command = arguments[0]
 
     told: set[str] = set()
 
-    def tell(report: fleet.Report) -> None:
+    def tell(report: parallel_runs.Report) -> None:
         for line in shown.messages(report, but=told):
             output.progress(line)
         told.update(report.messages)  # what is about the machine, each of them would tell
         for line in shown.ended(command, report):
             output.part(line, failed=not report.ok)
 
-    at_once = jobs or fleet.AT_ONCE
-    found = fleet.on_each(instances, arguments, at_once=at_once, ended=tell)
+    at_once = jobs or parallel_runs.AT_ONCE
+    found = parallel_runs.on_each(instances, arguments, at_once=at_once, ended=tell)
     summary, data = shown.summary(command, found), shown.data(found)
     if not found.failed:
         output.result(summary, data)

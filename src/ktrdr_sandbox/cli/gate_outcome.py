@@ -13,7 +13,7 @@ from ktrdr_sandbox.cli import exit_codes
 from ktrdr_sandbox.console.output import Output
 
 if TYPE_CHECKING:
-    from ktrdr_sandbox.lifecycle.startup import Startup
+    from ktrdr_sandbox.commands.up import Startup
 
 
 def tell_notices(output: Output, done: Startup) -> None:
@@ -25,8 +25,8 @@ def tell_notices(output: Output, done: Startup) -> None:
 @contextmanager
 def gate_outcome(output: Output) -> Iterator[None]:
     """Turn GateFailedError into the report and the command's exit status."""
+    from ktrdr_sandbox.commands.up import GateFailedError
     from ktrdr_sandbox.console import data, text
-    from ktrdr_sandbox.lifecycle.startup import GateFailedError
 
     try:
         yield

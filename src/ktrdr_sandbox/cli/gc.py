@@ -6,17 +6,17 @@ import typer
 
 from ktrdr_sandbox.cli import exit_codes, options
 from ktrdr_sandbox.cli.boundary import command
-from ktrdr_sandbox.cli.wiring import workplace
+from ktrdr_sandbox.cli.wiring import command_context
 from ktrdr_sandbox.errors import SandboxError
 
 
 def gc(yes: options.Yes = False, json_mode: options.Json = False) -> None:
     """End what is orphaned, and empty the trash. Only lists it, unless --yes is given."""
     with command("gc", json_mode=json_mode, when_interrupted="Run it again to go on.") as output:
+        from ktrdr_sandbox.commands.gc import collect
         from ktrdr_sandbox.console import health
-        from ktrdr_sandbox.lifecycle.collection import collect
 
-        found = collect(workplace(output), yes=yes)
+        found = collect(command_context(output), yes=yes)
         for remark in found.remarks:
             output.tell(remark)
         text, data = health.collection(found, yes=yes), health.collection_data(found)

@@ -10,7 +10,7 @@ from ktrdr_sandbox.cli import exit_codes
 from ktrdr_sandbox.console.output import Output
 
 if TYPE_CHECKING:
-    from ktrdr_sandbox.lifecycle.hooks import HookFailure
+    from ktrdr_sandbox.commands.hooks import HookFailure
 
 
 def conclude(

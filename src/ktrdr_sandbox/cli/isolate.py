@@ -8,7 +8,7 @@ import typer
 
 from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
-from ktrdr_sandbox.cli.wiring import instance_of, workplace
+from ktrdr_sandbox.cli.wiring import command_context, instance_of
 
 
 def isolate(
@@ -23,11 +23,11 @@ def isolate(
 ) -> None:
     """Show what is laid over the checkout's Compose file, and why. Changes nothing."""
     with command("isolate", json_mode=json_mode) as output:
+        from ktrdr_sandbox.commands import compose_project
         from ktrdr_sandbox.console import data, text
-        from ktrdr_sandbox.lifecycle import composition
 
-        place = workplace(output)
-        instance = instance_of(place, name)
-        found = composition.compose(place, instance, place.engine(instance.engine))
+        context = command_context(output)
+        instance = instance_of(context, name)
+        found = compose_project.compose(context, instance, context.engine(instance.engine))
         shown = found.override if override or not explain else text.isolation(found)
         output.result(shown, data.isolation(found))

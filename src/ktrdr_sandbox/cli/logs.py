@@ -8,7 +8,7 @@ import typer
 
 from ktrdr_sandbox.cli import exit_codes, options
 from ktrdr_sandbox.cli.boundary import command
-from ktrdr_sandbox.cli.wiring import instance_of, workplace
+from ktrdr_sandbox.cli.wiring import command_context, instance_of
 
 
 def logs(
@@ -35,20 +35,20 @@ def logs(
 ) -> None:
     """View logs for instance services, also of containers that have stopped."""
     with command("logs", json_mode=json_mode) as output:
+        from ktrdr_sandbox.commands import logs
         from ktrdr_sandbox.console.log_lines import LogLines, colour_wanted, show
-        from ktrdr_sandbox.lifecycle import log_reading
 
-        place = workplace(output)
-        wanted = instance_of(place, instance)
-        request = log_reading.LogRequest(
+        context = command_context(output)
+        wanted = instance_of(context, instance)
+        request = logs.LogRequest(
             services=tuple(services or ()), follow=follow, tail=tail, since=since
         )
         if json_mode:
-            output.result("", log_reading.collected_logs(place, wanted, request))
+            output.result("", logs.collected_logs(context, wanted, request))
             return
         view = LogLines(colour=colour_wanted(), timestamps=timestamps)
         try:
-            show(log_reading.shown_logs(place, wanted, request), view)
+            show(logs.shown_logs(context, wanted, request), view)
         except KeyboardInterrupt:
             if not follow:
                 raise

@@ -8,8 +8,8 @@ import typer
 
 from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
-from ktrdr_sandbox.cli.wiring import instance_of, workplace
-from ktrdr_sandbox.slot_numbers import FIRST_SLOT, LAST_SLOT
+from ktrdr_sandbox.cli.wiring import command_context, instance_of
+from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT
 
 
 def move(
@@ -21,9 +21,9 @@ def move(
 ) -> None:
     """Give a stopped instance another port slot. Its data stays."""
     with command("move", json_mode=json_mode) as output:
+        from ktrdr_sandbox.commands import moving
         from ktrdr_sandbox.console import data, text
-        from ktrdr_sandbox.lifecycle import moving
 
-        place = workplace(output)
-        done = moving.move(place, instance_of(place, name), slot=slot)
+        context = command_context(output)
+        done = moving.move(context, instance_of(context, name), slot=slot)
         output.result(text.move(done), data.move(done))

@@ -10,7 +10,7 @@ import typer
 
 from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
-from ktrdr_sandbox.cli.wiring import instance_of, workplace
+from ktrdr_sandbox.cli.wiring import command_context, instance_of
 from ktrdr_sandbox.console.output import on_terminal
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ def open_tool(
     Without a terminal, a display or a browser, and with --json, it only prints it.
     """
     with command("open", json_mode=json_mode) as output:
-        from ktrdr_sandbox.lifecycle import tools
+        from ktrdr_sandbox.commands import pages
 
-        place = workplace(output)
-        page = tools.page(place, instance_of(place, instance), tool)
+        context = command_context(output)
+        page = pages.page(context, instance_of(context, instance), tool)
         browser, why_not = _browser() if not json_mode else (None, "")
         opened = browser is not None and browser.open(page.url)
         if browser is not None and not opened:

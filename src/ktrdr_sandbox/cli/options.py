@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ktrdr_sandbox.slot_numbers import FIRST_SLOT, LAST_SLOT
+from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT
 
 Name = Annotated[
     str | None,

@@ -8,7 +8,7 @@ import typer
 
 from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
-from ktrdr_sandbox.cli.wiring import instance_of, workplace
+from ktrdr_sandbox.cli.wiring import command_context, instance_of
 from ktrdr_sandbox.errors import SandboxError
 
 
@@ -26,7 +26,7 @@ def run_command(
     when there is no such command, 126 when it cannot be executed.
     """
     with command("run", json_mode=json_mode) as output:
-        from ktrdr_sandbox.lifecycle import handing
+        from ktrdr_sandbox.commands import environment
 
         if not command_line:
             where = f"-i {instance} " if instance else ""
@@ -35,5 +35,5 @@ def run_command(
                 "There is nothing to run.",
                 hints=(f"For example: ktrdr-sandbox run {where}-- make test-e2e",),
             )
-        place = workplace(output)
-        handing.run_with(place, instance_of(place, instance), command_line)
+        context = command_context(output)
+        environment.run_with(context, instance_of(context, instance), command_line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
 from ktrdr_sandbox.cli.fleet import refuse_with_all
-from ktrdr_sandbox.cli.wiring import instance_of, workplace
+from ktrdr_sandbox.cli.wiring import command_context, instance_of
 
 
 def status(
@@ -13,14 +13,14 @@ def status(
 ) -> None:
     """Show detailed status of an instance."""
     with command("status", json_mode=json_mode) as output:
+        from ktrdr_sandbox.commands import inspect
         from ktrdr_sandbox.console import data, text
-        from ktrdr_sandbox.lifecycle import inspection
 
-        place = workplace(output)
+        context = command_context(output)
         if every:
             refuse_with_all(("NAME", name))
-            all_found = inspection.status_of_all(place)
+            all_found = inspect.status_of_all(context)
             output.result(text.statuses(all_found), data.statuses(all_found))
             return
-        found = inspection.status(place, instance_of(place, name))
+        found = inspect.status(context, instance_of(context, name))
         output.result(text.instance_status(found), data.status(found))

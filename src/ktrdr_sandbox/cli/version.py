@@ -12,8 +12,8 @@ def show_version() -> None:
         if not output.verbose:
             output.result(f"ktrdr-sandbox {__version__}", {"version": __version__, "tools": None})
             return
+        from ktrdr_sandbox.commands.tool_versions import tool_versions
         from ktrdr_sandbox.console import versions
-        from ktrdr_sandbox.lifecycle.tool_versions import tool_versions
 
         tools = tool_versions()
         output.result(

@@ -9,7 +9,7 @@ import typer
 from ktrdr_sandbox.cli import options
 from ktrdr_sandbox.cli.boundary import command
 from ktrdr_sandbox.cli.gate_outcome import gate_outcome, tell_notices
-from ktrdr_sandbox.cli.wiring import instance_of, workplace
+from ktrdr_sandbox.cli.wiring import command_context, instance_of
 from ktrdr_sandbox.errors import SandboxError
 
 
@@ -29,10 +29,10 @@ def wait(
 ) -> None:
     """Wait until a stack is ready: the Startability Gate alone, for scripts."""
     with command("wait", json_mode=json_mode) as output:
+        from ktrdr_sandbox.commands import up
         from ktrdr_sandbox.console import data, text
         from ktrdr_sandbox.console.watching import watching
         from ktrdr_sandbox.gate.result import CHECK_NAMES, CheckName
-        from ktrdr_sandbox.lifecycle import startup
 
         wanted = None
         if only is not None:
@@ -44,9 +44,9 @@ def wait(
                     f"There is no check '{unknown[0]}'. Checks: {', '.join(CHECK_NAMES)}.",
                 )
             wanted = cast("frozenset[CheckName]", names)
-        place = workplace(output)
-        instance = instance_of(place, name)
+        context = command_context(output)
+        instance = instance_of(context, name)
         with gate_outcome(output), watching(output) as view:
-            done = startup.wait(place, instance, timeout=timeout, only=wanted, observe=view.gate)
+            done = up.wait(context, instance, timeout=timeout, only=wanted, observe=view.gate)
         tell_notices(output, done)
         output.result(text.startup(done), data.startup(done))

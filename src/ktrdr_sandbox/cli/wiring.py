@@ -11,20 +11,20 @@ from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.paths import Home
 
 if TYPE_CHECKING:  # the registry is not for every command
-    from ktrdr_sandbox.engine.interface import Engine
-    from ktrdr_sandbox.lifecycle.workplace import Workplace
+    from ktrdr_sandbox.commands.context import Context
+    from ktrdr_sandbox.docker.engine import Engine
     from ktrdr_sandbox.models import EngineAddress, Instance
-    from ktrdr_sandbox.registry.store import Rebuilt, RegistryStore
-    from ktrdr_sandbox.settings import AnySettings
+    from ktrdr_sandbox.settings import Settings
+    from ktrdr_sandbox.state.registry import Rebuilt, RegistryStore
 
 REGISTRY_PATIENCE: Final = 30.0
 """Seconds."""
 
 
-def workplace(output: Output, *, purpose: str = "") -> Workplace:
-    """The real workplace. `purpose` is what others waiting for our locks are told."""
-    from ktrdr_sandbox.lifecycle.workplace import Workplace
-    from ktrdr_sandbox.registry.store import RegistryStore
+def command_context(output: Output, *, purpose: str = "") -> Context:
+    """The real context. `purpose` is what others waiting for our locks are told."""
+    from ktrdr_sandbox.commands.context import Context
+    from ktrdr_sandbox.state.registry import RegistryStore
 
     home, cwd = Home.from_environment(), _working_directory()
     settings = functools.partial(_settings, home, output, set())
@@ -37,7 +37,7 @@ def workplace(output: Output, *, purpose: str = "") -> Workplace:
         tell=output.tell,
         purpose=purpose or output.command,
     )
-    return Workplace(
+    return Context(
         home=home,
         cwd=cwd,
         environment=dict(os.environ),
@@ -48,28 +48,28 @@ def workplace(output: Output, *, purpose: str = "") -> Workplace:
     )
 
 
-def instance_of(place: Workplace, name: str | None) -> Instance:
+def instance_of(context: Context, name: str | None) -> Instance:
     """The instance a command means, once what a killed command left of it has been ended.
 
     Raises `no-such-instance`, `not-in-instance`, and what ending that raises.
     """
-    from ktrdr_sandbox.env_file.reader import find  # only where an instance is meant
-    from ktrdr_sandbox.lifecycle.recognition import recognise
+    from ktrdr_sandbox.commands.relocated import recognise
+    from ktrdr_sandbox.env_file import find  # only where an instance is meant
     from ktrdr_sandbox.naming import instance_id
     from ktrdr_sandbox.targeting import target
 
     if name is not None:  # it may be unknown to the registry already, or not know it any more
-        _settled(place, instance_id(name))
-    instance = target(place.registry.read(), name=name, cwd=place.cwd)
-    if _settled(place, instance.id):
-        from ktrdr_sandbox.lifecycle.recovery import current
+        _settled(context, instance_id(name))
+    instance = target(context.registry.read(), name=name, cwd=context.cwd)
+    if _settled(context, instance.id):
+        from ktrdr_sandbox.commands.recover import current
 
-        instance = current(place, instance)
-    marker = find(place.cwd) if name is None else None
-    return recognise(place, instance, here=marker.parent if marker else None)
+        instance = current(context, instance)
+    marker = find(context.cwd) if name is None else None
+    return recognise(context, instance, here=marker.parent if marker else None)
 
 
-def instance_to_end(place: Workplace, name: str | None) -> Instance | None:
+def instance_to_end(context: Context, name: str | None) -> Instance | None:
     """The instance that is to be destroyed; None when ending a killed command has just done it.
 
     Raises as `instance_of`.
@@ -77,23 +77,23 @@ def instance_to_end(place: Workplace, name: str | None) -> Instance | None:
     from ktrdr_sandbox.naming import instance_id
     from ktrdr_sandbox.targeting import target
 
-    known = place.registry.read()
-    identity = instance_id(name) if name else target(known, name=None, cwd=place.cwd).id
-    ended = _settled(place, identity)
-    if ended and identity not in place.registry.read().instances:
+    known = context.registry.read()
+    identity = instance_id(name) if name else target(known, name=None, cwd=context.cwd).id
+    ended = _settled(context, identity)
+    if ended and identity not in context.registry.read().instances:
         return None
-    return instance_of(place, name)
+    return instance_of(context, name)
 
 
-def _settled(place: Workplace, identity: str) -> bool:
+def _settled(context: Context, identity: str) -> bool:
     """Whether there was something to end of a killed command. What ends it is rarely loaded."""
-    from ktrdr_sandbox.lifecycle import journal
+    from ktrdr_sandbox.state import journal
 
-    if not journal.exists(place.home, identity):
+    if not journal.exists(context.home, identity):
         return False
-    from ktrdr_sandbox.lifecycle.recovery import settle
+    from ktrdr_sandbox.commands.recover import settle
 
-    return settle(place, identity)
+    return settle(context, identity)
 
 
 def _working_directory() -> Path:
@@ -111,27 +111,27 @@ def _working_directory() -> Path:
 
 
 def _rebuild(home: Home, cwd: Path, store: RegistryStore, damaged: str) -> Rebuilt:
-    from ktrdr_sandbox.engine.address import current_address
-    from ktrdr_sandbox.lifecycle.rebuild import Places, rebuild
+    from ktrdr_sandbox.docker.environment import current_address
+    from ktrdr_sandbox.state.rebuild import Places, rebuild
 
     places = Places(home=home, cwd=cwd, engine=_engine, here=current_address(os.environ))
     return rebuild(places, copies=store.copies(), damaged=damaged)
 
 
 def _engine(address: EngineAddress) -> Engine:
-    from ktrdr_sandbox.engine.docker import DockerEngine
+    from ktrdr_sandbox.docker.cli import DockerEngine
 
     return DockerEngine(address, os.environ)
 
 
-def _settings(home: Home, output: Output, told: set[str], checkout: Path | None) -> AnySettings:
+def _settings(home: Home, output: Output, told: set[str], checkout: Path | None) -> Settings:
     """Settings for a checkout; what there is to say of them is told once a command."""
-    from ktrdr_sandbox.configuration.defaults import DEFAULTS, is_nothing_set
+    from ktrdr_sandbox.settings import Settings, is_nothing_set
 
     if is_nothing_set(home, checkout):
-        return DEFAULTS
-    from ktrdr_sandbox.lifecycle.approvals import is_approved
-    from ktrdr_sandbox.settings import resolve
+        return Settings()
+    from ktrdr_sandbox.commands.configuration import is_approved
+    from ktrdr_sandbox.settings_sources import resolve  # pydantic, 0.2 s
 
     found = resolve(home, checkout=checkout, approved=functools.partial(is_approved, home))
     for about, remark in found.remarks.items():

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from ktrdr_sandbox.durable import make_folder
-from ktrdr_sandbox.engine import process
+from ktrdr_sandbox.docker import process
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.files import make_folder
 from ktrdr_sandbox.locking import hold
 from ktrdr_sandbox.paths import Home, pack_folder
 from ktrdr_sandbox.shared.apply import Applier, Contents, cannot_fill

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ktrdr_sandbox.console.text import table
 
 if TYPE_CHECKING:  # the records only
-    from ktrdr_sandbox.lifecycle.configuration import Request, Setting, Survey
+    from ktrdr_sandbox.commands.configuration import Request, Setting, Survey
 
 
 def survey(found: Survey, *, changed: bool) -> str:

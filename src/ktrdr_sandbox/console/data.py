@@ -7,16 +7,15 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind them
-    from ktrdr_sandbox.lifecycle.composition import Composition
-    from ktrdr_sandbox.lifecycle.creation import Creation
-    from ktrdr_sandbox.lifecycle.demonstration import Cleanup, Demonstration
-    from ktrdr_sandbox.lifecycle.handing import Handout
-    from ktrdr_sandbox.lifecycle.inspection import InstanceStatus, Listing
-    from ktrdr_sandbox.lifecycle.moving import Move
-    from ktrdr_sandbox.lifecycle.startup import Startup
-    from ktrdr_sandbox.lifecycle.teardown import Destruction, DestructionPlan, Shutdown
-    from ktrdr_sandbox.models import Instance
-    from ktrdr_sandbox.stack import PublishedPort
+    from ktrdr_sandbox.commands.compose_project import Composition
+    from ktrdr_sandbox.commands.create import Creation
+    from ktrdr_sandbox.commands.demo import Cleanup, Demonstration
+    from ktrdr_sandbox.commands.destroy import Destruction, DestructionPlan, Shutdown
+    from ktrdr_sandbox.commands.environment import Handout
+    from ktrdr_sandbox.commands.inspect import InstanceStatus, Listing
+    from ktrdr_sandbox.commands.moving import Move
+    from ktrdr_sandbox.commands.up import Startup
+    from ktrdr_sandbox.models import Instance, PublishedPort
 
 
 def instance(value: Instance) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ktrdr_sandbox.lifecycle.fleet import FleetReport, Report
+    from ktrdr_sandbox.commands.parallel_runs import FleetReport, Report
 
 _DONE = {"up": "up", "down": "down", "destroy": "destroyed"}
 

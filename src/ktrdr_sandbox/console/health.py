@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, Final
 
+from ktrdr_sandbox.commands.doctor import Examination
+from ktrdr_sandbox.commands.doctor_checks import Finding
+from ktrdr_sandbox.commands.gc import Collection, Item
 from ktrdr_sandbox.console.shared import inventory_text
-from ktrdr_sandbox.lifecycle.collection import Collection, Item
-from ktrdr_sandbox.lifecycle.doctor.examination import Examination
-from ktrdr_sandbox.lifecycle.doctor.findings import Finding
 
 _SIGNS: Final = {"ok": "✓", "note": "·", "problem": "✗"}
 
@@ -16,9 +16,8 @@ _SIGNS: Final = {"ok": "✓", "note": "·", "problem": "✗"}
 def examination(result: Examination) -> str:
     """One line a finding, its fix below; then how many problems remain."""
     lines = [line for finding in result.findings for line in _finding(finding)]
-    lines.append(
-        f"{_SIGNS['ok']} shared folder: {inventory_text(result.shared)} ({result.shared.path})"
-    )
+    held = inventory_text(result.shared)
+    lines.append(f"{_SIGNS['ok']} shared folder: {held} ({result.shared.path})")
     if not result.shared.files:
         lines.append("  → ktrdr-sandbox init-shared --minimal")
     left = sum(1 for one in result.findings if one.level == "problem" and not one.repaired)

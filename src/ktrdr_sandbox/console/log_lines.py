@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from ktrdr_sandbox.console.output import flush, on_terminal, send
 
 if TYPE_CHECKING:
-    from ktrdr_sandbox.lifecycle.log_stream import LogLine
+    from ktrdr_sandbox.commands.logs import LogLine
 
 _COLOURS: Final = ("36", "33", "32", "35", "34", "96", "93", "92", "95", "94")
 """SGR codes; none of them red, which is for what went wrong."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TextIO
 
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.observation import Run
+from ktrdr_sandbox.process import Run
 from ktrdr_sandbox.redaction import redact, redact_all
 
 SCHEMA: Final = "ktrdr-sandbox/1"

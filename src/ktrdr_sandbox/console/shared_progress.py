@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    ProgressColumn,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
@@ -25,6 +26,8 @@ from ktrdr_sandbox.shared.results import Observer, Progress
 
 QUIET: Final = 5.0
 """Seconds between two lines, and before the first: a short copy tells only its end."""
+_ROOM_FOR_ALL: Final = 80
+"""Columns of a terminal that amount, rate, time and the bar itself take."""
 
 
 @contextmanager
@@ -35,25 +38,31 @@ def shown_progress(output: Output) -> Iterator[Observer]:
     if is_silent or console.is_dumb_terminal or not on_terminal(sys.stderr):
         yield Lines(output)
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(compact=True),
-    )
-    with Bar(*columns, console=console, transient=True, expand=True) as bar:
-        task = bar.add_task("", total=None)
-        stage = ""
+    with bar_on(console) as bar:
+        yield shown_on(bar)
 
-        def observe(progress: Progress) -> None:
-            nonlocal stage
-            if progress.stage != stage:
-                stage = progress.stage
-                bar.reset(task, description=stage)
-            bar.update(task, completed=progress.size, total=progress.size_total)
 
-        yield observe
+def bar_on(console: Console) -> Bar:
+    """Return a bar with amount, rate and time left: what fits into one line of the terminal."""
+    columns: list[ProgressColumn] = [TextColumn("{task.description}"), DownloadColumn()]
+    if console.width >= _ROOM_FOR_ALL:
+        columns.insert(1, BarColumn())
+        columns.append(TransferSpeedColumn())
+    return Bar(*columns, TimeRemainingColumn(compact=True), console=console, transient=True)
+
+
+def shown_on(bar: Bar) -> Observer:
+    """Return what shows one stage after another on a bar."""
+    task = bar.add_task("", total=None)
+    stages: list[str] = []
+
+    def observe(progress: Progress) -> None:
+        if progress.stage not in stages:
+            stages.append(progress.stage)
+            bar.reset(task, description=progress.stage)
+        bar.update(task, completed=progress.size, total=progress.size_total)
+
+    return observe
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the record only
-    from ktrdr_sandbox.lifecycle.tool_versions import ToolVersions
+    from ktrdr_sandbox.commands.tool_versions import ToolVersions
 
 
 def text(tools: ToolVersions) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from ktrdr_sandbox import own_commands
+from ktrdr_sandbox.background import in_background
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.gate.background import in_background
 from ktrdr_sandbox.gate.causes import Cause, cause_of_exit, likely_cause
 from ktrdr_sandbox.gate.checks.base import Surroundings, Verdict
 from ktrdr_sandbox.gate.result import ServiceLog

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, Final
 
-from ktrdr_sandbox.engine.interface import Engine
+from ktrdr_sandbox.docker.engine import Engine
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.checks.backend import BackendCheck
 from ktrdr_sandbox.gate.checks.base import Check, Surroundings

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from ktrdr_sandbox.engine.interface import Engine
-from ktrdr_sandbox.engine.records import ContainerDetail
+from ktrdr_sandbox.background import in_background
+from ktrdr_sandbox.docker.engine import ContainerDetail, Engine
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.gate.background import in_background
 
 LIMIT: Final = 10.0
 """Seconds that a health test may take."""

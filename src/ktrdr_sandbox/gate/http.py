@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from ktrdr_sandbox.stack import PublishedPort
+from ktrdr_sandbox.models import PublishedPort
 
 if TYPE_CHECKING:
     import httpx

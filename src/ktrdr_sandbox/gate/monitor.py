@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from ktrdr_sandbox import own_commands
-from ktrdr_sandbox.engine.interface import Engine
-from ktrdr_sandbox.engine.records import ContainerDetail
+from ktrdr_sandbox.background import in_background
+from ktrdr_sandbox.docker.engine import ContainerDetail, Engine
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.gate.background import in_background
 from ktrdr_sandbox.gate.polling import Signal
 from ktrdr_sandbox.gate.request import GateRequest
 from ktrdr_sandbox.gate.standing import (
@@ -25,7 +24,7 @@ from ktrdr_sandbox.gate.standing import (
     one_shots,
     spoken_for,
 )
-from ktrdr_sandbox.stack import StackService
+from ktrdr_sandbox.models import StackService
 
 ENGINE_PATIENCE: Final = 3
 """Periods for which the engine may fail every question before the gate gives up on it."""

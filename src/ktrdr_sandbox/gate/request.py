@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from ktrdr_sandbox.gate.migration import Migration
 from ktrdr_sandbox.gate.result import CheckName
-from ktrdr_sandbox.models import Instance
-from ktrdr_sandbox.stack import Stack
+from ktrdr_sandbox.models import Instance, Stack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

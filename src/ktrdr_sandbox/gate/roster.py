@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ktrdr_sandbox.gate.standing import Standing
-from ktrdr_sandbox.stack import StackService
+from ktrdr_sandbox.models import StackService
 
 _SHORT_ID: Final = 12
 """Digits of a container's id that are its host name by default."""

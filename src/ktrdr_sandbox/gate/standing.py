@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
-from ktrdr_sandbox.engine.records import ContainerDetail
+from ktrdr_sandbox.docker.engine import ContainerDetail
 from ktrdr_sandbox.gate.causes import FREE_MEMORY, likely_cause
-from ktrdr_sandbox.stack import Stack, StackService
+from ktrdr_sandbox.models import Stack, StackService
 
 Run = tuple[str, str]
 """One life of one container: its id and when the engine started it."""

@@ -20,8 +20,7 @@ from ktrdr_sandbox.isolation.refusals import EXTRA_PORTS, shares_foreign_network
 from ktrdr_sandbox.isolation.request import IsolationRequest
 from ktrdr_sandbox.isolation.result import Change, Notice, Refusal
 from ktrdr_sandbox.isolation.roles import Casting, cast
-from ktrdr_sandbox.models import Protocol, Role
-from ktrdr_sandbox.stack import PublishedPort
+from ktrdr_sandbox.models import Protocol, PublishedPort, Role
 
 VARIABLES: Final[dict[Role, str]] = {
     "backend": "KTRDR_API_PORT",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktrdr_sandbox.isolation.document import Document
-from ktrdr_sandbox.stack import Stack
+from ktrdr_sandbox.models import Stack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

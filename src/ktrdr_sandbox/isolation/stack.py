@@ -11,8 +11,7 @@ from ktrdr_sandbox.isolation.model import Service
 from ktrdr_sandbox.isolation.ports import Allocation
 from ktrdr_sandbox.isolation.request import IsolationRequest
 from ktrdr_sandbox.isolation.roles import worker_type
-from ktrdr_sandbox.models import Role
-from ktrdr_sandbox.stack import Stack, StackService
+from ktrdr_sandbox.models import Role, Stack, StackService
 
 _RESTART_CONDITIONS: Final = {"none": "no", "on-failure": "on-failure", "any": "always"}
 

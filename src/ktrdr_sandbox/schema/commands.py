@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import Final
 
 from ktrdr_sandbox.api_address import Source
-from ktrdr_sandbox.configuration.layers import Kind as SettingSource
+from ktrdr_sandbox.commands.doctor_checks import Level
+from ktrdr_sandbox.commands.gc import Kind
+from ktrdr_sandbox.commands.inspect import Summary
 from ktrdr_sandbox.errors import ErrorCode
-from ktrdr_sandbox.lifecycle.collection import Kind
-from ktrdr_sandbox.lifecycle.doctor.findings import Level
-from ktrdr_sandbox.lifecycle.inspection import Summary
 from ktrdr_sandbox.schema.parts import INSTANCE, SLOT
 from ktrdr_sandbox.schema.shapes import (
     COUNT,
@@ -33,6 +32,7 @@ from ktrdr_sandbox.schema.shapes import (
     part,
     word,
 )
+from ktrdr_sandbox.settings_sources import Kind as SettingSource
 from ktrdr_sandbox.shared.results import KeptReason
 
 _CREATION: Final = obj(

@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
-from ktrdr_sandbox.durable import cannot_write, move_to_nothing
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.files import cannot_write, move_to_nothing
 from ktrdr_sandbox.shared.layout import STAGING, kind_of
 from ktrdr_sandbox.shared.manifest import Manifest
 from ktrdr_sandbox.shared.plan import Copy, Plan, file_record, is_stamp_of, link_record

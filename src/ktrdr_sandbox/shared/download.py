@@ -17,8 +17,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
-from ktrdr_sandbox.durable import cannot_write, replace_file
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.files import cannot_write, replace_file
 from ktrdr_sandbox.shared.apply import no_room
 from ktrdr_sandbox.shared.archive import HEAD, is_archive, not_an_archive
 from ktrdr_sandbox.shared.results import Observer, Progress

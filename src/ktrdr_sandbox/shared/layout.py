@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Final
 
-from ktrdr_sandbox.durable import cannot_write, make_folder
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.files import cannot_write, make_folder
 from ktrdr_sandbox.paths import Home
 
 KINDS: Final = ("data", "models", "strategies")

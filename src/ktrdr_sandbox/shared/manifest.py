@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ktrdr_sandbox.durable import cannot_write, make_folder
+from ktrdr_sandbox.files import cannot_write, make_folder
 
 _HEADER: Final = ("", "ktrdr-sandbox shared-manifest 1")
 _ORIGIN: Final = "="

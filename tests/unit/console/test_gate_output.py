@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from ktrdr_sandbox.commands.up import GateFailedError, Startup
 from ktrdr_sandbox.console import data, text
 from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.gate.result import CheckResult, GateResult, ServiceLog
-from ktrdr_sandbox.lifecycle.startup import GateFailedError, Startup
-from ktrdr_sandbox.models import Instance
-from ktrdr_sandbox.stack import Stack
+from ktrdr_sandbox.models import Instance, Stack
 
 PLANTED = "planted-4711"
 LINES = (

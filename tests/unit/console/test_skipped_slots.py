@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from ktrdr_sandbox.commands.create import Creation
 from ktrdr_sandbox.console.text import skipped
-from ktrdr_sandbox.lifecycle.creation import Creation
 from ktrdr_sandbox.slots.allocation import BusyPort
 from tests.unit.registry.instances import an_instance
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ktrdr_sandbox.engine.address import current_address, flags
+from ktrdr_sandbox.docker.environment import current_address, flags
 from ktrdr_sandbox.models import EngineAddress
 
 SOCKET = EngineAddress(host="unix:///var/run/docker.sock")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.engine.commands import CommandOutcome, end_marked, run_command
+from ktrdr_sandbox.docker.commands import CommandOutcome, end_marked, run_command
 from tests.support.processes import has_ended, is_alive
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from ktrdr_sandbox.engine.environment import child_environment
+from ktrdr_sandbox.docker.environment import child_environment
 from ktrdr_sandbox.models import EngineAddress
 
 OTHER_SANDBOX = {

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.engine.parsing import parse_container, parse_detail
+from ktrdr_sandbox.docker.parsing import parse_container, parse_detail
 
 
 def line(**changes: str) -> str:

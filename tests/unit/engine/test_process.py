@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ktrdr_sandbox.engine import process
+from ktrdr_sandbox.background import asked
+from ktrdr_sandbox.docker import process
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.questions import asked
 from tests.support.processes import has_ended, python_process
 
 
@@ -163,7 +163,7 @@ def test_calls_from_several_threads_do_not_mix() -> None:
 
 _PARENT = """\
 import os, sys
-from ktrdr_sandbox.engine import process
+from ktrdr_sandbox.docker import process
 child = [sys.executable, "-c", sys.argv[2], sys.argv[1]]
 how = getattr(process, sys.argv[3])
 more = {"sink": lambda _: None} if sys.argv[3] == "stream" else {}
@@ -210,7 +210,7 @@ def test_an_interrupt_ends_what_the_child_has_started(tmp_path: Path, how: str) 
 
 _GRANDPARENT = """\
 import os, sys
-from ktrdr_sandbox.engine import process
+from ktrdr_sandbox.docker import process
 how = getattr(process, sys.argv[1])
 more = {"sink": lambda _: None} if sys.argv[1] == "stream" else {}
 try:

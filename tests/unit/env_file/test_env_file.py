@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from ktrdr_sandbox.env_file import reader, schema, writer
+from ktrdr_sandbox import env_file
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.slots.port_map import get_ports
@@ -71,8 +71,8 @@ CREATED_BY=create
 
 def written(folder: Path, *, extra: dict[str, str], paths: dict[str, str]) -> Path:
     path = folder / ".env.sandbox"
-    sections = schema.sections(INSTANCE, ports=get_ports(2), extra=extra, paths=paths)
-    writer.write(path, sections)
+    sections = env_file.sections(INSTANCE, ports=get_ports(2), extra=extra, paths=paths)
+    env_file.write(path, sections)
     return path
 
 
@@ -113,7 +113,7 @@ def test_only_its_owner_can_read_it(plain: Path) -> None:
 )
 def test_a_path_that_not_all_readers_take_is_left_out(tmp_path: Path, value: str) -> None:
     path = written(tmp_path, extra={}, paths={"KTRDR_SHARED_DIR": value, "KTRDR_DATA_DIR": "/d"})
-    values = reader.read(path)
+    values = env_file.read(path)
     assert "KTRDR_SHARED_DIR" not in values
     assert "B" not in values
     assert values["KTRDR_DATA_DIR"] == "/d"
@@ -123,7 +123,7 @@ def test_a_path_that_not_all_readers_take_is_left_out(tmp_path: Path, value: str
 
 
 def by_this_program(path: Path) -> dict[str, str]:
-    return reader.read(path)
+    return env_file.read(path)
 
 
 def by_dotenv(path: Path) -> dict[str, str]:
@@ -140,7 +140,7 @@ def by_shell(path: Path) -> dict[str, str]:
 
 
 def by_make(path: Path) -> dict[str, str]:
-    keys = " ".join(reader.read(path))
+    keys = " ".join(env_file.read(path))
     makefile = path.with_name("Makefile")
     makefile.write_text(
         f"include {path.name}\n$(foreach key,{keys},$(info $(key)=$($(key))))\nall: ;\n"
@@ -150,7 +150,7 @@ def by_make(path: Path) -> dict[str, str]:
 
 
 def by_compose(path: Path) -> dict[str, str]:
-    keys = reader.read(path)
+    keys = env_file.read(path)
     model = {"services": {"a": {"image": "a", "environment": {key: f"${{{key}}}" for key in keys}}}}
     compose = path.with_name("compose.yaml")
     compose.write_text(json.dumps(model))
@@ -187,7 +187,7 @@ def test_all_read_the_same(full: Path, read: object) -> None:
 def test_nothing_is_expanded(tmp_path: Path) -> None:
     path = tmp_path / ".env.sandbox"
     path.write_text("A=${HOME}\nB='quoted'\nexport C=1\n# D=2\nE\nF=\n")
-    assert reader.read(path) == {"A": "${HOME}", "B": "quoted", "C": "1", "F": ""}
+    assert env_file.read(path) == {"A": "${HOME}", "B": "quoted", "C": "1", "F": ""}
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
@@ -196,7 +196,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> No
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(SandboxError) as caught:
-        reader.read(path)
+        env_file.read(path)
     assert caught.value.code == "env-file-damaged"
     assert caught.value.details == {"path": str(path)}
 
@@ -206,20 +206,20 @@ def test_the_nearest_file_upwards_is_found(tmp_path: Path) -> None:
     (inner / "c").mkdir(parents=True)
     for folder in (tmp_path, inner):
         (folder / ".env.sandbox").touch()
-    assert reader.find(inner / "c") == inner / ".env.sandbox"
-    assert reader.find(tmp_path / "a") == tmp_path / ".env.sandbox"
+    assert env_file.find(inner / "c") == inner / ".env.sandbox"
+    assert env_file.find(tmp_path / "a") == tmp_path / ".env.sandbox"
 
 
 def test_a_directory_of_that_name_is_no_file(tmp_path: Path) -> None:
     (tmp_path / ".env.sandbox").touch()
     (tmp_path / "a" / ".env.sandbox").mkdir(parents=True)
-    assert reader.find(tmp_path / "a") == tmp_path / ".env.sandbox"
+    assert env_file.find(tmp_path / "a") == tmp_path / ".env.sandbox"
 
 
 def test_an_update_leaves_every_other_line(plain: Path) -> None:
     mine = DOCUMENT.replace("# Database\n", "# Database: my own words\nMY_OWN='a b' # why\n")
     plain.write_text(mine)
-    writer.update(plain, {"KTRDR_API_PORT": "18002", "KTRDR_PORT_WEB_80": "20200"})
+    env_file.update(plain, {"KTRDR_API_PORT": "18002", "KTRDR_PORT_WEB_80": "20200"})
     expected = mine.replace("KTRDR_API_PORT=8002\n", "KTRDR_API_PORT=18002\n").replace(
         "KTRDR_WORKER_BASE_PORT=5020\n", "KTRDR_WORKER_BASE_PORT=5020\nKTRDR_PORT_WEB_80=20200\n"
     )
@@ -228,18 +228,18 @@ def test_an_update_leaves_every_other_line(plain: Path) -> None:
 
 def test_an_update_makes_the_file_private_again(plain: Path) -> None:
     plain.chmod(0o644)
-    writer.update(plain, {"NEW": "1"})
+    env_file.update(plain, {"NEW": "1"})
     assert stat.S_IMODE(plain.stat().st_mode) == 0o600
 
 
 def test_an_update_that_changes_nothing_writes_nothing(plain: Path) -> None:
     before = plain.stat().st_ino
-    writer.update(plain, {"KTRDR_API_PORT": "8002"})
+    env_file.update(plain, {"KTRDR_API_PORT": "8002"})
     assert plain.stat().st_ino == before
 
 
 def test_a_new_key_in_a_file_without_ports_goes_to_the_end(tmp_path: Path) -> None:
     path = tmp_path / ".env.sandbox"
     path.write_text("A=1")
-    writer.update(path, {"B": "2"})
+    env_file.update(path, {"B": "2"})
     assert path.read_text() == "A=1\nB=2\n"

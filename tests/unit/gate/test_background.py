@@ -8,8 +8,8 @@ import time
 
 import pytest
 
+from ktrdr_sandbox.background import in_background
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.gate.background import in_background
 
 
 def test_the_value_comes_back_from_another_thread() -> None:

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.engine.interface import Container
-from ktrdr_sandbox.engine.records import ContainerDetail, ExecResult
+from ktrdr_sandbox.docker.engine import Container, ContainerDetail, ExecResult
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.gate import run_gate
 from ktrdr_sandbox.gate.result import GateProgress, GateResult
-from ktrdr_sandbox.stack import Stack
+from ktrdr_sandbox.models import Stack
 from tests.support.gate_engine import GateEngine, service
 from tests.support.gate_stack import PATIENT, WORKERS, GateStack, check, until
 from tests.support.http_server import HANG, Reply

@@ -8,7 +8,7 @@ import contextlib
 import pytest
 
 from ktrdr_sandbox.gate.http import Answer, Http, asked_url, shown_url
-from ktrdr_sandbox.stack import PublishedPort
+from ktrdr_sandbox.models import PublishedPort
 from tests.support.gate_engine import published
 from tests.support.http_server import DROP, HANG, HttpServer, Reply, closed_port
 

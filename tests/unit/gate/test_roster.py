@@ -10,7 +10,7 @@ import pytest
 
 from ktrdr_sandbox.gate.roster import Registration, Roster, parse, reconcile
 from ktrdr_sandbox.gate.standing import Standing, label
-from ktrdr_sandbox.stack import Stack, StackService
+from ktrdr_sandbox.models import Stack, StackService
 from tests.support.gate_engine import GateEngine, service
 from tests.support.gate_stack import registration
 

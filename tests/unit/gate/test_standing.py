@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.engine.records import ContainerDetail
+from ktrdr_sandbox.docker.engine import ContainerDetail
 from ktrdr_sandbox.gate.standing import (
     Circumstances,
     is_job,
@@ -16,7 +16,7 @@ from ktrdr_sandbox.gate.standing import (
     one_shots,
     spoken_for,
 )
-from ktrdr_sandbox.stack import Stack
+from ktrdr_sandbox.models import Stack
 from tests.support.gate_engine import service
 
 RESTARTING = "exited (1) and is being restarted"

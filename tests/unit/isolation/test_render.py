@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from ktrdr_sandbox.isolation.document import Document, Entry, replace, reset
 from ktrdr_sandbox.isolation.render import quoted, render
 from ktrdr_sandbox.isolation.result import Isolation, Notice
-from ktrdr_sandbox.stack import Stack
+from ktrdr_sandbox.models import Stack
 from tests.unit.isolation.requests import a_request, an_instance, isolated, port
 
 

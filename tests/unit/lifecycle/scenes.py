@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ktrdr_sandbox.engine.records import ComposeCall
-from ktrdr_sandbox.lifecycle.creation import Creation, create
-from ktrdr_sandbox.lifecycle.workplace import Workplace
+from ktrdr_sandbox.commands.context import Context
+from ktrdr_sandbox.commands.create import Creation, create
+from ktrdr_sandbox.docker.engine import ComposeCall
 from ktrdr_sandbox.models import LABEL_ID, LABEL_UUID, EngineAddress, Instance
 from ktrdr_sandbox.paths import Home
-from ktrdr_sandbox.registry.store import RegistryStore
 from ktrdr_sandbox.settings import load_settings
+from ktrdr_sandbox.state.registry import RegistryStore
 from tests.support.fake_engine import FakeEngine
 from tests.support.repositories import GitRepository, repository
 
@@ -33,7 +33,7 @@ class Scene:
         self.engine = FakeEngine(images=[IMAGE])
         self.told: list[str] = []
         self.addresses: list[EngineAddress] = []
-        self.place = Workplace(
+        self.context = Context(
             home=self.home,
             cwd=self.repository.root,
             environment=dict(os.environ),
@@ -49,13 +49,13 @@ class Scene:
         self.addresses.append(address)
         return self.engine
 
-    def at(self, directory: Path) -> Workplace:
-        return replace(self.place, cwd=directory)
+    def at(self, directory: Path) -> Context:
+        return replace(self.context, cwd=directory)
 
     def create(
         self, name: str = "feat-x", *, branch: str | None = None, slot: int | None = None
     ) -> Creation:
-        return create(self.place, name=name, branch=branch, slot=slot)
+        return create(self.context, name=name, branch=branch, slot=slot)
 
     def instance(self, name: str = "feat-x") -> Instance:
         return self.create(name).instance
@@ -64,7 +64,7 @@ class Scene:
         return GitRepository(instance.path)
 
     def registered(self) -> dict[str, Instance]:
-        return dict(self.place.registry.read().instances)
+        return dict(self.context.registry.read().instances)
 
     def path_of(self, name: str) -> Path:
         return self.folder / f"ktrdr--{name}"

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from ktrdr_sandbox.lifecycle.alembic_files import AlembicFiles, alembic_files
+from ktrdr_sandbox.commands.alembic_files import AlembicFiles, alembic_files
 
 FIRST = 'revision = "a1"\ndown_revision = None\n'
 SECOND = 'revision: str = "b2"\ndown_revision: str | None = "a1"\ndepends_on = None\n'

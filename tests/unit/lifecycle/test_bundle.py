@@ -12,15 +12,10 @@ from typing import Any
 
 import pytest
 
+from ktrdr_sandbox.commands.bundle import LOG_LINES, offer_bundle, refuse_target, write_bundle
+from ktrdr_sandbox.commands.compose_project import compose, write_down
 from ktrdr_sandbox.errors import CommandError, SandboxError
 from ktrdr_sandbox.gate.result import CheckResult, GateResult, ServiceLog
-from ktrdr_sandbox.lifecycle.bundle import (
-    LOG_LINES,
-    offer_bundle,
-    refuse_target,
-    write_bundle,
-)
-from ktrdr_sandbox.lifecycle.composition import compose, write_down
 from ktrdr_sandbox.models import Instance
 from tests.unit.lifecycle.scenes import FOREVER, IMAGE, Scene
 
@@ -75,11 +70,11 @@ def instance(scene: Scene) -> Instance:
         "secrets": {"tls": {"file": str(made.path / "secret.txt")}},
     }
     (made.path / "docker-compose.yml").write_text(json.dumps(model), encoding="utf-8")
-    scene.place = replace(
-        scene.place, environment={**scene.place.environment, "GITHUB_TOKEN": SHELL}
+    scene.context = replace(
+        scene.context, environment={**scene.context.environment, "GITHUB_TOKEN": SHELL}
     )
-    found = compose(scene.place, made, scene.engine)
-    write_down(scene.place, found)
+    found = compose(scene.context, made, scene.engine)
+    write_down(scene.context, found)
     scene.engine.compose_create(found.call, build=(), progress=lambda _: None)
     scene.engine.compose_start(found.call, ["backend", "worker-1"], progress=lambda _: None)
     return made
@@ -87,7 +82,7 @@ def instance(scene: Scene) -> Instance:
 
 def written(scene: Scene, instance: Instance, **outcome: Any) -> Path:
     path = scene.folder / "report.tar.gz"
-    write_bundle(scene.place, instance, path, **outcome)
+    write_bundle(scene.context, instance, path, **outcome)
     return path
 
 
@@ -264,7 +259,7 @@ def test_a_good_place_is_left_as_it_was(tmp_path: Path) -> None:
 def test_beside_a_failure_one_more_is_only_mentioned(scene: Scene, instance: Instance) -> None:
     path = scene.folder / "no-such-folder" / "report.tar.gz"
     scene.told.clear()
-    offer_bundle(scene.place, instance, path, gate=GATE)
+    offer_bundle(scene.context, instance, path, gate=GATE)
     assert scene.told == [f"There is no bundle: Cannot write {path}: No such file or directory."]
-    offer_bundle(scene.place, instance, scene.folder / "report.tar.gz", gate=GATE)
+    offer_bundle(scene.context, instance, scene.folder / "report.tar.gz", gate=GATE)
     assert scene.told[1:] == [f"Bundle: {scene.folder / 'report.tar.gz'}"]

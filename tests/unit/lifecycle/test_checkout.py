@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle.checkout import (
+from ktrdr_sandbox.commands.compose_files import (
     compose_files,
     compose_project,
     is_ktrdr_checkout,
     packaged_compose_file,
 )
+from ktrdr_sandbox.errors import SandboxError
 
 DEPLOYED = "deploy/environments/local/docker-compose.yml"
 IN_ORDER = [

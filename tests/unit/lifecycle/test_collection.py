@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from ktrdr_sandbox.lifecycle import journal
-from ktrdr_sandbox.lifecycle.collection import Collection, Item, collect
-from ktrdr_sandbox.lifecycle.home_id import home_id
+from ktrdr_sandbox.commands.gc import Collection, Item, collect
 from ktrdr_sandbox.locking import hold
 from ktrdr_sandbox.models import LABEL_HOME, LABEL_ID, LABEL_UUID, Instance
+from ktrdr_sandbox.state import journal
+from ktrdr_sandbox.state.home_id import home_id
 from tests.unit.lifecycle.scenes import Scene
 
 
 def dry(scene: Scene) -> Collection:
-    return collect(scene.place, yes=False)
+    return collect(scene.context, yes=False)
 
 
 def only(collection: Collection) -> Item:
@@ -58,7 +58,7 @@ def test_an_instance_whose_directory_is_gone(scene: Scene) -> None:
         "volume ktrdr--feat-x_data",
     )
     assert instance.id in scene.registered(), "a dry run changes nothing"
-    assert only(collect(scene.place, yes=True)).done
+    assert only(collect(scene.context, yes=True)).done
     assert scene.registered() == {}
     assert not scene.engine.resources(instance.uuid)
     assert scene.repository.worktrees() == [scene.repository.root]
@@ -75,7 +75,7 @@ def test_what_carries_this_home_and_no_instance(scene: Scene) -> None:
         "volume ktrdr--gone_rows",
         "image tag ktrdr--gone/app:dev",
     )
-    assert collect(scene.place, yes=True).complete
+    assert collect(scene.context, yes=True).complete
     assert scene.engine.volumes() == ()
     assert scene.engine.images() == {"tiny:1"}
 
@@ -87,7 +87,7 @@ def test_what_is_another_homes_or_nobodys_stays(scene: Scene, home: str) -> None
     scene.engine.add_volume("ktrdr--plain_rows", {})
     scene.engine.tag("tiny:1", "ktrdr--gone/app:dev")
     before = everything(scene)
-    assert collect(scene.place, yes=True).items == ()
+    assert collect(scene.context, yes=True).items == ()
     assert everything(scene) == before
     assert "ktrdr--gone/app:dev" in scene.engine.images()
 
@@ -97,7 +97,7 @@ def test_tags_of_a_name_that_another_home_has_too_are_left(scene: Scene) -> None
     labels = {LABEL_ID: "ktrdr--gone", LABEL_UUID: "theirs", LABEL_HOME: "another"}
     scene.engine.add_volume("theirs", labels)
     scene.engine.tag("tiny:1", "ktrdr--gone/app:dev")
-    collect(scene.place, yes=True)
+    collect(scene.context, yes=True)
     assert scene.engine.volumes() == ("theirs",)
     assert "ktrdr--gone/app:dev" in scene.engine.images()
 
@@ -106,7 +106,7 @@ def test_what_stays_is_told_and_the_rest_goes(scene: Scene) -> None:
     orphan(scene)
     orphan(scene, name="ktrdr--other")
     scene.engine.stubborn.add("ktrdr--gone_rows")
-    done = collect(scene.place, yes=True)
+    done = collect(scene.context, yes=True)
     assert not done.complete
     assert [(item.name, item.done) for item in done.items] == [
         ("ktrdr--gone", False),
@@ -126,7 +126,7 @@ def test_the_trash_is_emptied_when_its_time_has_come(scene: Scene) -> None:
     old, new = trash(scene, "ktrdr--a-20200101T000000"), trash(scene, "ktrdr--b-29990101T000000")
     partial = trash(scene, "ktrdr--c-20200101T000000.partial")
     (old / "deep").chmod(0o500)
-    done = collect(scene.place, yes=True)
+    done = collect(scene.context, yes=True)
     assert {item.name for item in done.items} == {str(old), str(partial)}
     assert done.complete
     assert (old.exists(), partial.exists(), new.exists()) == (False, False, True)
@@ -140,7 +140,7 @@ def test_an_old_registry_that_was_set_aside(scene: Scene) -> None:
         path.touch()
     then = time.time() - 31 * 86400
     os.utime(old, (then, then))
-    assert only(collect(scene.place, yes=True)).name == str(old)
+    assert only(collect(scene.context, yes=True)).name == str(old)
     assert (old.exists(), new.exists()) == (False, True)
 
 
@@ -157,7 +157,7 @@ def test_a_killed_command_is_ended(scene: Scene) -> None:
     instance = scene.instance()
     killed(scene, instance)
     assert only(dry(scene)).name == "down feat-x"
-    assert only(collect(scene.place, yes=True)).done
+    assert only(collect(scene.context, yes=True)).done
     assert not journal.exists(scene.home, instance.id)
 
 
@@ -166,6 +166,6 @@ def test_an_instance_that_is_being_worked_on_is_left(scene: Scene) -> None:
     killed(scene, instance)
     lock = scene.home.instance_lock(instance.id)
     with hold(lock, purpose="up", patience=1, tell=lambda _: None):
-        found = collect(scene.place, yes=True)
+        found = collect(scene.context, yes=True)
     assert found.items == ()
     assert "is under way" in found.remarks[0]

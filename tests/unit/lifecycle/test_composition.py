@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ktrdr_sandbox.lifecycle.composition import base_call, compose
+from ktrdr_sandbox.commands.compose_project import base_call, compose
 from ktrdr_sandbox.models import Instance
 from tests.unit.lifecycle.scenes import Scene
 
@@ -22,7 +22,7 @@ def scene(tmp_path: Path) -> Scene:
 
 
 def notes(scene: Scene, instance: Instance) -> list[str]:
-    found = compose(scene.place, instance, scene.engine).isolation.notices
+    found = compose(scene.context, instance, scene.engine).isolation.notices
     return [notice.text for notice in found]
 
 
@@ -39,9 +39,9 @@ def test_an_env_that_only_main_has_is_told(scene: Scene) -> None:
 def test_the_current_folder_of_compose_is_the_checkout(scene: Scene) -> None:
     """Wherever the command is run: in another instance's worktree, say."""
     instance = scene.instance()
-    elsewhere = {**scene.place.environment, "PWD": "/elsewhere", "KTRDR_API_URL": "http://x:1"}
-    place = replace(scene.place, environment=elsewhere)
-    call = base_call(place, instance, place.settings(instance.path))
+    elsewhere = {**scene.context.environment, "PWD": "/elsewhere", "KTRDR_API_URL": "http://x:1"}
+    context = replace(scene.context, environment=elsewhere)
+    call = base_call(context, instance, context.settings(instance.path))
     assert call.environment["PWD"] == str(instance.path)
     assert "KTRDR_API_URL" not in call.environment
 

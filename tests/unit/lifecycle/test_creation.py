@@ -9,12 +9,12 @@ from dataclasses import replace
 import filelock
 import pytest
 
-from ktrdr_sandbox.env_file import reader
+from ktrdr_sandbox import env_file
+from ktrdr_sandbox.commands.create import init
 from ktrdr_sandbox.errors import ErrorCode, SandboxError
-from ktrdr_sandbox.lifecycle import journal
-from ktrdr_sandbox.lifecycle.creation import init
 from ktrdr_sandbox.models import EngineAddress
 from ktrdr_sandbox.settings import CHECKOUT_FILE
+from ktrdr_sandbox.state import journal
 from tests.support.processes import foreign_listener, held_slot
 from tests.support.repositories import GitRepository
 from tests.unit.lifecycle.scenes import Scene
@@ -50,7 +50,7 @@ def test_everything_is_in_place(scene: Scene) -> None:
     checkout = scene.checkout(instance)
     assert checkout.git("branch", "--show-current") == "feat-x\n"
     assert checkout.git("status", "--porcelain") == ""
-    values = reader.read(instance.env_file)
+    values = env_file.read(instance.env_file)
     assert values["INSTANCE_ID"] == "ktrdr--feat-x"
     assert values["SLOT_NUMBER"] == str(instance.slot)
     assert values["KTRDR_API_PORT"] == str(made.ports["backend"])
@@ -66,7 +66,7 @@ def test_everything_is_in_place(scene: Scene) -> None:
 
 
 def test_the_engine_of_the_moment_is_recorded(scene: Scene) -> None:
-    scene.place = replace(scene.place, environment={"DOCKER_HOST": "ssh://me@big"})
+    scene.context = replace(scene.context, environment={"DOCKER_HOST": "ssh://me@big"})
     assert scene.instance().engine == EngineAddress(host="ssh://me@big")
     assert scene.registered()["ktrdr--feat-x"].engine == EngineAddress(host="ssh://me@big")
     assert scene.engine.calls == []
@@ -82,7 +82,7 @@ def test_from_inside_an_instance_the_place_is_still_beside_the_main_worktree(sce
     first = scene.instance("first")
     head = scene.checkout(first).commit({"a": "x"})
     (first.path / "deep").mkdir()
-    scene.place = scene.at(first.path / "deep")
+    scene.context = scene.at(first.path / "deep")
     second = scene.instance("second")
     assert second.path == scene.folder / "ktrdr--second"
     assert second.parent_repo == scene.repository.root
@@ -220,7 +220,7 @@ def test_a_clone_becomes_an_instance_where_it_is(scene: Scene, clone: GitReposit
     assert (instance.id, instance.path) == ("ktrdr--my-ktrdr", clone.root)
     assert (instance.created_by, instance.is_worktree) == ("init", False)
     assert instance.parent_repo is None
-    assert reader.read(instance.env_file)["INSTANCE_ID"] == "ktrdr--my-ktrdr"
+    assert env_file.read(instance.env_file)["INSTANCE_ID"] == "ktrdr--my-ktrdr"
     assert clone.git("status", "--porcelain") == ""
     assert clone.git("branch", "--show-current") == "main\n"
     assert list(scene.registered()) == ["ktrdr--my-ktrdr"]
@@ -258,12 +258,13 @@ def test_a_marked_directory_of_another_registry_is_refused(
 def test_directories_of_one_name_become_instances_of_different_names(scene: Scene) -> None:
     scene.instance("feat-x")
     clones = [
-        scene.repository.clone(scene.folder / place / "ktrdr--feat-x").root for place in ("a", "b")
+        scene.repository.clone(scene.folder / context / "ktrdr--feat-x").root
+        for context in ("a", "b")
     ]
     made = [init(scene.at(root), slot=None).instance for root in clones]
     assert [one.id for one in made] == ["ktrdr--feat-x-2", "ktrdr--feat-x-3"]
     for root, one in zip(clones, made, strict=True):
-        values = reader.read(root / ".env.sandbox")
+        values = env_file.read(root / ".env.sandbox")
         assert values["INSTANCE_ID"] == values["COMPOSE_PROJECT_NAME"] == one.id
         with pytest.raises(SandboxError) as caught:
             init(scene.at(root), slot=None)
@@ -290,7 +291,7 @@ def test_a_name_that_is_taken_while_its_lock_is_waited_for(scene: Scene) -> None
             assert not waiting.done()
             time.sleep(0.01)
         quicker = an_instance("feat-x", slot=10)
-        scene.place.registry.add(quicker)
+        scene.context.registry.add(quicker)
         lock.release()
         assert waiting.result(timeout=60).instance.name == "feat-x-2"
     assert scene.registered()[quicker.id] == quicker
@@ -300,7 +301,7 @@ def test_an_init_that_was_killed_under_another_name_is_no_finished_one(scene: Sc
     scene.instance("feat-x")
     root = scene.repository.clone(scene.folder / "elsewhere" / "ktrdr--feat-x").root
     made = init(scene.at(root), slot=None).instance
-    scene.place.registry.add(made.with_state("creating"))
+    scene.context.registry.add(made.with_state("creating"))
     facts = {
         "instance_id": made.id,
         "uuid": made.uuid,
@@ -324,7 +325,7 @@ def test_a_repository_without_compose_file_and_of_another_name(scene: Scene) -> 
     scene.repository.git("rm", "--quiet", "docker-compose.yml")
     scene.repository.commit({"pyproject.toml": '[project]\nname = "other"\n'})
     with pytest.raises(SandboxError) as caught:
-        init(scene.place, slot=None)
+        init(scene.context, slot=None)
     assert caught.value.code == "not-a-repository"
     nothing_is_left(scene)
 

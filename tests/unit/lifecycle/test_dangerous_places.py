@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
+from ktrdr_sandbox.commands.destroy import Destruction, destroy
+from ktrdr_sandbox.commands.trash import delete, mounts_in, move_to_trash, trashed
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle.deletion import delete, move_to_trash, trashed
-from ktrdr_sandbox.lifecycle.mounts import mounts_in
-from ktrdr_sandbox.lifecycle.teardown import Destruction, destroy
 from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.paths import Home
 from tests.support.repositories import GitRepository, empty_repository, git, repository
@@ -30,7 +29,7 @@ def instance(scene: Scene) -> Instance:
 
 
 def ended(scene: Scene, instance: Instance, *, force: bool = False) -> Destruction:
-    return destroy(scene.place, instance, keep_worktree=False, force=force)
+    return destroy(scene.context, instance, keep_worktree=False, force=force)
 
 
 def refused_even_by_force(scene: Scene, instance: Instance) -> SandboxError:
@@ -51,24 +50,24 @@ def refused_even_by_force(scene: Scene, instance: Instance) -> SandboxError:
 
 def test_another_instances_directory(scene: Scene, instance: Instance) -> None:
     inner = scene.instance("inner")
-    place = instance.path / ".worktrees" / "inner"
+    context = instance.path / ".worktrees" / "inner"
     scene.checkout(instance).commit({".gitignore": ".worktrees/\n"})
-    place.parent.mkdir()
-    scene.repository.git("worktree", "move", str(inner.path), str(place))
-    scene.place.registry.add(replace(inner, path=place))
+    context.parent.mkdir()
+    scene.repository.git("worktree", "move", str(inner.path), str(context))
+    scene.context.registry.add(replace(inner, path=context))
     error = refused_even_by_force(scene, instance)
     assert error.message == (
-        f"{instance.path} cannot be deleted: in it is {place}, the directory of ktrdr--inner."
+        f"{instance.path} cannot be deleted: in it is {context}, the directory of ktrdr--inner."
     )
     assert error.hints[0] == "Destroy or move inner first"
     done = ended(scene, scene.registered()[inner.id])
     assert done.plan.kept_because == "it lies in the directory of ktrdr--feat-x"
-    assert place.is_dir()
+    assert context.is_dir()
 
 
 def test_the_home_itself(scene: Scene, instance: Instance) -> None:
-    scene.place = replace(scene.place, home=Home(instance.path / ".ktrdr"))
-    scene.place.home.root.mkdir()
+    scene.context = replace(scene.context, home=Home(instance.path / ".ktrdr"))
+    scene.context.home.root.mkdir()
     error = refused_even_by_force(scene, instance)
     assert f"in it is {instance.path}/.ktrdr, KTRDR_HOME." in error.message
 
@@ -78,7 +77,7 @@ def test_its_own_repository(scene: Scene, instance: Instance) -> None:
     scene.repository.root.rename(inside)
     git(inside, "worktree", "repair", str(instance.path))
     moved = replace(instance, parent_repo=inside)
-    scene.place.registry.add(moved)
+    scene.context.registry.add(moved)
     error = refused_even_by_force(scene, moved)
     assert f"in it is {inside}, its own repository." in error.message
 
@@ -184,7 +183,7 @@ def bare(tmp_path: Path) -> GitRepository:
 
 def test_a_bare_repository_forgets_the_worktree_too(tmp_path: Path, bare: GitRepository) -> None:
     scene = Scene(tmp_path)
-    scene.place = scene.at(bare.root)
+    scene.context = scene.at(bare.root)
     before = bare.worktrees()
     instance = scene.instance()
     assert instance.path == tmp_path / "ktrdr--feat-x"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.lifecycle.database_address import address_in, names_of
+from ktrdr_sandbox.commands.migrate import address_in, names_of
 
 
 @pytest.mark.parametrize(

@@ -6,26 +6,26 @@ import contextlib
 import shutil
 from dataclasses import replace
 
-from ktrdr_sandbox.env_file import reader, writer
+from ktrdr_sandbox import env_file
+from ktrdr_sandbox.commands.doctor import Examination, examine
+from ktrdr_sandbox.commands.doctor_checks import Finding
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle import journal
-from ktrdr_sandbox.lifecycle.doctor.examination import Examination, examine
-from ktrdr_sandbox.lifecycle.doctor.findings import Finding
-from ktrdr_sandbox.lifecycle.home_id import home_id
 from ktrdr_sandbox.models import LABEL_HOME, LABEL_ID, LABEL_UUID
 from ktrdr_sandbox.settings import CHECKOUT_FILE
+from ktrdr_sandbox.state import journal
+from ktrdr_sandbox.state.home_id import home_id
 from tests.support.processes import foreign_listener, held_slot
 from tests.unit.lifecycle.scenes import IMAGE, Scene
 
 
 def examined(scene: Scene, *, fix: bool = False) -> Examination:
     """Without what it says of ports, which others on this machine take and give back meanwhile."""
-    found = examine(scene.place, fix=fix)
+    found = examine(scene.context, fix=fix)
     return replace(found, findings=tuple(one for one in found.findings if one.check != "ports"))
 
 
 def blocked(scene: Scene) -> list[Finding]:
-    return [one for one in examine(scene.place).findings if one.check == "ports" and one.instance]
+    return [one for one in examine(scene.context).findings if one.check == "ports" and one.instance]
 
 
 def problems(scene: Scene) -> list[Finding]:
@@ -71,28 +71,28 @@ def test_settings_that_cannot_be_used(scene: Scene) -> None:
 
 def test_a_missing_marker_is_repaired(scene: Scene) -> None:
     instance = scene.instance()
-    before = reader.read(instance.env_file)
+    before = env_file.read(instance.env_file)
     instance.env_file.unlink()
     assert the_problem(scene, "instance").instance == instance.id
     found = examined(scene, fix=True)
     assert found.healthy
     assert [one.check for one in found.findings if one.repaired] == ["instance"]
-    assert reader.read(instance.env_file) == before
+    assert env_file.read(instance.env_file) == before
 
 
 def test_a_marker_with_another_slot_is_repaired(scene: Scene) -> None:
     instance = scene.instance()
-    writer.update(instance.env_file, {"SLOT_NUMBER": "77"})
+    env_file.update(instance.env_file, {"SLOT_NUMBER": "77"})
     assert "tells slot 77" in the_problem(scene, "instance").text
     assert examined(scene, fix=True).healthy
-    assert reader.read(instance.env_file)["SLOT_NUMBER"] == str(instance.slot)
+    assert env_file.read(instance.env_file)["SLOT_NUMBER"] == str(instance.slot)
 
 
 def test_a_marker_of_somebody_else_is_left(scene: Scene) -> None:
     instance = scene.instance()
-    writer.update(instance.env_file, {"SANDBOX_UUID": "theirs"})
+    env_file.update(instance.env_file, {"SANDBOX_UUID": "theirs"})
     assert not examined(scene, fix=True).healthy
-    assert reader.read(instance.env_file)["SANDBOX_UUID"] == "theirs"
+    assert env_file.read(instance.env_file)["SANDBOX_UUID"] == "theirs"
 
 
 def test_a_marker_that_cannot_be_read_is_told_with_what_writes_it_anew(scene: Scene) -> None:
@@ -114,7 +114,7 @@ def test_a_worktree_that_git_does_not_know_any_more_is_repaired(scene: Scene) ->
     instance = scene.instance()
     now = scene.folder / "elsewhere"
     instance.path.rename(now)
-    scene.place.registry.add(replace(instance, path=now))
+    scene.context.registry.add(replace(instance, path=now))
     assert "git does not list" in the_problem(scene, "instance").text
     assert examined(scene, fix=True).healthy
     assert now in scene.repository.worktrees()
@@ -195,5 +195,5 @@ def test_only_what_concerns_one_instance(scene: Scene) -> None:
     one, other = scene.instance("a"), scene.instance("b")
     for instance in (one, other):
         instance.env_file.unlink()
-    found = examine(scene.place, instance_id=one.id)
+    found = examine(scene.context, instance_id=one.id)
     assert {finding.instance for finding in found.findings} == {"", one.id}

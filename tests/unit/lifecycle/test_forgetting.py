@@ -7,8 +7,8 @@ import shutil
 import filelock
 import pytest
 
-from ktrdr_sandbox.lifecycle.creation import init
-from ktrdr_sandbox.lifecycle.inspection import list_instances
+from ktrdr_sandbox.commands.create import init
+from ktrdr_sandbox.commands.inspect import list_instances
 from ktrdr_sandbox.models import Instance
 from tests.unit.lifecycle.scenes import Scene
 
@@ -19,7 +19,7 @@ def instance(scene: Scene) -> Instance:
 
 
 def dropped(scene: Scene) -> list[str]:
-    found = list_instances(scene.place).dropped
+    found = list_instances(scene.context).dropped
     assert not {one.id for one in found} & set(scene.registered())
     return [one.name for one in found]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from ktrdr_sandbox.commands.hooks import HookFailure, run_hook
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle.hooks import HookFailure, run_hook
 from ktrdr_sandbox.models import EngineAddress, Instance
 from tests.support.processes import has_ended, is_alive
 from tests.unit.lifecycle.scenes import Scene
@@ -28,8 +28,8 @@ def configure(scene: Scene, *commands: str, more: str = "") -> None:
 
 def run(scene: Scene, instance: Instance, **variables: str) -> tuple[list[str], HookFailure | None]:
     seen: list[str] = []
-    place = replace(scene.place, environment={**scene.place.environment, **variables})
-    failure = run_hook(place, instance, "after_create", sink=seen.append)
+    context = replace(scene.context, environment={**scene.context.environment, **variables})
+    failure = run_hook(context, instance, "after_create", sink=seen.append)
     return seen, failure
 
 
@@ -159,7 +159,7 @@ def forked(scene: Scene, instance: Instance) -> tuple[int, int]:
     child = os.fork()
     if child == 0:
         try:
-            run_hook(scene.place, instance, "after_create", sink=lambda _: None)
+            run_hook(scene.context, instance, "after_create", sink=lambda _: None)
         finally:
             os._exit(9)
     written = instance.path / "pid"

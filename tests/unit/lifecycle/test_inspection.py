@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.engine.interface import Engine
+from ktrdr_sandbox.commands.inspect import Summary, list_instances, status, status_of_all
+from ktrdr_sandbox.commands.logs import LogRequest, collected_logs, shown_logs
+from ktrdr_sandbox.docker.engine import Engine
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle.inspection import Summary, list_instances, status, status_of_all
-from ktrdr_sandbox.lifecycle.log_reading import LogRequest, collected_logs, shown_logs
 from ktrdr_sandbox.models import EngineAddress, Instance
 from tests.unit.lifecycle.scenes import Scene
 
@@ -21,7 +21,7 @@ def instance(scene: Scene) -> Instance:
 
 
 def listed(scene: Scene) -> dict[str, Summary]:
-    return {row.instance.name: row.status for row in list_instances(scene.place).instances}
+    return {row.instance.name: row.status for row in list_instances(scene.context).instances}
 
 
 def recorded(scene: Scene, instance: Instance, **fields: Any) -> None:
@@ -44,14 +44,14 @@ def recorded(scene: Scene, instance: Instance, **fields: Any) -> None:
 
 
 def test_nothing_is_registered(scene: Scene) -> None:
-    found = list_instances(scene.place)
+    found = list_instances(scene.context)
     assert (found.instances, found.dropped) == ((), ())
     assert scene.addresses == []
 
 
 def test_rows_are_in_slot_order_with_their_api_port(scene: Scene) -> None:
     made = [scene.create(name) for name in ("z", "a", "m")]
-    rows = list_instances(scene.place).instances
+    rows = list_instances(scene.context).instances
     assert [row.instance for row in rows] == [one.instance for one in made]
     assert [row.api_port for row in rows] == [one.ports["backend"] for one in made]
 
@@ -60,7 +60,7 @@ def test_one_question_to_each_engine(scene: Scene) -> None:
     for name in ("a", "b", "c"):
         scene.stack(scene.instance(name))
     scene.engine.calls.clear()
-    list_instances(scene.place)
+    list_instances(scene.context)
     assert scene.engine.calls == ["containers"]
 
 
@@ -86,7 +86,7 @@ def test_a_one_off_container_is_no_part_of_it(scene: Scene, instance: Instance) 
     argv = ["sh", "-c", "exit 1"]
     scene.engine.compose_run(call, "backend", argv, name=f"{instance.id}-migration")
     assert listed(scene) == {"feat-x": "running"}
-    shown = status(scene.place, instance)
+    shown = status(scene.context, instance)
     assert (shown.status, len(shown.containers)) == ("running", 2)
 
 
@@ -97,7 +97,7 @@ def test_containers_of_others_do_not_count(scene: Scene, instance: Instance) -> 
 
 @pytest.mark.parametrize("state", ["creating", "removing"])
 def test_a_command_half_way(scene: Scene, instance: Instance, state: Any) -> None:
-    scene.place.registry.add(instance.with_state(state))
+    scene.context.registry.add(instance.with_state(state))
     assert listed(scene) == {"feat-x": state}
 
 
@@ -119,7 +119,7 @@ def test_a_volume_alone_is_something(scene: Scene, instance: Instance) -> None:
 def test_a_directory_that_is_gone_and_nothing_left(scene: Scene, instance: Instance) -> None:
     recorded(scene, instance)
     shutil.rmtree(instance.path)
-    found = list_instances(scene.place)
+    found = list_instances(scene.context)
     assert (found.instances, found.dropped) == ((), (instance,))
     assert scene.registered() == {}
     assert not scene.home.state_of(instance.id).exists()
@@ -150,15 +150,15 @@ def test_without_an_answer_nothing_is_dropped(scene: Scene, instance: Instance) 
 def test_one_silent_engine_does_not_hide_the_others(scene: Scene, instance: Instance) -> None:
     scene.stack(instance)
     far = replace(scene.instance("far"), engine=EngineAddress(host="ssh://far"))
-    scene.place.registry.add(far)
-    here = scene.place.engine
+    scene.context.registry.add(far)
+    here = scene.context.engine
 
     def engine(address: EngineAddress) -> Engine:
         if address == far.engine:
             raise SandboxError("docker-not-answering", "ssh://far does not answer")
         return here(address)
 
-    scene.place = replace(scene.place, engine=engine)
+    scene.context = replace(scene.context, engine=engine)
     assert listed(scene) == {"feat-x": "running", "far": "unknown"}
 
 
@@ -167,7 +167,7 @@ def test_one_silent_engine_does_not_hide_the_others(scene: Scene, instance: Inst
 
 def test_before_the_first_up_the_ports_are_the_slots(scene: Scene) -> None:
     made = scene.create("feat-x")
-    found = status(scene.place, made.instance)
+    found = status(scene.context, made.instance)
     assert (found.status, found.containers, found.missing) == ("stopped", (), ())
     assert found.ports == ()
     assert found.named_ports == made.ports
@@ -185,7 +185,7 @@ def test_containers_ports_and_what_is_missing(scene: Scene, instance: Instance) 
     }
     recorded(scene, instance, services=["backend", "db", "grafana"], ports=[port])
     scene.stack(instance)
-    found = status(scene.place, instance)
+    found = status(scene.context, instance)
     assert [one.service for one in found.containers] == ["backend", "db"]
     assert found.missing == ("grafana",)
     assert [one.published for one in found.ports] == [8001]
@@ -194,20 +194,20 @@ def test_containers_ports_and_what_is_missing(scene: Scene, instance: Instance) 
 
 def test_a_stopped_stack_misses_nothing(scene: Scene, instance: Instance) -> None:
     recorded(scene, instance, services=["backend", "db"])
-    assert status(scene.place, instance).missing == ()
+    assert status(scene.context, instance).missing == ()
 
 
 @pytest.mark.parametrize("text", ["", "garbage", "[]", '{"uuid": "another"}'])
 def test_a_record_of_no_use_is_none(scene: Scene, instance: Instance, text: str) -> None:
     recorded(scene, instance)
     (scene.home.state_of(instance.id) / "stack.json").write_text(text)
-    assert status(scene.place, instance).ports == ()
+    assert status(scene.context, instance).ports == ()
 
 
 def test_status_needs_an_answer(scene: Scene, instance: Instance) -> None:
     scene.engine.failing = SandboxError("docker-not-answering", "no answer")
     with pytest.raises(SandboxError) as caught:
-        status(scene.place, instance)
+        status(scene.context, instance)
     assert caught.value.code == "docker-not-answering"
 
 
@@ -215,21 +215,21 @@ def test_all_in_detail_by_slot_with_one_question(scene: Scene) -> None:
     made = [scene.create(name).instance for name in ("z", "a", "m")]
     scene.stack(made[1])
     scene.addresses.clear()
-    found = status_of_all(scene.place)
+    found = status_of_all(scene.context)
     assert len(scene.addresses) == 1
     assert [one.instance for one in found] == made
     assert [one.status for one in found] == ["stopped", "running", "stopped"]
-    assert found[1] == status(scene.place, made[1])
+    assert found[1] == status(scene.context, made[1])
 
 
 def test_all_without_an_answer(scene: Scene, instance: Instance) -> None:
     scene.engine.failing = SandboxError("docker-not-answering", "no answer")
-    (found,) = status_of_all(scene.place)
+    (found,) = status_of_all(scene.context)
     assert (found.instance, found.status, found.containers) == (instance, "unknown", ())
 
 
 def test_all_of_none(scene: Scene) -> None:
-    assert status_of_all(scene.place) == []
+    assert status_of_all(scene.context) == []
     assert scene.addresses == []
 
 
@@ -242,7 +242,7 @@ TALKATIVE = {
 
 
 def lines(scene: Scene, instance: Instance, request: LogRequest) -> dict[str, list[str]]:
-    document = collected_logs(scene.place, instance, request)
+    document = collected_logs(scene.context, instance, request)
     assert document["instance"] == instance.id
     return {one["service"]: one["lines"] for one in document["containers"]}
 
@@ -258,7 +258,7 @@ def test_a_service_that_is_not_there(scene: Scene, instance: Instance) -> None:
     scene.stack(instance, TALKATIVE)
     for ask in (shown_logs, collected_logs):
         with pytest.raises(SandboxError) as caught:
-            ask(scene.place, instance, LogRequest(services=("db", "nope")))
+            ask(scene.context, instance, LogRequest(services=("db", "nope")))
         assert caught.value.code == "no-such-service"
         assert caught.value.message == (
             "ktrdr--feat-x has no service 'nope'. Services: backend, db."
@@ -267,7 +267,7 @@ def test_a_service_that_is_not_there(scene: Scene, instance: Instance) -> None:
 
 def test_no_containers_no_logs(scene: Scene, instance: Instance) -> None:
     with pytest.raises(SandboxError) as caught:
-        shown_logs(scene.place, instance, LogRequest())
+        shown_logs(scene.context, instance, LogRequest())
     assert caught.value.code == "no-such-service"
     assert caught.value.hints == ("Start it: ktrdr-sandbox up feat-x",)
 
@@ -275,7 +275,7 @@ def test_no_containers_no_logs(scene: Scene, instance: Instance) -> None:
 def test_logs_of_others_are_not_shown(scene: Scene, instance: Instance) -> None:
     scene.stack(instance, TALKATIVE, uuid="somebody-elses")
     with pytest.raises(SandboxError) as caught:
-        shown_logs(scene.place, instance, LogRequest())
+        shown_logs(scene.context, instance, LogRequest())
     assert caught.value.code == "no-such-service"
 
 
@@ -292,12 +292,12 @@ def test_lines_since_a_time_are_all_there_are(scene: Scene, instance: Instance) 
 
 def test_a_document_has_an_end(scene: Scene, instance: Instance) -> None:
     with pytest.raises(SandboxError) as caught:
-        collected_logs(scene.place, instance, LogRequest(follow=True, since="10m"))
+        collected_logs(scene.context, instance, LogRequest(follow=True, since="10m"))
     assert caught.value.code == "usage"
 
 
 def shown(scene: Scene, instance: Instance, request: LogRequest) -> list[str]:
-    found = [line for line in shown_logs(scene.place, instance, request) if line is not None]
+    found = [line for line in shown_logs(scene.context, instance, request) if line is not None]
     return [f"{line.source} {line.text}" for line in found]
 
 

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from ktrdr_sandbox.engine.interface import Container
-from ktrdr_sandbox.engine.records import ContainerDetail
+from ktrdr_sandbox.commands.interrupt import interruptible
+from ktrdr_sandbox.docker.engine import Container, ContainerDetail
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle.interruption import interruptible
 from ktrdr_sandbox.models import Instance
 from tests.support.fake_engine import FakeEngine
 from tests.unit.lifecycle.scenes import Scene

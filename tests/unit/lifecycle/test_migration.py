@@ -12,13 +12,8 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.engine.interface import Container
-from ktrdr_sandbox.engine.records import Resources
-from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.gate.migration import NO_ALEMBIC
-from ktrdr_sandbox.isolation.result import Notice
-from ktrdr_sandbox.lifecycle.composition import Composition, compose, write_down
-from ktrdr_sandbox.lifecycle.migration import (
+from ktrdr_sandbox.commands.compose_project import Composition, compose, write_down
+from ktrdr_sandbox.commands.migrate import (
     END_SCRIPT,
     RUN_SCRIPT,
     VERSION_SCRIPT,
@@ -26,6 +21,10 @@ from ktrdr_sandbox.lifecycle.migration import (
     end_left_over,
     plan_migration,
 )
+from ktrdr_sandbox.docker.engine import Container, Resources
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.gate.migration import NO_ALEMBIC
+from ktrdr_sandbox.isolation.result import Notice
 from ktrdr_sandbox.models import Instance
 from tests.unit.lifecycle.scenes import FOREVER, IMAGE, Scene
 
@@ -57,8 +56,8 @@ def composed(scene: Scene, instance: Instance, services: Services | None = None)
         }
     }
     (instance.path / "docker-compose.yml").write_text(json.dumps(model), encoding="utf-8")
-    found = compose(scene.place, instance, scene.engine)
-    write_down(scene.place, found)
+    found = compose(scene.context, instance, scene.engine)
+    write_down(scene.context, found)
     scene.engine.compose_create(found.call, build=(), progress=lambda _: None)
     return found
 
@@ -66,7 +65,7 @@ def composed(scene: Scene, instance: Instance, services: Services | None = None)
 def planned(
     scene: Scene, instance: Instance, services: Services | None = None
 ) -> tuple[SchemaMigration | None, tuple[Notice, ...]]:
-    return plan_migration(scene.place, composed(scene, instance, services), scene.engine)
+    return plan_migration(scene.context, composed(scene, instance, services), scene.engine)
 
 
 def migration(
@@ -284,7 +283,7 @@ def test_what_a_killed_start_left_is_removed_and_nothing_else(
     scene: Scene, instance: Instance
 ) -> None:
     composition = composed(scene, instance)
-    found, _ = plan_migration(scene.place, composition, scene.engine)
+    found, _ = plan_migration(scene.context, composition, scene.engine)
     assert found is not None
     found.start()
     foreign = scene.engine.compose_run(found.call, "backend", ["sh", "-c", "echo"], name="task")

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from ktrdr_sandbox.env_file import reader
+from ktrdr_sandbox import env_file
+from ktrdr_sandbox.commands.destroy import down
+from ktrdr_sandbox.commands.moving import move
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle import record
-from ktrdr_sandbox.lifecycle.moving import move
-from ktrdr_sandbox.lifecycle.teardown import down
 from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.slots.port_map import get_ports
+from ktrdr_sandbox.state import last_up
 from tests.support.processes import foreign_listener, held_slot
 from tests.unit.lifecycle.scenes import Scene
 
 
 def refused(scene: Scene, instance: Instance, slot: int) -> SandboxError:
     with pytest.raises(SandboxError) as caught:
-        move(scene.place, instance, slot=slot)
+        move(scene.context, instance, slot=slot)
     assert scene.registered()[instance.id].slot == instance.slot
-    assert reader.read(instance.env_file)["SLOT_NUMBER"] == str(instance.slot)
+    assert env_file.read(instance.env_file)["SLOT_NUMBER"] == str(instance.slot)
     return caught.value
 
 
@@ -28,10 +28,10 @@ def test_registry_and_environment_file_follow(scene: Scene) -> None:
     with instance.env_file.open("a") as stream:
         stream.write("MINE=yes\n")
     with held_slot() as slot:
-        done = move(scene.place, instance, slot=slot)
+        done = move(scene.context, instance, slot=slot)
     assert (done.instance.slot, done.former_slot) == (slot, instance.slot)
     assert scene.registered()[instance.id].slot == slot
-    values, ports = reader.read(instance.env_file), get_ports(slot)
+    values, ports = env_file.read(instance.env_file), get_ports(slot)
     assert values["SLOT_NUMBER"] == str(slot)
     assert values["KTRDR_API_PORT"] == str(ports["backend"])
     assert values["DB_PORT"] == values["KTRDR_DB_PORT"] == str(ports["db"])
@@ -43,10 +43,10 @@ def test_registry_and_environment_file_follow(scene: Scene) -> None:
 def test_the_data_stays_and_the_network_goes(scene: Scene) -> None:
     instance = scene.instance()
     scene.stack(instance)
-    down(scene.place, instance, volumes=False)
+    down(scene.context, instance, volumes=False)
     scene.engine.add_network("left", {"ktrdr.sandbox.uuid": instance.uuid})
     with held_slot() as slot:
-        move(scene.place, instance, slot=slot)
+        move(scene.context, instance, slot=slot)
     assert scene.engine.resources(instance.uuid).names() == ("volume ktrdr--feat-x_data",)
 
 
@@ -76,14 +76,14 @@ def test_a_busy_slot_is_refused(scene: Scene) -> None:
 def test_its_own_slot_is_no_change(scene: Scene) -> None:
     instance = scene.instance()
     scene.stack(instance)
-    assert move(scene.place, instance, slot=instance.slot).instance == instance
+    assert move(scene.context, instance, slot=instance.slot).instance == instance
 
 
 def test_a_file_that_is_gone_is_left_to_up(scene: Scene) -> None:
     instance = scene.instance()
     instance.env_file.unlink()
     with held_slot() as slot:
-        assert move(scene.place, instance, slot=slot).instance.slot == slot
+        assert move(scene.context, instance, slot=slot).instance.slot == slot
     assert not instance.env_file.exists()
 
 
@@ -95,8 +95,8 @@ def test_ports_of_the_former_slot_are_not_shown_any_more(scene: Scene) -> None:
         ' "inputs": {}, "ports": [{"service": "db", "target": 5432, "protocol": "tcp",'
         ' "host_ip": "127.0.0.1", "published": 5433, "role": "db", "variable": "V"}]}'
     )
-    assert len(record.load(scene.home, instance).ports) == 1
+    assert len(last_up.load(scene.home, instance).ports) == 1
     with held_slot() as slot:
-        moved = move(scene.place, instance, slot=slot).instance
-    assert record.load(scene.home, moved).ports == ()
-    assert record.load(scene.home, moved).services == ("db",)
+        moved = move(scene.context, instance, slot=slot).instance
+    assert last_up.load(scene.home, moved).ports == ()
+    assert last_up.load(scene.home, moved).services == ("db",)

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from ktrdr_sandbox.commands.compose_project import Composition, compose
+from ktrdr_sandbox.commands.prepare import explained
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle.composition import Composition, compose
-from ktrdr_sandbox.lifecycle.obstacles import explained
 from tests.support.processes import foreign_listener, held_slot
 from tests.unit.lifecycle.scenes import IMAGE, Scene
 
@@ -32,7 +32,7 @@ def slot() -> Iterator[int]:
 
 def composed(scene: Scene, slot: int | None = None) -> Composition:
     scene.repository.commit({"docker-compose.yml": json.dumps({"services": SERVICES})})
-    return compose(scene.place, scene.create("feat-x", slot=slot).instance, scene.engine)
+    return compose(scene.context, scene.create("feat-x", slot=slot).instance, scene.engine)
 
 
 def told(scene: Scene, composition: Composition, error: SandboxError) -> SandboxError:

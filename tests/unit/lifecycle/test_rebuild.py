@@ -6,13 +6,13 @@ import json
 import shutil
 from dataclasses import replace
 
-from ktrdr_sandbox.env_file import writer
+from ktrdr_sandbox import env_file
+from ktrdr_sandbox.commands.create import init
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle.creation import init
-from ktrdr_sandbox.lifecycle.home_id import home_id
-from ktrdr_sandbox.lifecycle.rebuild import Places, rebuild, salvaged
 from ktrdr_sandbox.models import LABEL_HOME, LABEL_ID, LABEL_SLOT, LABEL_UUID, Instance
-from ktrdr_sandbox.registry.store import Rebuilt
+from ktrdr_sandbox.state.home_id import home_id
+from ktrdr_sandbox.state.rebuild import Places, rebuild, salvaged
+from ktrdr_sandbox.state.registry import Rebuilt
 from tests.unit.lifecycle.scenes import Scene
 
 
@@ -24,7 +24,7 @@ def found(scene: Scene, *, copies: bool = False, damaged: str = "") -> Rebuilt:
         engine=lambda _: scene.engine,
         here=scene.engine.address,
     )
-    kept = scene.place.registry.copies() if copies else []
+    kept = scene.context.registry.copies() if copies else []
     return rebuild(places, copies=kept, damaged=damaged)
 
 
@@ -53,7 +53,7 @@ def test_a_marker_elsewhere_is_never_a_licence_to_delete(scene: Scene) -> None:
 
 
 def test_a_checkout_that_was_initialised(scene: Scene) -> None:
-    instance = init(scene.place, slot=None).instance
+    instance = init(scene.context, slot=None).instance
     assert only(found(scene)) == replace(instance, engine=scene.engine.address)
 
 
@@ -122,7 +122,7 @@ def test_a_moved_worktree_is_found_where_it_is(scene: Scene) -> None:
 
 def test_two_claims_on_one_slot(scene: Scene) -> None:
     one, two = scene.instance("a"), scene.instance("b")
-    writer.update(two.env_file, {"SLOT_NUMBER": str(one.slot)})
+    env_file.update(two.env_file, {"SLOT_NUMBER": str(one.slot)})
     result = found(scene)
     slots = {instance.id: instance.slot for instance in result.instances}
     assert slots[one.id] == one.slot

@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.engine.interface import LineSink
-from ktrdr_sandbox.engine.records import ComposeCall
+from ktrdr_sandbox.commands.start_order import CannotStartError, Starter
+from ktrdr_sandbox.docker.engine import ComposeCall, LineSink
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle.start_order import CannotStartError, Starter
-from ktrdr_sandbox.models import Instance
-from ktrdr_sandbox.stack import Stack, StackService
+from ktrdr_sandbox.models import Instance, Stack, StackService
 from tests.support.fake_engine import FakeEngine
 from tests.unit.lifecycle.scenes import FOREVER, Scene
 

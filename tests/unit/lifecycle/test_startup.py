@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.env_file import reader
+from ktrdr_sandbox import env_file
+from ktrdr_sandbox.commands.destroy import destroy, down
+from ktrdr_sandbox.commands.inspect import status
+from ktrdr_sandbox.commands.up import Startup, UpOptions, up
 from ktrdr_sandbox.errors import ErrorCode, SandboxError
-from ktrdr_sandbox.lifecycle import record
-from ktrdr_sandbox.lifecycle.inspection import status
-from ktrdr_sandbox.lifecycle.startup import Startup, UpOptions, up
-from ktrdr_sandbox.lifecycle.teardown import destroy, down
 from ktrdr_sandbox.models import LABEL_ID, LABEL_UUID, Instance
+from ktrdr_sandbox.state import last_up
 from tests.support.processes import foreign_listener, held_slot
 from tests.unit.lifecycle.scenes import FOREVER, IMAGE, Scene
 
@@ -45,7 +45,7 @@ def checkout_with(
 
 def start(scene: Scene, instance: Instance, *, build: bool = False) -> Startup:
     options = UpOptions(wait=False, build=build)
-    return up(scene.place, instance, options, progress=lambda _: None, observe=lambda _: None)
+    return up(scene.context, instance, options, progress=lambda _: None, observe=lambda _: None)
 
 
 def refused(scene: Scene, instance: Instance, code: ErrorCode) -> SandboxError:
@@ -83,7 +83,7 @@ def test_the_slots_port_is_published_on_loopback(scene: Scene) -> None:
 def test_what_teardown_needs_is_noted(scene: Scene) -> None:
     instance = checkout_with(scene, {"backend": BACKEND, "db": DB})
     start(scene, instance)
-    kept = record.load(scene.home, instance)
+    kept = last_up.load(scene.home, instance)
     assert kept.services == ("backend", "db")
     assert [(port.service, port.published) for port in kept.ports] == [
         ("backend", 8000 + instance.slot)
@@ -101,7 +101,7 @@ def test_services_without_containers_hold_nothing_up_and_are_not_missed(scene: S
     }
     instance = checkout_with(scene, services)
     start(scene, instance)
-    found = status(scene.place, instance)
+    found = status(scene.context, instance)
     assert (found.status, found.missing) == ("running", ())
     assert [one.service for one in found.containers] == ["backend"]
 
@@ -137,9 +137,9 @@ def test_up_again_changes_nothing(scene: Scene) -> None:
 def test_a_whole_life_leaves_nothing(scene: Scene) -> None:
     instance = checkout_with(scene, {"backend": BACKEND, "db": DB})
     start(scene, instance)
-    down(scene.place, instance, volumes=False)
+    down(scene.context, instance, volumes=False)
     start(scene, instance)
-    destroy(scene.place, instance, keep_worktree=False, force=False)
+    destroy(scene.context, instance, keep_worktree=False, force=False)
     assert not scene.engine.resources(instance.uuid)
     assert scene.engine.images() == {IMAGE}
     assert not (scene.home.state_of(instance.id) / "stack.json").exists()
@@ -147,10 +147,10 @@ def test_a_whole_life_leaves_nothing(scene: Scene) -> None:
 
 def test_an_environment_file_that_was_deleted_is_written_anew(scene: Scene) -> None:
     instance = checkout_with(scene, {"backend": BACKEND})
-    before = reader.read(instance.env_file)
+    before = env_file.read(instance.env_file)
     instance.env_file.unlink()
     start(scene, instance)
-    assert reader.read(instance.env_file) == before
+    assert env_file.read(instance.env_file) == before
     assert scene.told == [f"{instance.env_file} was missing and has been written anew."]
 
 
@@ -273,7 +273,7 @@ def test_a_built_image_starts_from_the_one_the_base_names(scene: Scene) -> None:
     assert own != "ktrdr-backend:dev"
     assert instance.id in own
     assert own in scene.engine.images()
-    destroy(scene.place, instance, keep_worktree=False, force=False)
+    destroy(scene.context, instance, keep_worktree=False, force=False)
     assert scene.engine.images() == {IMAGE, "ktrdr-backend:dev"}
 
 
@@ -284,7 +284,7 @@ def test_an_image_without_a_name_is_built_for_this_instance_and_goes_with_it(sce
     start(scene, instance)
     assert scene.engine.named("ktrdr--feat-x-test-web-1").image == "ktrdr--feat-x/test-web:latest"
     assert "ktrdr--feat-x/test-web:latest" in scene.engine.images()
-    plan = destroy(scene.place, instance, keep_worktree=False, force=False).plan
+    plan = destroy(scene.context, instance, keep_worktree=False, force=False).plan
     assert plan.images == ("ktrdr--feat-x/test-web:latest", "ktrdr--feat-x/web:1")
     assert scene.engine.images() == {IMAGE, "ktrdr--feat-x-test-web:latest"}
 
@@ -297,7 +297,7 @@ def test_what_the_file_does_not_build_any_more_goes_with_the_instance(scene: Sce
     (instance.path / "docker-compose.yml").write_text(json.dumps(model), encoding="utf-8")
     for _ in range(2):
         start(scene, instance)
-    plan = destroy(scene.place, instance, keep_worktree=False, force=True).plan
+    plan = destroy(scene.context, instance, keep_worktree=False, force=True).plan
     assert plan.images == ("ktrdr--feat-x/api:latest", "ktrdr--feat-x/web:latest")
     assert scene.engine.images() == {IMAGE}
 

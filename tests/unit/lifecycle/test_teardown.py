@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from ktrdr_sandbox.commands.create import init
+from ktrdr_sandbox.commands.destroy import Destruction, destroy, down, plan_destruction
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.lifecycle.creation import init
-from ktrdr_sandbox.lifecycle.teardown import Destruction, destroy, down, plan_destruction
 from ktrdr_sandbox.models import LABEL_UUID, Instance
 from tests.support.repositories import GitRepository
 from tests.unit.lifecycle.scenes import Scene
@@ -21,7 +21,7 @@ def instance(scene: Scene) -> Instance:
 def ended(
     scene: Scene, instance: Instance, *, keep_worktree: bool = False, force: bool = False
 ) -> Destruction:
-    return destroy(scene.place, instance, keep_worktree=keep_worktree, force=force)
+    return destroy(scene.context, instance, keep_worktree=keep_worktree, force=force)
 
 
 def states(scene: Scene) -> dict[str, str]:
@@ -33,7 +33,7 @@ def states(scene: Scene) -> dict[str, str]:
 
 def test_containers_and_networks_go_and_the_data_stays(scene: Scene, instance: Instance) -> None:
     scene.stack(instance)
-    done = down(scene.place, instance, volumes=False)
+    done = down(scene.context, instance, volumes=False)
     assert done.removed.names() == (
         "container ktrdr--feat-x-db-1",
         "container ktrdr--feat-x-backend-1",
@@ -47,7 +47,7 @@ def test_containers_and_networks_go_and_the_data_stays(scene: Scene, instance: I
 
 def test_the_data_goes_when_asked(scene: Scene, instance: Instance) -> None:
     scene.stack(instance)
-    done = down(scene.place, instance, volumes=True)
+    done = down(scene.context, instance, volumes=True)
     assert done.removed.volumes == ("ktrdr--feat-x_data",)
     assert done.volumes_kept == ()
     assert not scene.engine.resources(instance.uuid)
@@ -55,14 +55,14 @@ def test_the_data_goes_when_asked(scene: Scene, instance: Instance) -> None:
 
 def test_volumes_can_go_later(scene: Scene, instance: Instance) -> None:
     scene.stack(instance)
-    down(scene.place, instance, volumes=False)
-    assert down(scene.place, instance, volumes=True).removed.names() == (
+    down(scene.context, instance, volumes=False)
+    assert down(scene.context, instance, volumes=True).removed.names() == (
         "volume ktrdr--feat-x_data",
     )
 
 
 def test_nothing_runs(scene: Scene, instance: Instance) -> None:
-    done = down(scene.place, instance, volumes=True)
+    done = down(scene.context, instance, volumes=True)
     assert not done.removed
     assert "remove" not in scene.engine.calls
 
@@ -70,7 +70,7 @@ def test_nothing_runs(scene: Scene, instance: Instance) -> None:
 def test_down_needs_neither_directory_nor_compose_file(scene: Scene, instance: Instance) -> None:
     scene.stack(instance)
     shutil.rmtree(instance.path)
-    down(scene.place, instance, volumes=True)
+    down(scene.context, instance, volumes=True)
     assert not scene.engine.resources(instance.uuid)
 
 
@@ -78,7 +78,7 @@ def test_what_has_not_our_uuid_is_left(scene: Scene, instance: Instance) -> None
     """The same project name, by plain Compose or another registry: not ours."""
     scene.stack(instance, uuid="somebody-elses")
     scene.engine.add_volume("ktrdr--feat-x_old", {})
-    done = down(scene.place, instance, volumes=True)
+    done = down(scene.context, instance, volumes=True)
     assert not done.removed
     assert len(scene.engine.held) == 2
     assert set(scene.engine.volumes()) == {"ktrdr--feat-x_data", "ktrdr--feat-x_old"}
@@ -91,7 +91,7 @@ def test_what_survives_is_named(scene: Scene, instance: Instance, survivor: str)
     scene.stack(instance)
     scene.engine.stubborn.add(survivor)
     with pytest.raises(SandboxError) as caught:
-        down(scene.place, instance, volumes=True)
+        down(scene.context, instance, volumes=True)
     assert caught.value.code == "teardown-incomplete"
     assert survivor in caught.value.message
 
@@ -99,14 +99,14 @@ def test_what_survives_is_named(scene: Scene, instance: Instance, survivor: str)
 def test_an_engine_that_does_not_answer(scene: Scene, instance: Instance) -> None:
     scene.engine.failing = SandboxError("docker-not-answering", "no answer")
     with pytest.raises(SandboxError) as caught:
-        down(scene.place, instance, volumes=False)
+        down(scene.context, instance, volumes=False)
     assert caught.value.code == "docker-not-answering"
 
 
 def test_the_instances_own_engine_is_asked(scene: Scene, instance: Instance) -> None:
     elsewhere = replace(instance, engine=replace(instance.engine, host="ssh://me@big"))
-    scene.place.registry.add(elsewhere)
-    down(scene.place, elsewhere, volumes=False)
+    scene.context.registry.add(elsewhere)
+    down(scene.context, elsewhere, volumes=False)
     assert scene.addresses == [elsewhere.engine]
 
 
@@ -158,7 +158,7 @@ def test_its_own_image_tags_go(scene: Scene, instance: Instance) -> None:
 
 def test_the_plan_changes_nothing(scene: Scene, instance: Instance) -> None:
     scene.stack(instance)
-    plan = plan_destruction(scene.place, instance, keep_worktree=False)
+    plan = plan_destruction(scene.context, instance, keep_worktree=False)
     assert plan.resources == scene.engine.resources(instance.uuid)
     assert (plan.directory, plan.kept_because) == (instance.path, None)
     assert not plan.unsaved
@@ -349,7 +349,7 @@ def test_nothing_without_our_label_is_ever_removed(scene: Scene, instance: Insta
 
 def test_an_engine_that_is_gone_for_good_is_not_asked(scene: Scene, instance: Instance) -> None:
     scene.engine.failing = SandboxError("docker-not-answering", "no answer")
-    done = destroy(scene.place, instance, keep_worktree=False, force=False, without_docker=True)
+    done = destroy(scene.context, instance, keep_worktree=False, force=False, without_docker=True)
     assert not done.plan.resources
     assert not instance.path.exists()
     assert scene.registered() == {}

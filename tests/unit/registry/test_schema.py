@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ktrdr_sandbox.models import EngineAddress
-from ktrdr_sandbox.registry.schema import MalformedRegistryError, Registry, dump, load
+from ktrdr_sandbox.state.registry_file import MalformedRegistryError, Registry, dump, load
 from tests.unit.registry.instances import an_instance
 
 

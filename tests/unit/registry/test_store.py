@@ -8,8 +8,8 @@ import pytest
 
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import Instance
-from ktrdr_sandbox.registry.schema import Registry
-from ktrdr_sandbox.registry.store import Rebuilt, RegistryStore
+from ktrdr_sandbox.state.registry import Rebuilt, RegistryStore
+from ktrdr_sandbox.state.registry_file import Registry
 from tests.support.processes import python_process
 from tests.unit.registry.instances import an_instance
 
@@ -240,7 +240,7 @@ def test_the_documents_own_schema_is_taken_over(place: Place) -> None:
 _UPDATER = """\
 import sys
 from pathlib import Path
-from ktrdr_sandbox.registry.store import RegistryStore
+from ktrdr_sandbox.state.registry import RegistryStore
 from tests.unit.registry.instances import an_instance
 folder, number = Path(sys.argv[1]), int(sys.argv[2])
 store = RegistryStore(folder / "instances.json", folder / "instances.lock", patience=100)

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.worktrees.addition import (
+from ktrdr_sandbox.git.repository import locate
+from ktrdr_sandbox.git.worktree import (
+    Checkout,
     add_worktree,
+    choose_checkout,
     plan_addition,
     take_back_worktree,
 )
-from ktrdr_sandbox.worktrees.checkout import Checkout, choose_checkout
-from ktrdr_sandbox.worktrees.repository import locate
 from tests.support.repositories import GitRepository, git, repository
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.worktrees.checkout import Checkout, choose_checkout, refuse_listed
-from ktrdr_sandbox.worktrees.repository import locate
+from ktrdr_sandbox.git.repository import locate
+from ktrdr_sandbox.git.worktree import Checkout, choose_checkout, refuse_listed
 from tests.support.repositories import GitRepository, empty_repository, repository
 
 

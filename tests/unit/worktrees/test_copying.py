@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.worktrees.copying import Copies, copy_into
+from ktrdr_sandbox.git.ignored import Copies, copy_into
 from tests.support.repositories import GitRepository, repository
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ktrdr_sandbox.worktrees.entries import forget_worktree
+from ktrdr_sandbox.git.worktree import forget_worktree
 from tests.support.repositories import GitRepository, repository
 
 

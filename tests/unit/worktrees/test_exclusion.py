@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ktrdr_sandbox.worktrees.exclusion import hide_env_file, is_hidden, show_env_file
-from ktrdr_sandbox.worktrees.repository import locate
+from ktrdr_sandbox.git.ignored import hide_env_file, is_hidden, show_env_file
+from ktrdr_sandbox.git.repository import locate
 from tests.support.repositories import GitRepository, repository
 
 

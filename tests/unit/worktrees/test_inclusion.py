@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ktrdr_sandbox.worktrees.inclusion import include_patterns, included
+from ktrdr_sandbox.git.ignored import include_patterns, included
 from tests.support.repositories import GitRepository, repository
 
 

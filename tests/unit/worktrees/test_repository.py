@@ -5,12 +5,7 @@ from pathlib import Path
 import pytest
 
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.worktrees.repository import (
-    current_branch,
-    is_branch_name,
-    locate,
-    worktrees,
-)
+from ktrdr_sandbox.git.repository import current_branch, is_branch_name, locate, worktrees
 from tests.support.repositories import GitRepository, empty_repository, git, repository
 
 

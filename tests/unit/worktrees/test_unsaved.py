@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ktrdr_sandbox.worktrees.unsaved import UnsavedWork, ignored_files, unsaved_work
+from ktrdr_sandbox.git.unsaved import UnsavedWork, ignored_files, unsaved_work
 from tests.support.repositories import GitRepository, empty_repository, git, repository
 
 
@@ -223,7 +223,7 @@ POWERLESS = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-cap
 ASK = """
 import sys
 from pathlib import Path
-from ktrdr_sandbox.worktrees.unsaved import unsaved_work
+from ktrdr_sandbox.git.unsaved import unsaved_work
 print("\\n".join(unsaved_work(Path(sys.argv[1])).lines()))
 """
 

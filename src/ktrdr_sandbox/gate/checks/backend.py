@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from ktrdr_sandbox import own_commands
-from ktrdr_sandbox.gate.checks.base import (
-    Surroundings,
-    Verdict,
-    lost,
-    owner,
-    runs,
-    stranger,
-)
+from ktrdr_sandbox.gate.checks.base import Surroundings, Verdict, lost, owner, runs, stranger
 from ktrdr_sandbox.gate.checks.held_up import failed_before, to_be_healthy
 from ktrdr_sandbox.gate.health_test import health_trouble
 from ktrdr_sandbox.gate.http import Answer, shown_url
 from ktrdr_sandbox.gate.result import CheckName
-from ktrdr_sandbox.stack import PublishedPort
+from ktrdr_sandbox.models import PublishedPort
 
 
 class BackendCheck:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from ktrdr_sandbox.engine.interface import Engine
+from ktrdr_sandbox.docker.engine import Engine
 from ktrdr_sandbox.gate.http import Http
 from ktrdr_sandbox.gate.monitor import Monitor
 from ktrdr_sandbox.gate.request import GateRequest
 from ktrdr_sandbox.gate.result import CheckName
 from ktrdr_sandbox.gate.standing import Run, Standing
-from ktrdr_sandbox.stack import PublishedPort
+from ktrdr_sandbox.models import PublishedPort
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,9 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from ktrdr_sandbox.engine.records import ContainerDetail, ExecResult
+from ktrdr_sandbox.background import in_background
+from ktrdr_sandbox.docker.engine import ContainerDetail, ExecResult
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.gate.background import in_background
 from ktrdr_sandbox.gate.causes import DISK_FULL, FREE_SPACE, remove_volumes
 from ktrdr_sandbox.gate.checks.base import Surroundings, Verdict, lost, runs
 from ktrdr_sandbox.gate.health_test import health_trouble, last_line

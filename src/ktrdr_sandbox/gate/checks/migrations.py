@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from ktrdr_sandbox import own_commands
-from ktrdr_sandbox.engine.records import ContainerDetail
+from ktrdr_sandbox.background import in_background
+from ktrdr_sandbox.docker.engine import ContainerDetail
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.gate.background import in_background
 from ktrdr_sandbox.gate.causes import MIGRATING, likely_cause
 from ktrdr_sandbox.gate.checks.base import Surroundings, Verdict
 from ktrdr_sandbox.gate.checks.database import DatabaseCheck

@@ -10,8 +10,7 @@ from ktrdr_sandbox.gate.checks.base import Surroundings, Verdict, lost, owner, r
 from ktrdr_sandbox.gate.http import shown_url
 from ktrdr_sandbox.gate.result import CheckName
 from ktrdr_sandbox.gate.standing import Standing
-from ktrdr_sandbox.models import Role
-from ktrdr_sandbox.stack import PublishedPort, Stack
+from ktrdr_sandbox.models import PublishedPort, Role, Stack
 
 _TOOLS: Final[tuple[tuple[str, Role, str], ...]] = (
     ("grafana", "grafana", "/api/health"),

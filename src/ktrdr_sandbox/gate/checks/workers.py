@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Final
 
 from ktrdr_sandbox import own_commands
+from ktrdr_sandbox.background import in_background
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.gate.background import in_background
 from ktrdr_sandbox.gate.checks.backend import BackendCheck
 from ktrdr_sandbox.gate.checks.base import Surroundings, Verdict, lost, runs
 from ktrdr_sandbox.gate.checks.migrations import MigrationsCheck
@@ -16,7 +16,7 @@ from ktrdr_sandbox.gate.http import Answer
 from ktrdr_sandbox.gate.result import CheckName
 from ktrdr_sandbox.gate.roster import Roster, parse, reconcile
 from ktrdr_sandbox.gate.standing import Run, Standing
-from ktrdr_sandbox.stack import PublishedPort, StackService
+from ktrdr_sandbox.models import PublishedPort, StackService
 
 PATH: Final = "/api/v1/workers"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.engine.records import ExecResult
+from ktrdr_sandbox.docker.engine import ExecResult
 from ktrdr_sandbox.gate.result import CheckResult
 from tests.support.gate_engine import GateEngine, service
 from tests.support.gate_stack import PATIENT, GateStack, check

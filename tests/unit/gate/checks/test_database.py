@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ktrdr_sandbox.engine.records import ContainerDetail, ExecResult
+from ktrdr_sandbox.docker.engine import ContainerDetail, ExecResult
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.checks.database import QUERY_SCRIPT
 from ktrdr_sandbox.gate.result import CheckResult

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ktrdr_sandbox.gate.checks.observability import tools
-from ktrdr_sandbox.stack import Stack
+from ktrdr_sandbox.models import Stack
 from tests.support.gate_engine import published, service
 from tests.support.gate_stack import PATIENT, GateStack, check
 from tests.support.http_server import Reply

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.engine.records import ContainerDetail, ExecResult
+from ktrdr_sandbox.docker.engine import ContainerDetail, ExecResult
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.result import CheckResult
 from tests.support.gate_engine import service

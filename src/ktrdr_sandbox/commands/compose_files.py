@@ -1,0 +1,160 @@
+"""Which Compose files a checkout has, in the order of the product contract."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from ktrdr_sandbox import env_file
+from ktrdr_sandbox.errors import SandboxError
+
+_SANDBOX: Final = "docker-compose.sandbox.yml"
+_ROOT: Final = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+"""Compose's own names in Compose's own order."""
+_OVERRIDES: Final = (
+    "compose.override.yml",
+    "compose.override.yaml",
+    "docker-compose.override.yml",
+    "docker-compose.override.yaml",
+)
+"""Compose takes the first of them, whatever the file beside it is called."""
+_DEPLOYED: Final = Path("deploy/environments/local/docker-compose.yml")
+
+
+@dataclass(frozen=True, slots=True)
+class ComposeProject:
+    """What is given to Compose: files, base first, and the folder that their paths start from.
+
+    `env_files` are the `.env` that plain Compose, run in the root, would read; later ones win.
+    """
+
+    directory: Path
+    files: tuple[Path, ...]
+    env_files: tuple[Path, ...]
+
+
+def compose_project(root: Path, *, configured: str | None) -> ComposeProject:
+    """The files to read. Raises `compose-file-missing`.
+
+    A root file brings the override file that plain `docker compose` would merge into it.
+    """
+    files = compose_files(root, configured=configured)
+    directory = _directory_of(root, files[0])
+    dotenvs = dict.fromkeys((root / ".env", directory / ".env"))
+    return ComposeProject(directory, files, tuple(path for path in dotenvs if path.is_file()))
+
+
+def _directory_of(root: Path, base: Path) -> Path:
+    """The folder of the first file, as for plain Compose, where that lies deeper in the checkout.
+
+    KTRDR's own is used by way of a symlink in the root: its paths are those of the root.
+    """
+    if base.parent == root or not base.is_relative_to(root) or base == root / _DEPLOYED:
+        return root
+    links = [root / name for name in _ROOT if (root / name).is_symlink()]
+    meant = any(link.resolve() == base.resolve() for link in links)
+    return root if meant else base.parent
+
+
+def compose_files(root: Path, *, configured: str | None) -> tuple[Path, ...]:
+    """The files to read, base first. Raises `compose-file-missing`."""
+    if configured is not None:
+        said = "The configured Compose file {} does not exist."
+        return _named(root, configured, os.pathsep, said, _CORRECT_SETTING)
+    own = own_compose_files(root)
+    if own:
+        return own
+    if _names_ktrdr(root):
+        return (packaged_compose_file(),)
+    raise SandboxError(
+        "compose-file-missing",
+        f"{root} has no Compose file.",
+        hints=(
+            f"Looked for {_SANDBOX}, {', '.join(_ROOT)}, {_DEPLOYED}.",
+            "Name it: KTRDR_SANDBOX_COMPOSE_FILE=path/to/compose.yml",
+        ),
+        details={"path": str(root)},
+    )
+
+
+def own_compose_files(root: Path) -> tuple[Path, ...]:
+    """Those that the checkout itself has or names; () when there are none.
+
+    Raises `compose-file-missing` for one that its `.env` names and that is not there.
+    """
+    if (root / _SANDBOX).is_file():
+        return (root / _SANDBOX,)
+    named = _named_by_dotenv(root)
+    if named:
+        return named
+    for name in _ROOT:
+        base = root / name
+        if base.is_file():
+            overrides = (root / override for override in _OVERRIDES)
+            return (base, *[path for path in overrides if path.is_file()][:1])
+    return (root / _DEPLOYED,) if (root / _DEPLOYED).is_file() else ()
+
+
+def _named_by_dotenv(root: Path) -> tuple[Path, ...]:
+    """The files of `COMPOSE_FILE` in the checkout's own `.env`, which plain Compose obeys too."""
+    dotenv = root / ".env"
+    try:
+        if b"COMPOSE_FILE" not in dotenv.read_bytes():  # to read it right takes its time
+            return ()
+        values = env_file.read(dotenv)
+    except (OSError, SandboxError):  # Compose itself says best what is the matter with it
+        return ()
+    text = values.get("COMPOSE_FILE", "")
+    separator = values.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
+    said = f"{{}}, which COMPOSE_FILE in {dotenv} names, does not exist."
+    return _named(root, text, separator, said, "Correct it there.") if text else ()
+
+
+_CORRECT_SETTING: Final = "Correct the setting compose_file, or leave it out."
+
+
+def _named(root: Path, text: str, separator: str, said: str, hint: str) -> tuple[Path, ...]:
+    """The files of a list, or of one whose name has the separator in it."""
+    parts = [part for part in text.split(separator) if part]
+    names = [text] if (root / text).is_file() or not parts else parts
+    paths = tuple(root / name for name in names)
+    for path in paths:
+        if not path.is_file():
+            raise SandboxError(
+                "compose-file-missing",
+                said.format(path),
+                hints=(hint,),
+                details={"path": str(path)},
+            )
+    return paths
+
+
+def packaged_compose_file() -> Path:
+    """`compose/docker-compose.yml` of this package, from the wheel or from a source checkout."""
+    return compose_folder() / "docker-compose.yml"
+
+
+def compose_folder() -> Path:
+    """The packaged `compose/` folder."""
+    inside = Path(str(files("ktrdr_sandbox"))) / "compose"
+    return inside if inside.is_dir() else Path(__file__).resolve().parents[3] / "compose"
+
+
+def is_ktrdr_checkout(root: Path) -> bool:
+    """A checkout this program can run: KTRDR by its name, or any with a Compose file."""
+    return bool(own_compose_files(root)) or _names_ktrdr(root)
+
+
+def _names_ktrdr(root: Path) -> bool:
+    try:
+        document = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    project = document.get("project")
+    name = project.get("name") if isinstance(project, dict) else None
+    return isinstance(name, str) and re.sub(r"[-_.]+", "-", name).lower() == "ktrdr"

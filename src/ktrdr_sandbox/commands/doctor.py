@@ -1,0 +1,76 @@
+"""doctor: all checks at once, and the repairs that cannot lose anything."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from ktrdr_sandbox.background import asked
+from ktrdr_sandbox.commands import doctor_checks
+from ktrdr_sandbox.commands.context import Context
+from ktrdr_sandbox.commands.doctor_checks import Finding, Surroundings, look_around
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.shared.inventory import Inventory, take_inventory
+
+Check = Callable[[Surroundings], Iterator[Finding]]
+
+CHECKS: Final[tuple[Check, ...]] = (
+    doctor_checks.docker,
+    doctor_checks.git_version,
+    doctor_checks.disk,
+    doctor_checks.networks,
+    doctor_checks.settings,
+    doctor_checks.permissions,
+    doctor_checks.registry,
+    doctor_checks.pending,
+    doctor_checks.directories,
+    doctor_checks.strangers,
+    doctor_checks.orphans,
+    doctor_checks.image_tags,
+    doctor_checks.leavings,
+    doctor_checks.ports,
+    doctor_checks.trash,
+)
+"""In the order of the report."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """`findings` in the order of the report; `shared` is what the shared folder holds."""
+
+    findings: tuple[Finding, ...]
+    shared: Inventory
+
+    @property
+    def healthy(self) -> bool:
+        return all(one.level != "problem" or one.repaired for one in self.findings)
+
+
+def examine(context: Context, *, instance_id: str = "", fix: bool = False) -> Examination:
+    """Look at everything, or at what concerns one instance. `fix` applies the safe repairs."""
+    holdings = asked(functools.partial(take_inventory, context.home.shared))
+    around = look_around(context)
+    answers = [asked(functools.partial(_run, check, around)) for check in CHECKS]
+    found = [finding for answer in answers for finding in answer.result()]
+    if instance_id:
+        found = [one for one in found if not one.instance or one.instance == instance_id]
+    return Examination(findings=tuple(_repaired(found) if fix else found), shared=holdings.result())
+
+
+def _run(check: Check, around: Surroundings) -> list[Finding]:
+    return list(check(around))
+
+
+def _repaired(findings: Iterable[Finding]) -> Iterator[Finding]:
+    for finding in findings:
+        if finding.repair is None:
+            yield finding
+            continue
+        try:
+            finding.repair()
+        except (SandboxError, OSError) as error:
+            yield replace(finding, text=f"{finding.text} (not repaired: {error})")
+        else:
+            yield replace(finding, repaired=True)

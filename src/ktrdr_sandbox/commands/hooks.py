@@ -1,0 +1,214 @@
+"""Hooks: the user's own commands at moments of an instance's life, run in its worktree.
+
+No lock is held meanwhile, so that a hook may call this program. A note in the instance's state
+folder tells of a hook whose program was killed: the next hook, `up` or `destroy` ends what it left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ktrdr_sandbox import env_file
+from ktrdr_sandbox.api_address import URL_VARIABLE, EnvFile
+from ktrdr_sandbox.commands.context import Context
+from ktrdr_sandbox.docker.commands import CommandOutcome, end_marked, run_command
+from ktrdr_sandbox.docker.environment import PLATFORM_SOCKET, child_environment
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.files import cannot_write, make_folder
+from ktrdr_sandbox.models import Instance
+from ktrdr_sandbox.settings import Hook, may_be_set
+from ktrdr_sandbox.shared.layout import shared_variables
+
+if TYPE_CHECKING:
+    from ktrdr_sandbox.docker.engine import LineSink
+
+
+HOOK_VARIABLE: Final = "KTRDR_HOOK"
+"""Tells a hook's commands which hook they are of, and us which processes are a hook's."""
+
+_SHOWN: Final = 10
+"""Last lines of its output that a failure shows."""
+
+_GIT_PLACES: Final = frozenset(
+    {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR"}
+)
+"""Set inside git's own hooks; they would point a hook's git at another worktree."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookFailure:
+    """A command of a hook that did not succeed; those after it were not run."""
+
+    hook: Hook
+    outcome: CommandOutcome
+    timeout: float
+
+    def error(self, *, result: str, hints: tuple[str, ...] = ()) -> SandboxError:
+        """`result` tells how things stand all the same."""
+        outcome = self.outcome
+        how = (
+            f"took longer than {self.timeout:g} s and was ended"
+            if outcome.exit_code is None
+            else f"ended with exit status {outcome.exit_code}"
+        )
+        lines = [f"  {line}" for line in outcome.lines[-_SHOWN:]]
+        return SandboxError(
+            "hook-failed",
+            "\n".join(
+                [
+                    f"The hook {self.hook} failed: {_shown(outcome.argv)} {how}.",
+                    *lines,
+                    *([result] if result else []),
+                ]
+            ),
+            hints=hints,
+            details={
+                "hook": self.hook,
+                "argv": list(outcome.argv),
+                "exit_code": outcome.exit_code,
+                "output": list(outcome.lines),
+            },
+        )
+
+
+def run_hook(
+    context: Context, instance: Instance, hook: Hook, *, sink: LineSink
+) -> HookFailure | None:
+    """Run a hook's commands one after the other, up to the first that fails; None when all went
+    well, or there are none. Each line they print goes to `sink`.
+
+    Raises `bad-settings`, `env-file-damaged`, `cannot-write`.
+    """
+    end_left_over(context, instance)
+    if not instance.path.is_dir() or not _may_have_hooks(context, instance):
+        return None
+    settings = context.settings(instance.path)
+    commands: tuple[tuple[str, ...], ...] = getattr(settings.hooks, hook)
+    if not commands:
+        return None
+    environment = hook_environment(context, instance, hook)
+    note = _note(context, instance)
+    _write(note, {"hook": hook, **_ourselves()})
+    ended = False
+    try:
+        for argv in commands:
+            sink(f"{hook}: {_shown(argv)}")
+            outcome = run_command(
+                argv,
+                environment=environment,
+                directory=instance.path,
+                timeout=settings.hook_timeout,
+                sink=sink,
+            )
+            if outcome.exit_code != 0:
+                ended = True
+                return HookFailure(hook=hook, outcome=outcome, timeout=settings.hook_timeout)
+        ended = True
+    finally:
+        if not ended:
+            # An interrupt may come between the start of a process and our knowing of it.
+            end_marked({HOOK_VARIABLE: hook, "SANDBOX_UUID": instance.uuid})
+        note.unlink(missing_ok=True)
+    return None
+
+
+def _may_have_hooks(context: Context, instance: Instance) -> bool:
+    return may_be_set("hooks", context.home, instance.path, variables=context.environment)
+
+
+def hook_environment(context: Context, instance: Instance, hook: Hook) -> dict[str, str]:
+    """The shell's variables without `COMPOSE_*`, the instance's file, and its engine's address."""
+    inherited = {k: v for k, v in context.environment.items() if k not in _GIT_PLACES}
+    values = env_file.read(instance.env_file) if instance.env_file.is_file() else {}
+    fixed = {"INSTANCE_ID": instance.id, "COMPOSE_PROJECT_NAME": instance.id}
+    with contextlib.suppress(SandboxError):  # a damaged file must not keep it from being destroyed
+        fixed[URL_VARIABLE] = EnvFile(instance.env_file, values).url
+    address = instance.engine
+    if address.context:
+        engine = {"DOCKER_CONTEXT": address.context}
+    else:
+        engine = {"DOCKER_HOST": address.host or PLATFORM_SOCKET}
+    return {
+        **child_environment(
+            inherited,
+            address=address,
+            file_values={**values, **fixed, "SLOT_NUMBER": str(instance.slot)},
+            paths=shared_variables(context.home),
+        ),
+        **engine,
+        "SANDBOX_UUID": instance.uuid,
+        HOOK_VARIABLE: hook,
+    }
+
+
+def end_left_over(context: Context, instance: Instance) -> None:
+    """End a hook whose program was killed; one look at the disk when there is none."""
+    note = _note(context, instance)
+    noted = _noted(note)
+    if noted is None or _is_alive(noted):
+        return
+    if not noted:  # cut off while it was written, before the hook began
+        note.unlink(missing_ok=True)
+        return
+    variables = {HOOK_VARIABLE: str(noted.get("hook")), "SANDBOX_UUID": instance.uuid}
+    ended = end_marked(variables)
+    context.tell(
+        f"The hook {noted.get('hook')} of {instance.name} was cut off when its command was "
+        "killed" + ("; what was left of it has been ended." if ended else ".")
+    )
+    note.unlink(missing_ok=True)
+
+
+def _note(context: Context, instance: Instance) -> Path:
+    return context.home.state_of(instance.id) / "hook.json"
+
+
+def _write(note: Path, facts: Mapping[str, Any]) -> None:
+    """In place and not by a temporary file, which a kill would leave to nobody: what is cut off
+    tells of a hook that had not begun."""
+    try:
+        make_folder(note.parent)
+        with os.fdopen(os.open(note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+            stream.write(json.dumps(facts) + "\n")
+    except OSError as error:
+        raise cannot_write(note, error) from error
+
+
+def _noted(note: Path) -> Mapping[str, Any] | None:
+    try:
+        found = json.loads(note.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _ourselves() -> dict[str, Any]:
+    import psutil  # a tenth of what a hook costs
+
+    return {"pid": os.getpid(), "started": psutil.Process().create_time()}
+
+
+def _is_alive(noted: Mapping[str, Any]) -> bool:
+    """Whether the program that noted the hook still runs it."""
+    import psutil
+
+    try:
+        started = psutil.Process(int(noted["pid"])).create_time()
+    except (psutil.Error, KeyError, TypeError, ValueError):
+        return False
+    return bool(started == noted.get("started"))
+
+
+def _shown(argv: tuple[str, ...]) -> str:
+    """Words as a shell would take them; signs that a terminal might obey are escaped."""
+    import shlex
+
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shlex.join(argv))

@@ -1,0 +1,264 @@
+"""What up does before the engine creates a thing: checks, files, folders, image names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from ktrdr_sandbox import own_commands
+from ktrdr_sandbox.background import asked
+from ktrdr_sandbox.commands.compose_project import Composition, compose, refuse, write_down
+from ktrdr_sandbox.commands.context import Context
+from ktrdr_sandbox.commands.migrate import end_left_over
+from ktrdr_sandbox.docker.compose import require_compose
+from ktrdr_sandbox.docker.engine import STOPPED, Belonging, Container, Engine
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.isolation.result import Notice
+from ktrdr_sandbox.isolation.scope import full_reference
+from ktrdr_sandbox.models import Instance
+from ktrdr_sandbox.slots.allocation import BusyPort, port_conflict
+from ktrdr_sandbox.slots.probe import busy_ports
+from ktrdr_sandbox.state import last_up
+
+
+def refuse_foreign(composition: Composition, belongings: Sequence[Belonging]) -> None:
+    """What has our project name, or the name of a volume or network of ours, and is not ours.
+
+    Compose would take it over: containers would be replaced, and data in a volume used.
+    """
+    instance, override = composition.instance, composition.isolation.override
+    names = {
+        f"{instance.id}_{key}"
+        for section in ("networks", "volumes")
+        for key in override.get(section, {})
+    }
+    foreign = [
+        one
+        for one in belongings
+        if one.uuid != instance.uuid and (one.project == instance.id or one.name in names)
+    ]
+    if foreign:
+        raise _foreign(instance, foreign)
+
+
+def _foreign(instance: Instance, foreign: Sequence[Belonging]) -> SandboxError:
+    listed = ", ".join(f"{one.kind} {one.name}" for one in foreign)
+    places = ", ".join(sorted({one.directory for one in foreign if one.directory}))
+    origin = "They were made by plain Compose, another user or another KTRDR_HOME"
+    return SandboxError(
+        "compose-failed",
+        f"On this engine are things of another stack called {instance.id}: {listed}.",
+        hints=(
+            f"{origin}, from {places}." if places else f"{origin}.",
+            "Remove them where they came from, or use another name.",
+        ),
+        details={
+            "foreign": [
+                {"kind": one.kind, "name": one.name, "directory": one.directory, "uuid": one.uuid}
+                for one in foreign
+            ]
+        },
+    )
+
+
+def refuse_paused(instance: Instance, containers: tuple[Container, ...]) -> None:
+    """Compose cannot start a container that is paused. Whoever paused it had a reason."""
+    paused = [c.name for c in containers if c.uuid == instance.uuid and c.state == "paused"]
+    if paused:
+        raise SandboxError(
+            "compose-failed",
+            f"Paused, so it cannot be started: {', '.join(paused)}.",
+            hints=(f"Resume it: docker unpause {' '.join(paused)}",),
+            details={"containers": paused},
+        )
+
+
+def refuse_busy_ports(composition: Composition, containers: tuple[Container, ...]) -> None:
+    """Raises `port-conflict`, naming who holds each port that the stack needs and has not got."""
+    instance, stack = composition.instance, composition.isolation.stack
+    own = {
+        (port, protocol)
+        for container in containers
+        if container.uuid == instance.uuid
+        for _, port, _, protocol in container.published
+    }
+    starting = {service.name for service in stack.startable}
+    wanted = [
+        (port.published, port.protocol)
+        for port in stack.ports
+        if port.service in starting and (port.published, port.protocol) not in own
+    ]
+    conflicts = busy_ports(wanted, address=composition.settings.bind_address)
+    if conflicts:
+        raise port_conflict(
+            [_by_container(conflict, containers) for conflict in conflicts],
+            slot=instance.slot,
+            another_slot=own_commands.on(instance.name, "move", "--slot N"),
+        )
+
+
+def _by_container(conflict: BusyPort, containers: tuple[Container, ...]) -> BusyPort:
+    """Name the container behind the engine's port proxy, which says nothing to a user."""
+    for container in containers:
+        published = {(port, protocol) for _, port, _, protocol in container.published}
+        if (conflict.port, conflict.protocol) in published:
+            return BusyPort(
+                port=conflict.port,
+                protocol=conflict.protocol,
+                holder=f"container {container.name}",
+            )
+    return conflict
+
+
+@contextmanager
+def explained(engine: Engine, composition: Composition) -> Iterator[None]:
+    """Add to a failure of Compose what this program knows and Compose does not."""
+    try:
+        yield
+    except SandboxError as error:
+        if error.code == "port-conflict":
+            # Taken since it was looked at. Raises the better told conflict, if it still stands.
+            refuse_busy_ports(composition, engine.containers())
+            move = own_commands.on(composition.instance.name, "move", "--slot N")
+            error.hints = (*error.hints, f"Or use another slot: {move}")
+        elif error.code == "image-missing":
+            _explain_missing_image(error, composition)
+        elif error.code == "network-pool-exhausted":
+            _name_unused_networks(error, engine)
+        raise
+
+
+def _explain_missing_image(error: SandboxError, composition: Composition) -> None:
+    """Name the services that want it; building is no way out where they have nothing to build."""
+    output = str(error.details.get("output", ""))
+    services = [
+        service
+        for service in composition.isolation.stack.active
+        if service.image and service.image in output
+    ]
+    if services:
+        error.details["services"] = [service.name for service in services]
+        wanted = f"It is the image of {', '.join(service.name for service in services)}."
+        error.hints = (wanted, *error.hints)
+    if not services or any(service.builds for service in services):
+        build = own_commands.on(composition.instance.name, "up", "--build")
+        error.hints = (*error.hints, f"Or build it: {build}")
+
+
+def _name_unused_networks(error: SandboxError, engine: Engine) -> None:
+    unused = engine.unused_networks()
+    error.details["unused_networks"] = list(unused)
+    if unused:
+        error.hints = (f"These are used by no container: {' '.join(unused)}", *error.hints)
+
+
+def keep_names_at_home(engine: Engine, composition: Composition) -> None:
+    """Let no container of the instance carry a service's name on a network that it only joins.
+
+    Those that run are left alone, for it would cut their connections. One that is not on its
+    network, because this was interrupted, joins it: Compose looks at that of running ones only.
+    """
+    guests = composition.isolation.guests
+    if not guests:
+        return
+    mine = engine.containers(uuid=composition.instance.uuid)
+    stopped = [one.id for one in mine if one.state in STOPPED and not one.oneoff]
+    joining = [
+        asked(partial(engine.join_unnamed, one.id, to.network, links=to.links))
+        for one in engine.inspect(stopped)
+        for to in guests
+        if to.service == one.service and one.networks.get(to.network) != ()
+    ]
+    for each in joining:
+        each.result()
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A composition that may be created now, and the services whose containers must be anew."""
+
+    composition: Composition
+    recreate: tuple[str, ...]
+
+
+def prepared(context: Context, instance: Instance, engine: Engine) -> Prepared:
+    """Everything before the engine creates a thing: checks, files, folders, image names."""
+    versions, existing = asked(engine.versions), asked(engine.containers)
+    owned = asked(engine.belongings)
+    composing = asked(lambda: compose(context, instance, engine))
+    # Its failure first: an engine that does not answer fails all, and says why best.
+    require_compose(versions.result())
+    composition = composing.result()
+    containers, belongings = existing.result(), owned.result()
+    refuse(composition.isolation)
+    refuse_foreign(composition, belongings)
+    refuse_paused(instance, containers)
+    end_left_over(engine, instance, containers, composition.isolation.stack)
+    cut_off = asked(lambda: _cut_off(engine, instance, containers))
+    refuse_busy_ports(composition, containers)
+    write_down(context, composition)
+    former = last_up.load(context.home, instance)
+    kept = composition.images.intersection(former.images)
+    last_up.save(context.home, instance, composition.isolation, inputs=former.inputs, kept=kept)
+    for seed in composition.isolation.seeds:
+        engine.tag(seed.base, seed.target)
+    return Prepared(composition, cut_off.result())
+
+
+def _cut_off(
+    engine: Engine, instance: Instance, containers: Sequence[Container]
+) -> tuple[str, ...]:
+    """Services that Compose would leave with a network which was removed while they were stopped,
+    by `docker network prune` or with the engine's own records. It looks at running ones only."""
+    stopped = {
+        one.id: one.service
+        for one in containers
+        if one.uuid == instance.uuid and one.state in STOPPED and not one.oneoff
+    }
+    gone = engine.cut_off(list(stopped))
+    return tuple(sorted({stopped[one] for one in gone}))
+
+
+def to_build(composition: Composition, *, everything: bool) -> dict[str, str]:
+    """Images to build, each with one service of it: KTRDR's seven that share a tag need one build.
+
+    An image that is there, or was just named from the base tag, is only built with --build.
+    """
+    here = composition.images | {seed.target for seed in composition.isolation.seeds}
+    first: dict[str, str] = {}
+    for service in composition.isolation.stack.active:
+        if service.image is None or not service.builds:
+            continue
+        if everything or full_reference(service.image) not in here:
+            first.setdefault(service.image, service.name)
+    return first
+
+
+def stale_images(
+    context: Context, composition: Composition, *, built: frozenset[str]
+) -> list[Notice]:
+    """Note what each image was made of, and tell where the checkout has other files now."""
+    instance = composition.instance
+    former = last_up.load(context.home, instance)
+    seeded = {seed.target for seed in composition.isolation.seeds}
+    made_of, notices = {}, []
+    for source in composition.inputs:
+        now = source.digest()
+        parent = instance.parent_repo
+        if source.reference in built:
+            made_of[source.reference] = now
+        elif source.reference in seeded and parent is not None:
+            made_of[source.reference] = source.moved(instance.path, parent).digest()
+        else:
+            made_of[source.reference] = former.inputs.get(source.reference, now)
+        if made_of[source.reference] != now:
+            rebuild = own_commands.on(instance.name, "up", "--build")
+            text = (
+                f"the Dockerfile or a dependency file differs from what {source.reference} was "
+                f"made of: {rebuild} makes it anew"
+            )
+            notices.append(Notice(service=source.service, text=text))
+    last_up.save(context.home, instance, composition.isolation, inputs=made_of, kept=former.images)
+    return notices

@@ -1,0 +1,351 @@
+"""up: isolate, create, start in order, and prove by the Startability Gate."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from ktrdr_sandbox.background import asked
+from ktrdr_sandbox.commands.bundle import offer_bundle, refuse_target, write_bundle
+from ktrdr_sandbox.commands.compose_project import Composition, compose
+from ktrdr_sandbox.commands.context import Context
+from ktrdr_sandbox.commands.interrupt import interruptible
+from ktrdr_sandbox.commands.known_secrets import hide_in_gate, redactor_for
+from ktrdr_sandbox.commands.migrate import SchemaMigration, plan_migration
+from ktrdr_sandbox.commands.prepare import (
+    explained,
+    keep_names_at_home,
+    prepared,
+    stale_images,
+    to_build,
+)
+from ktrdr_sandbox.commands.recover import held
+from ktrdr_sandbox.commands.start_order import CannotStartError, Starter
+from ktrdr_sandbox.docker.engine import Engine, LineSink
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.gate.gate import run_gate
+from ktrdr_sandbox.gate.http import load as load_http
+from ktrdr_sandbox.gate.request import GateRequest
+from ktrdr_sandbox.gate.result import CheckName, GateProgress, GateResult
+from ktrdr_sandbox.isolation.result import Notice
+from ktrdr_sandbox.locking import is_held
+from ktrdr_sandbox.models import Instance, Stack
+from ktrdr_sandbox.state import journal
+
+Observer = Callable[[GateProgress], None]
+
+SCHEMA: Final[frozenset[CheckName]] = frozenset({"database", "migrations"})
+"""What `up` proves when nobody waits for the gate."""
+
+LAST_BATCH: Final = 3.0
+"""Seconds for a start under way to end, or to fail as well, when the gate has failed."""
+
+STARTING_POLL: Final = 0.05
+"""Seconds between two looks at whether another process still starts the stack."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Startup:
+    """What up did. `gate` is None when nobody waited for it; `seconds` is the whole command.
+
+    `migration_output` are the last lines of a schema migration, as many as were kept.
+    """
+
+    instance: Instance
+    stack: Stack
+    gate: GateResult | None
+    notices: tuple[Notice, ...]
+    seconds: float
+    migration_output: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpOptions:
+    """`timeout` in seconds for the gate, None for the setting's. `bundle` is a file to write what
+    a report of the outcome needs to, whatever the outcome is."""
+
+    wait: bool = True
+    build: bool = False
+    timeout: float | None = None
+    bundle: Path | None = None
+
+
+class GateFailedError(SandboxError):
+    """The stack started but is not ready; `startup` holds the whole report."""
+
+    def __init__(self, startup: Startup) -> None:
+        super().__init__("gate-failed", f"{startup.instance.id} started but is not ready.")
+        self.startup = startup
+        checks = startup.gate.checks if startup.gate is not None else ()
+        commands = [check.next_command for check in checks if check.next_command]
+        self.hints = tuple(f"Next: {command}" for command in dict.fromkeys(commands))
+
+
+def up(
+    context: Context,
+    instance: Instance,
+    options: UpOptions,
+    *,
+    progress: LineSink,
+    observe: Observer,
+) -> Startup:
+    """Bring the stack up; safe to repeat on a running one.
+
+    Raises `port-conflict`, `isolation-refused`, `compose-failed`, `image-missing`, GateFailedError,
+    what `compose` raises, and for the bundle `file-exists` and `cannot-write`.
+    """
+    if options.bundle is None:
+        startup = _up(context, instance, options, progress, observe)
+    else:
+        startup = _up_with_bundle(context, instance, options, options.bundle, progress, observe)
+    if startup.gate is not None and not startup.gate.passed:
+        raise GateFailedError(startup)
+    return startup
+
+
+def _up_with_bundle(
+    context: Context,
+    instance: Instance,
+    options: UpOptions,
+    path: Path,
+    progress: LineSink,
+    observe: Observer,
+) -> Startup:
+    refuse_target(path)
+    try:
+        startup = _up(context, instance, options, progress, observe)
+    except SandboxError as error:
+        offer_bundle(context, instance, path, error=error)
+        raise
+    logs = {"migration": startup.migration_output} if startup.migration_output else {}
+    failed = startup.gate is not None and not startup.gate.passed
+    write = offer_bundle if failed else write_bundle
+    write(context, instance, path, gate=startup.gate, logs=logs)
+    return startup
+
+
+def _up(
+    context: Context,
+    instance: Instance,
+    options: UpOptions,
+    progress: LineSink,
+    observe: Observer,
+) -> Startup:
+    """The start and its proof; a gate that failed is in the result."""
+    began = time.monotonic()
+    with (
+        held(context, instance, purpose="up") as instance,
+        journal.operation(context.home, instance.id, "up", {}) as log,
+    ):
+        engine = context.engine(instance.engine)
+        with interruptible(engine, instance):
+            with log.step("files and image tags"):
+                ready = prepared(context, instance, engine)
+                composition = ready.composition
+            build = to_build(composition, everything=options.build)
+            with explained(engine, composition):
+                asked(load_http)  # by the end of the next wait it is there
+                with log.step("containers"):
+                    engine.compose_create(
+                        composition.call,
+                        build=list(build.values()),
+                        recreate=ready.recreate,
+                        progress=progress,
+                    )
+                    keep_names_at_home(engine, composition)
+                stale = stale_images(context, composition, built=frozenset(build))
+                migration, unmigrated = plan_migration(context, composition, engine)
+                with log.step("start"), _migrating(migration) as output:
+                    gate = asyncio.run(
+                        _start(engine, composition, migration, options, progress, observe)
+                    )
+    if gate is not None:
+        gate = _hidden(composition, gate)
+        if not gate.passed:
+            engine.end_commands()
+    return Startup(
+        instance=instance,
+        stack=composition.isolation.stack,
+        gate=gate if options.wait or (gate is not None and not gate.passed) else None,
+        notices=(*composition.isolation.notices, *stale, *unmigrated, *_moot(gate)),
+        seconds=time.monotonic() - began,
+        migration_output=tuple(output),
+    )
+
+
+def wait(
+    context: Context,
+    instance: Instance,
+    *,
+    timeout: float | None,
+    only: frozenset[CheckName] | None,
+    observe: Observer,
+    heal: bool = True,
+) -> Startup:
+    """The gate alone, on a stack that something else started. Changes nothing but lost workers,
+    and not even those without `heal`.
+
+    May begin before an `up` in another process has made the first container.
+    Raises GateFailedError, and what `compose` raises.
+    """
+    began = time.monotonic()
+    engine = context.engine(instance.engine)
+    with interruptible(engine, instance):
+        composition = compose(context, instance, engine)
+        request = _gate_request(composition, timeout=timeout, only=only)
+        request = request if heal else replace(request, heal_workers=False)
+        lock = context.home.instance_lock(instance.id)
+        gate = asyncio.run(_prove(engine, request, observe, starting=lambda: is_held(lock)))
+        gate = _hidden(composition, gate)
+    startup = Startup(
+        instance=instance,
+        stack=composition.isolation.stack,
+        gate=gate,
+        notices=tuple(_moot(gate)),
+        seconds=time.monotonic() - began,
+    )
+    if not gate.passed:
+        engine.end_commands()
+        raise GateFailedError(startup)
+    return startup
+
+
+def _hidden(composition: Composition, gate: GateResult) -> GateResult:
+    known = redactor_for(composition.instance, composition.call.environment, composition.model)
+    return hide_in_gate(gate, known)
+
+
+@contextmanager
+def _migrating(migration: SchemaMigration | None) -> Iterator[list[str]]:
+    """End the migration's container after the block, whatever happens; gives what it printed."""
+    output: list[str] = []
+    try:
+        yield output
+    finally:
+        if migration is not None:
+            output += migration.end()
+
+
+def _gate_request(
+    composition: Composition,
+    *,
+    timeout: float | None,
+    only: frozenset[CheckName] | None = None,
+    migration: SchemaMigration | None = None,
+) -> GateRequest:
+    settings = composition.settings
+    return GateRequest(
+        instance=composition.instance,
+        stack=composition.isolation.stack,
+        timeout=settings.gate_timeout if timeout is None else timeout,
+        health_paths=settings.health_paths,
+        heal_workers=settings.heal_workers,
+        only=only,
+        migration=migration,
+    )
+
+
+def _moot(gate: GateResult | None) -> list[Notice]:
+    found = gate.moot if gate is not None else ()
+    return [Notice(service=service, text=text) for service, text in found]
+
+
+async def _start(
+    engine: Engine,
+    composition: Composition,
+    migration: SchemaMigration | None,
+    options: UpOptions,
+    progress: LineSink,
+    observe: Observer,
+) -> GateResult | None:
+    """Start in order; with `wait`, the gate watches from the first moment.
+
+    Without it the schema is proven all the same, for nothing would make up for it later.
+    """
+    starter = Starter(
+        engine=engine,
+        call=composition.call,
+        stack=composition.isolation.stack,
+        uuid=composition.instance.uuid,
+        progress=progress,
+    )
+    request = _gate_request(
+        composition,
+        timeout=options.timeout,
+        only=None if options.wait else SCHEMA,
+        migration=migration,
+    )
+    if options.wait:
+        return await _start_and_prove(engine, starter, request, observe)
+    try:
+        if migration is not None:
+            return await _start_and_prove(engine, starter, request, observe, whole_start=True)
+        await starter.run()
+    except CannotStartError as failure:
+        raise SandboxError("compose-failed", f"{failure}.") from failure
+    return None
+
+
+async def _prove(
+    engine: Engine, request: GateRequest, observe: Observer, *, starting: Callable[[], bool]
+) -> GateResult:
+    """The gate, which takes a container that is missing or down for a failure only when nobody is
+    `starting` the stack."""
+    started = asyncio.Event()
+
+    async def watch() -> None:
+        while starting():  # noqa: ASYNC110  a lock between processes has no event
+            await asyncio.sleep(STARTING_POLL)
+        started.set()
+
+    watching = asyncio.create_task(watch())
+    try:
+        return await run_gate(engine, request, observe=observe, started=started)
+    finally:
+        watching.cancel()
+
+
+async def _start_and_prove(
+    engine: Engine,
+    starter: Starter,
+    request: GateRequest,
+    observe: Observer,
+    *,
+    whole_start: bool = False,
+) -> GateResult:
+    """The gate's word, unless Compose itself fails: that says more, and has statuses of its own.
+
+    `whole_start`: it asks for less than all, so what cannot start is not named by it.
+    """
+    started = asyncio.Event()
+    gate = asyncio.create_task(run_gate(engine, request, observe=observe, started=started))
+    start = asyncio.create_task(starter.run())
+    try:
+        await asyncio.wait({gate, start}, return_when=asyncio.FIRST_COMPLETED)
+        if start.done():
+            _raise_failure(start)
+            started.set()
+        result = await gate
+        if result.passed:
+            await asyncio.wait({start})  # what runs after a start belongs to it
+            _raise_failure(start)
+        else:
+            await starter.finish(within=LAST_BATCH)
+        if whole_start and start.done():
+            start.result()
+        return result
+    finally:
+        for task in (gate, start):
+            task.cancel()
+        await asyncio.gather(gate, start, return_exceptions=True)
+
+
+def _raise_failure(start: asyncio.Task[None]) -> None:
+    with contextlib.suppress(CannotStartError):  # the gate names what ended, and why
+        start.result()

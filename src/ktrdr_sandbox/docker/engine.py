@@ -1,0 +1,324 @@
+"""What an engine tells and takes beyond its list of containers. The same for every engine."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from ktrdr_sandbox.models import EngineAddress
+
+if TYPE_CHECKING:
+    pass
+
+
+ContainerState = Literal["created", "running", "paused", "restarting", "removing", "exited", "dead"]
+STOPPED: Final[frozenset[ContainerState]] = frozenset({"created", "exited"})
+"""States of a container that may be started as it is."""
+
+Health = Literal["none", "starting", "healthy", "unhealthy"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """One line of the engine's container list. `service` is "" for containers not of Compose."""
+
+    id: str
+    name: str
+    state: ContainerState
+    status: str
+    image: str
+    project: str
+    service: str
+    oneoff: bool
+    instance_id: str
+    uuid: str
+    published: tuple[tuple[str, int, int, str], ...] = ()
+    """(host address, host port, container port, protocol) for each port published now."""
+
+
+LineSink = Callable[[str], None]
+"""Receives progress of a long command, one whole line at a time, without line end."""
+
+
+class Engine(ABC):
+    """One Docker engine."""
+
+    address: EngineAddress
+
+    @abstractmethod
+    def versions(self) -> Versions:
+        """Ask all tools for their versions; proves that the engine answers."""
+
+    @abstractmethod
+    def containers(
+        self, *, uuid: str | None = None, ids: Sequence[str] = ()
+    ) -> tuple[Container, ...]:
+        """Containers in any state, in one call: all, those with our uuid label, or by id."""
+
+    @abstractmethod
+    def inspect(self, ids: Sequence[str]) -> tuple[ContainerDetail, ...]:
+        """Details of containers in one call; ids that are gone are left out. [] gives ()."""
+
+    @abstractmethod
+    def describe(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """All that the engine knows of containers, in its own form. For people, not programs."""
+
+    @abstractmethod
+    def cut_off(self, ids: Sequence[str]) -> tuple[str, ...]:
+        """Those of the containers that hold to a network which is gone, and so cannot start.
+
+        One of the same name that was made since is another. [] gives ().
+        """
+
+    @abstractmethod
+    def resources(self, uuid: str) -> Resources:
+        """Containers, networks and volumes that carry the uuid label."""
+
+    @abstractmethod
+    def belongings(self) -> tuple[Belonging, ...]:
+        """Every container, network and volume there is, ours or not."""
+
+    @abstractmethod
+    def remove(self, resources: Resources, *, grace: int | None) -> None:
+        """Stop and remove exactly these. `grace`: seconds before a kill; 0 kills at once.
+
+        None honours each container's own stop timeout. What is already gone is no failure; what
+        the engine refuses to remove is left, for the caller to find when it asks again.
+        """
+
+    @abstractmethod
+    def stop(self, ids: Sequence[str], *, grace: int | None) -> None:
+        """Stop running containers, keeping them. `grace` as for `remove`."""
+
+    @abstractmethod
+    def restart(self, ids: Sequence[str], *, grace: int | None) -> None:
+        """Restart containers. `grace` as for `remove`."""
+
+    @abstractmethod
+    def join_unnamed(self, container_id: str, network: str, *, links: Sequence[str]) -> None:
+        """Let a container that does not run join a network under its own name alone.
+
+        Whatever it was called there is forgotten. `links` are `container:alias`. A container that
+        is gone is no failure; a network that is gone may be one only when the container starts.
+        """
+
+    @abstractmethod
+    def logs(self, container_id: str, *, tail: int) -> tuple[str, ...]:
+        """The last lines a container printed, stdout and stderr together; () when it is gone."""
+
+    @abstractmethod
+    def stamped_logs(
+        self, container_id: str, *, follow: bool, tail: int | None, since: str | None
+    ) -> Iterator[tuple[str, str]]:
+        """Each line a container printed, with its time (RFC 3339, UTC, all of one length).
+
+        Lines come as they are read; `follow` goes on until the container stops. `since` is a time
+        or a duration ("10m") in Docker's notation; `usage` for one that is neither. Nothing for a
+        container that is gone.
+        """
+
+    @abstractmethod
+    def execute(self, container_id: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
+        """Run a command in a running container. `timeout` in seconds."""
+
+    @abstractmethod
+    def execute_here(self, container_id: str, argv: Sequence[str], *, terminal: bool) -> int:
+        """Run a command in a running container with this program's streams; its exit status.
+
+        With `terminal`, which this program's stdin and stdout must then be, it gets one of its own.
+        """
+
+    @abstractmethod
+    def run_once(
+        self, image: str, argv: Sequence[str], *, binds: Mapping[Path, str], uuid: str
+    ) -> int:
+        """Run a command as root in a throw-away container; its exit status, 125 without image.
+
+        Nothing is pulled; no network; the container carries the uuid label and is removed after.
+        `binds` maps host paths to container paths.
+        """
+
+    @abstractmethod
+    def images(self) -> frozenset[str]:
+        """References (`repository:tag`) of the images the engine has, dangling ones left out."""
+
+    @abstractmethod
+    def tag(self, source: str, target: str) -> None:
+        """Give an image a further name."""
+
+    @abstractmethod
+    def untag(self, reference: str) -> None:
+        """Take a name from an image; the image goes with its last name. Missing is no failure."""
+
+    @abstractmethod
+    def networks(self) -> Mapping[str, tuple[str, ...]]:
+        """Networks by name, each with its subnets."""
+
+    @abstractmethod
+    def unused_networks(self) -> tuple[str, ...]:
+        """Names of networks that no container is attached to, the engine's own left out."""
+
+    @abstractmethod
+    def compose_config(self, call: ComposeCall, *, resolve_paths: bool = True) -> dict[str, Any]:
+        """The resolved model, inactive profiles included. `compose-file-invalid` when refused.
+
+        Without `resolve_paths`, paths stay as the file spells them.
+        """
+
+    @abstractmethod
+    def compose_active_services(self, call: ComposeCall) -> frozenset[str]:
+        """Names of the services that the call's own profiles enable."""
+
+    @abstractmethod
+    def compose_create(
+        self,
+        call: ComposeCall,
+        *,
+        build: Sequence[str],
+        progress: LineSink,
+        recreate: Sequence[str] = (),
+    ) -> None:
+        """Build these services' images, then create networks, volumes and containers.
+
+        What else is missing is pulled. Changed containers are recreated, and those of the services
+        to `recreate`; their anonymous volumes stay. Orphans are removed, nothing is started.
+        Raises `CommandError` with code `compose-failed`, `image-missing`, `port-conflict` or
+        `network-pool-exhausted`.
+        """
+
+    @abstractmethod
+    def compose_start(
+        self, call: ComposeCall, services: Sequence[str], *, progress: LineSink
+    ) -> None:
+        """Start created services without regard to their dependencies. Raises as `create`."""
+
+    @abstractmethod
+    def compose_run(
+        self, call: ComposeCall, service: str, argv: Sequence[str], *, name: str
+    ) -> str:
+        """Start one more container of a service, for a command of its own; returns its id.
+
+        `argv` replaces entrypoint and command. The container publishes nothing, waits for nothing,
+        is never restarted, and stays when the command has ended. Raises as `create`.
+        """
+
+    @abstractmethod
+    def end_commands(self, *, at_once: bool = False) -> None:
+        """End what other threads still have under way, so that nothing acts on this after us.
+
+        Blocks for half a second at most; `at_once`, for questions, kills and does not block.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerDetail:
+    """What `inspect` tells of one container that the list does not.
+
+    `health_log` is the output of the last health probe, "" when there was none. `exit_code` is of
+    the last run and meaningless while running. `health_test` is the effective command (image or
+    Compose file), in Docker's form: ("CMD", ...) or ("CMD-SHELL", text); () without one.
+    """
+
+    id: str
+    name: str
+    service: str
+    replica: int
+    state: ContainerState
+    health: Health
+    exit_code: int
+    oom_killed: bool
+    restart_count: int
+    error: str
+    started_at: str
+    finished_at: str
+    health_test: tuple[str, ...] = ()
+    health_log: str = ""
+    published: tuple[tuple[str, int, int, str], ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    volumes: tuple[str, ...] = ()
+    """Names of the volumes mounted, anonymous ones included."""
+    command: tuple[str, ...] = ()
+    """Program and arguments, entrypoint included, whether file or image gives them."""
+    working_dir: str = "/"
+    memory_limit: int = 0
+    """Bytes; 0 without a limit."""
+    networks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Networks by name, each with the names that it has there besides its own and its id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """Everything on an engine that carries one uuid label. Networks and volumes by name."""
+
+    containers: tuple[Container, ...] = ()
+    networks: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.containers or self.networks or self.volumes)
+
+    def names(self) -> tuple[str, ...]:
+        """Names for people, each with its kind."""
+        return (
+            *(f"container {container.name}" for container in self.containers),
+            *(f"network {name}" for name in self.networks),
+            *(f"volume {name}" for name in self.volumes),
+        )
+
+
+BelongingKind = Literal["container", "network", "volume"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Belonging:
+    """One thing on an engine and whose it says it is. All texts are "" where nothing is said.
+
+    `home`, `slot`, `instance_id` and `uuid` are from our labels, `project` and `directory` from
+    Compose's own; only containers tell the directory.
+    """
+
+    kind: BelongingKind
+    name: str
+    instance_id: str = ""
+    uuid: str = ""
+    home: str = ""
+    slot: str = ""
+    project: str = ""
+    directory: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Versions:
+    """Versions as the tools print them; `compose` without a leading v."""
+
+    client: str
+    engine: str
+    api: str
+    compose: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecResult:
+    """Outcome of a command run inside a container. `exit_code` is None when time ran out."""
+
+    exit_code: int | None
+    output: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComposeCall:
+    """All that decides what a Compose command acts on; made in one place for every command.
+
+    `environment` is the child's whole environment, already built (see `environment.py`).
+    `files` may be empty for commands that work from labels alone.
+    """
+
+    project: str
+    directory: Path
+    files: tuple[Path, ...]
+    env_files: tuple[Path, ...] = ()
+    profiles: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,183 @@
+"""The branches of a repository, local and remote-only, with one call of git."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.git.git import git, try_git
+from ktrdr_sandbox.models import ENV_FILE_NAME
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worktree:
+    """One entry of `git worktree list`. `branch` is a full ref, None when detached or bare."""
+
+    path: Path
+    head: str
+    branch: str | None
+    bare: bool = False
+    prunable: bool = False
+    locked: str | None = None
+    """Why somebody locked it with `git worktree lock`, "" without a reason; None when unlocked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repository:
+    """A repository seen from one of its worktrees.
+
+    `root` is the worktree that contains the directory asked from, `main` the first worktree.
+    """
+
+    root: Path
+    main: Path
+    common_dir: Path
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether `root` is a linked worktree rather than the main one."""
+        return self.root != self.main
+
+
+def locate(start: Path) -> Repository:
+    """The repository around a directory. Raises `not-a-repository`."""
+    both = ["rev-parse", "--path-format=absolute", "--show-toplevel", "--git-common-dir"]
+    outcome = try_git(both, cwd=start)
+    if outcome.exit_code:
+        raise SandboxError(
+            "not-a-repository",
+            f"{start} is not inside a git repository with a working tree.",
+            hints=("Go to your KTRDR checkout and run the command there.",),
+            details={"path": str(start), "git": outcome.stderr.strip()},
+        )
+    root, common = _two_paths(outcome.stdout) or _one_by_one(start)
+    return Repository(root=root, main=_main_worktree(root), common_dir=common)
+
+
+def _two_paths(text: str) -> tuple[Path, Path] | None:
+    """The paths of two lines; None where a path may itself hold a line's end."""
+    lines = text.removesuffix("\n").split("\n")
+    return (Path(lines[0]), Path(lines[1])) if len(lines) == 2 else None
+
+
+def _one_by_one(start: Path) -> tuple[Path, Path]:
+    root = _path(git(["rev-parse", "--show-toplevel"], cwd=start))
+    return root, common_dir(root)
+
+
+def common_dir(cwd: Path) -> Path:
+    """The shared folder of the repository around a directory, a bare one too. `git-failed`."""
+    return _path(git(["rev-parse", "--path-format=absolute", "--git-common-dir"], cwd=cwd))
+
+
+def _path(line: str) -> Path:
+    """The one path of an output; a path may itself hold a line's end."""
+    return Path(line.removesuffix("\n"))
+
+
+def _main_worktree(root: Path) -> Path:
+    # The list begins with the main worktree, by git's documentation.
+    return worktrees(root)[0].path
+
+
+def worktrees(cwd: Path) -> list[Worktree]:
+    """All worktrees of the repository, the main one first."""
+    text = git(["worktree", "list", "--porcelain", "-z"], cwd=cwd)
+    return [_worktree(block) for block in text.split("\0\0") if block.strip("\0")]
+
+
+def _worktree(block: str) -> Worktree:
+    fields = dict(_field(line) for line in block.strip("\0").split("\0"))
+    return Worktree(
+        path=Path(fields["worktree"]),
+        head=fields.get("HEAD", ""),
+        branch=fields.get("branch"),
+        bare="bare" in fields,
+        prunable="prunable" in fields,
+        locked=fields.get("locked"),
+    )
+
+
+def _field(line: str) -> tuple[str, str]:
+    key, _, value = line.partition(" ")
+    return key, value
+
+
+def commit_of(cwd: Path, name: str) -> str | None:
+    """The commit a name stands for, or None."""
+    outcome = try_git(["rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"], cwd=cwd)
+    return outcome.stdout.strip() if outcome.exit_code == 0 else None
+
+
+def is_branch_name(cwd: Path, name: str) -> bool:
+    """Whether git takes it as a branch name; keeps options and refs with tricks out."""
+    return try_git(["check-ref-format", "--branch", name], cwd=cwd).exit_code == 0
+
+
+def remotes_with_branch(cwd: Path, branch: str) -> list[str]:
+    """Remote-tracking refs (`origin/B`) of that branch name."""
+    text = git(["for-each-ref", "--format=%(refname)", f"refs/remotes/*/{branch}"], cwd=cwd)
+    return [line.removeprefix("refs/remotes/") for line in text.splitlines()]
+
+
+def foreign_files(root: Path, branch: str) -> tuple[str, ...]:
+    """Files that are not, byte for byte, those of the branch; ignored ones and ours left out.
+
+    Unlike `git status` it needs no index: in a worktree that git was still filling there is none.
+    """
+    import tempfile  # slow to load, and few need it
+
+    with tempfile.TemporaryDirectory(prefix="ktrdr-sandbox-") as folder:
+        index = Path(folder) / "index"
+        outcome = try_git(["read-tree", branch], cwd=root, index=index)
+        if outcome.exit_code:  # git cannot even tell its branch: no checkout happened
+            return tuple(sorted(path.name for path in root.iterdir() if path.name != ".git"))
+        text = git(
+            ["status", "--porcelain=v1", "-z", "--untracked-files=all"], cwd=root, index=index
+        )
+    found = [entry for entry in text.split("\0") if entry and entry[1:2] != "D"]
+    own = (ENV_FILE_NAME, f"{ENV_FILE_NAME}.tmp")
+    return tuple(entry[3:] for entry in found if entry[3:] not in own)
+
+
+def current_branch(root: Path) -> str | None:
+    """Short name of the branch checked out, or None when HEAD is detached."""
+    outcome = try_git(["symbolic-ref", "--quiet", "--short", "HEAD"], cwd=root)
+    return outcome.stdout.strip() if outcome.exit_code == 0 else None
+
+
+_FORMAT: Final = "%(refname)%00%(worktreepath)%00%(symref)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """`checked_out_at` is the worktree that has it, or ""; `remote` is set for remote-only ones."""
+
+    name: str
+    checked_out_at: str = ""
+    remote: str = ""
+
+
+def list_branches(cwd: Path) -> list[Branch]:
+    """Local branches, those last committed to first, then remote-only ones; [] outside any."""
+    order = ["--sort=-committerdate", f"--format={_FORMAT}"]
+    try:
+        outcome = try_git(["for-each-ref", *order, "refs/heads", "refs/remotes"], cwd=cwd)
+    except SandboxError:
+        return []
+    local: dict[str, Branch] = {}
+    remote: dict[str, Branch] = {}
+    for line in outcome.stdout.splitlines() if outcome.exit_code == 0 else ():
+        reference, path, symbolic = line.split("\0")
+        if name := _below("refs/heads/", reference):
+            local[name] = Branch(name=name, checked_out_at=path)
+        elif (rest := _below("refs/remotes/", reference)) and not symbolic:
+            origin, _, name = rest.partition("/")
+            remote.setdefault(name, Branch(name=name, remote=origin))
+    return [*local.values(), *(one for name, one in remote.items() if name not in local)]
+
+
+def _below(prefix: str, reference: str) -> str:
+    return reference.removeprefix(prefix) if reference.startswith(prefix) else ""

@@ -1,0 +1,292 @@
+"""What git has of a worktree and forgets with it, put into a directory that is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ktrdr_sandbox.files import cannot_write, temporary_name
+from ktrdr_sandbox.git.git import git, try_git
+from ktrdr_sandbox.git.repository import commit_of
+from ktrdr_sandbox.naming import printable
+
+_MOST_COMMITS: Final = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnsavedWork:
+    """What removing a worktree would lose. Paths are relative to its root.
+
+    `repositories` are lines about other repositories within it, each with its path.
+    """
+
+    files: tuple[str, ...] = ()
+    operation: str | None = None
+    commits: tuple[str, ...] = ()
+    repositories: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.files or self.operation or self.commits or self.repositories)
+
+    def lines(self) -> list[str]:
+        """One line for each thing, for people and fit for a terminal."""
+        found = [f"{name}" for name in self.files]
+        if self.operation:
+            found.append(f"a {self.operation} is in progress")
+        found += [f"commit on no branch: {commit}" for commit in self.commits]
+        return [printable(line) for line in (*found, *self.repositories)]
+
+
+def unsaved_work(root: Path) -> UnsavedWork:
+    """Modified, staged and untracked files, an operation in progress, commits no ref reaches."""
+    survey = _survey(root)
+    return UnsavedWork(
+        files=(
+            *_changed_files(root),
+            *_hidden_changes(root),
+            *_unreadable(root, survey.unreadable),
+        ),
+        operation=_operation(root),
+        commits=lost_commits(root),
+        repositories=tuple(
+            f"in {nested.relative_to(root)}: {line}"
+            for nested in survey.repositories
+            for line in _lines_of_nested(nested, root)
+        ),
+    )
+
+
+def ignored_files(root: Path) -> tuple[str, ...]:
+    """What git ignores in a worktree, whole folders as one; they end with a slash."""
+    text = git(
+        ["status", "--porcelain=v1", "-z", "--ignored=traditional", "--untracked-files=normal"],
+        cwd=root,
+    )
+    return tuple(entry[3:] for entry in text.split("\0") if entry.startswith("!! "))
+
+
+# -- files ---------------------------------------------------------------------------------------
+
+
+def _changed_files(root: Path, *, index: Path | None = None) -> tuple[str, ...]:
+    text = git(
+        ["status", "--porcelain=v1", "-z", "--untracked-files=all", "--ignore-submodules=none"],
+        cwd=root,
+        index=index,
+    )
+    found = []
+    entries = iter(text.split("\0"))
+    for entry in entries:
+        if not entry:
+            continue
+        found.append(f"{entry[:2].strip() or '?'} {entry[3:]}")
+        if entry[0] in "RC":
+            next(entries, None)  # the name it was renamed from
+    return tuple(found)
+
+
+def _hidden_changes(root: Path) -> tuple[str, ...]:
+    """Edits that `git status` was told not to see: assume-unchanged and skip-worktree.
+
+    Git itself compares them, by a copy of its index without those flags. A file that is absent,
+    as all beyond a sparse checkout are, holds nothing.
+    """
+    tagged = git(["ls-files", "-v", "-z"], cwd=root).split("\0")
+    hidden = [entry[2:] for entry in tagged if entry[:1].islower() or entry[:1] == "S"]
+    present = {name for name in hidden if os.path.lexists(root / name)}
+    if not present:
+        return ()
+    import tempfile  # slow to load, and few need it
+
+    with tempfile.TemporaryDirectory(prefix="ktrdr-sandbox-") as folder:
+        index = Path(folder) / "index"
+        shutil.copyfile(_git_path(root, "index"), index)
+        for flag in ("--no-assume-unchanged", "--no-skip-worktree"):
+            names = "".join(f"{name}\0" for name in sorted(present))
+            git(["update-index", flag, "-z", "--stdin"], cwd=root, index=index, stdin=names)
+        return tuple(line for line in _changed_files(root, index=index) if line[2:] in present)
+
+
+def _unreadable(root: Path, folders: list[Path]) -> Iterator[str]:
+    """Folders that git could not look into, and so takes for empty; ignored ones left out."""
+    if not folders:
+        return
+    names = {f"{folder.relative_to(root)}" for folder in folders}
+    listed = "".join(f"{name}\0" for name in sorted(names))
+    ignored = try_git(["check-ignore", "-z", "--stdin"], cwd=root, stdin=listed)
+    for name in sorted(names - set(ignored.stdout.split("\0"))):
+        yield f"?? {name}/ (this user cannot look into it)"
+
+
+# -- operations and commits ----------------------------------------------------------------------
+
+_OPERATIONS: Final = {
+    "MERGE_HEAD": "merge",
+    "CHERRY_PICK_HEAD": "cherry-pick",
+    "REVERT_HEAD": "revert",
+    "rebase-merge": "rebase",
+    "rebase-apply": "rebase",
+    "sequencer": "cherry-pick or revert",
+    "BISECT_LOG": "bisect",
+}
+
+
+def _operation(root: Path) -> str | None:
+    paths = _git_paths(root, list(_OPERATIONS))
+    under_way = (
+        name for name, path in zip(_OPERATIONS.values(), paths, strict=True) if path.exists()
+    )
+    return next(under_way, None)
+
+
+def _git_paths(root: Path, names: Sequence[str]) -> list[Path]:
+    """Where git keeps these of this worktree, asked at once."""
+    wanted = [word for name in names for word in ("--git-path", name)]
+    lines = git(["rev-parse", "--path-format=absolute", *wanted], cwd=root).splitlines()
+    if len(lines) != len(names):  # a path may itself hold a line's end
+        return [_git_path(root, name) for name in names]
+    return [Path(line) for line in lines]
+
+
+def _git_path(root: Path, name: str) -> Path:
+    """Where git keeps something of this worktree. A path may itself hold a line's end."""
+    text = git(["rev-parse", "--path-format=absolute", "--git-path", name], cwd=root)
+    return Path(text.removesuffix("\n"))
+
+
+ONLY_HERE: Final = ("--glob=refs/worktree/*", "--not", "--branches", "--remotes", "--tags")
+"""With HEAD: what git selects of a worktree that no branch or tag reaches."""
+
+
+def lost_commits(root: Path) -> tuple[str, ...]:
+    """Commits of HEAD, and of refs that only this worktree has, that no branch or tag reaches."""
+    own = ["HEAD"] if commit_of(root, "HEAD") else []  # an unborn HEAD has no commits to lose
+    return _commits(root, [*own, *ONLY_HERE])
+
+
+def _commits(root: Path, selection: list[str]) -> tuple[str, ...]:
+    outcome = git(
+        ["log", "--format=%h %s", f"--max-count={_MOST_COMMITS}", *selection, "--"], cwd=root
+    )
+    return tuple(outcome.splitlines())
+
+
+# -- other repositories within -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Survey:
+    repositories: list[Path]
+    unreadable: list[Path]
+
+
+def _survey(root: Path) -> _Survey:
+    """All folders of a worktree, ignored ones too; symlinks are not followed."""
+    found = _Survey([], [])
+    todo = [root]
+    while todo:
+        folder = todo.pop()
+        try:
+            with os.scandir(folder) as entries:
+                inside = list(entries)
+        except PermissionError:
+            found.unreadable.append(folder)
+            continue
+        except OSError:  # gone meanwhile
+            continue
+        if folder != root and any(entry.name == ".git" for entry in inside):
+            found.repositories.append(folder)
+        todo += [
+            Path(entry.path)
+            for entry in inside
+            if entry.name != ".git" and entry.is_dir(follow_symlinks=False)
+        ]
+    return _Survey(sorted(found.repositories), sorted(found.unreadable))
+
+
+def _lines_of_nested(nested: Path, root: Path) -> Iterator[str]:
+    """What the directory's end would take from a repository, or a worktree of one, within it."""
+    top = try_git(["rev-parse", "--show-toplevel"], cwd=nested)
+    if top.exit_code:
+        yield "a repository that git cannot read"
+        return
+    if Path(top.stdout.removesuffix("\n")) != nested.resolve():
+        return  # something called .git that is none
+    common = git(["rev-parse", "--path-format=absolute", "--git-common-dir"], cwd=nested)
+    if _goes_with(root, Path(common.removesuffix("\n"))):
+        commits = _local_commits(nested)
+    else:
+        yield "it is a worktree of its own"
+        commits = lost_commits(nested)
+    yield from UnsavedWork(
+        files=(*_changed_files(nested), *_hidden_changes(nested)), operation=_operation(nested)
+    ).lines()
+    yield from (f"commit that is only here: {commit}" for commit in commits)
+
+
+def _goes_with(root: Path, common_dir: Path) -> bool:
+    """Whether a repository's data is in the worktree or, as a submodule's, in git's notes on it."""
+    own = git(["rev-parse", "--path-format=absolute", "--git-dir"], cwd=root).removesuffix("\n")
+    places = (root.resolve(), Path(own).resolve())
+    return any(common_dir.resolve().is_relative_to(place) for place in places)
+
+
+def _local_commits(root: Path) -> tuple[str, ...]:
+    """Commits of a whole repository that no remote of it is known to have.
+
+    The first commits of a shallow clone came from one, though no remote's branch may reach them.
+    """
+    starts = [name for name in ("HEAD", "refs/stash") if commit_of(root, name)]
+    came = ["--remotes", "--tags"]
+    with contextlib.suppress(FileNotFoundError):
+        came += _git_path(root, "shallow").read_text(encoding="ascii").split()
+    return _commits(root, [*starts, "--branches", "--not", *came])
+
+
+COMMITS: Final = "lost-commits.bundle"
+"""In a directory that is kept: its commits that no branch reaches, to `git fetch` from."""
+
+MODULES: Final = "git-modules"
+"""In a directory that is kept: the repositories of its submodules."""
+
+
+def keep_git_data(common_dir: Path, kept: Path) -> None:
+    """Put into a worktree that was moved aside what git has of it and forgets with it.
+
+    Any number of times, until git has forgotten it. Raises `git-failed` and `cannot-write`.
+    """
+    outcome = try_git(["rev-parse", "--path-format=absolute", "--git-dir"], cwd=kept)
+    own = Path(outcome.stdout.removesuffix("\n"))
+    if outcome.exit_code or own.resolve().parent != common_dir.resolve() / "worktrees":
+        return  # forgotten already
+
+    if lost_commits(kept):
+        bundle = ["bundle", "create", "--quiet", str(kept / COMMITS), "HEAD"]
+        git([*bundle, *ONLY_HERE], cwd=kept)
+    if (own / "modules").is_dir():
+        _copy_modules(own / "modules", kept / MODULES)
+
+
+def _copy_modules(modules: Path, copy: Path) -> None:
+    partial = temporary_name(copy)
+    try:
+        if not copy.exists():
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.copytree(modules, partial, symlinks=True)
+            _cut_loose(partial)
+            partial.rename(copy)
+    except OSError as error:  # `shutil.Error` is one, with all failures as its only argument
+        raise cannot_write(copy, error) from error
+
+
+def _cut_loose(modules: Path) -> None:
+    """Each names the directory of its files, which is gone; no git would read it any more."""
+    for config in modules.rglob("config"):
+        if (config.parent / "HEAD").is_file():
+            unset = ["config", "--file", str(config), "--unset-all", "core.worktree"]
+            try_git(unset, cwd=modules)

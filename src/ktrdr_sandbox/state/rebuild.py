@@ -1,0 +1,237 @@
+"""A registry that was lost, found again: copies, salvage, markers in worktrees, Docker labels.
+
+Sources in order of what they know. The copy of an entry and an entry that is still readable know
+all of it; a marker knows the rest from git; labels tell that an instance was there. Nothing found
+is dropped without a word, and no two instances get one slot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from ktrdr_sandbox import env_file, naming
+from ktrdr_sandbox.docker.engine import Belonging, Engine
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.git.repository import locate, worktrees
+from ktrdr_sandbox.models import (
+    ENV_FILE_NAME,
+    FIRST_SLOT,
+    LAST_SLOT,
+    CreatedBy,
+    EngineAddress,
+    Instance,
+)
+from ktrdr_sandbox.paths import Home
+from ktrdr_sandbox.state.home_id import known_home_id
+from ktrdr_sandbox.state.registry import Rebuilt
+from ktrdr_sandbox.state.registry_file import MalformedRegistryError, load_instance, upgraded
+
+_KEY: Final = re.compile(r'"(ktrdr--[^"]+)"\s*:\s*(?=\{)')
+_NO_SLOT: Final = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where to look. `engine` makes one for an address, `here` is the address of the moment."""
+
+    home: Home
+    cwd: Path
+    engine: Callable[[EngineAddress], Engine]
+    here: EngineAddress
+
+
+def rebuild(places: Places, *, copies: Sequence[Instance], damaged: str) -> Rebuilt:
+    """Find what was registered. Changes nothing; an engine that does not answer is told."""
+    remarks: list[str] = []
+    known = [*copies, *salvaged(damaged)]
+    marked = list(_marked(_repositories(places, known), places.here))
+    labelled = list(_labelled(places, known, remarks))
+    chosen = _one_of_each(_where_they_are(known, marked), remarks)
+    rest = [one for one in (*marked, *labelled) if one.uuid not in {c.uuid for c in chosen}]
+    chosen += [one for one in _one_of_each(rest, remarks) if _is_new(one, chosen, remarks)]
+    return Rebuilt(instances=tuple(_with_own_slots(chosen, remarks)), remarks=tuple(remarks))
+
+
+# -- what the damaged file still tells -----------------------------------------------------------
+
+
+def salvaged(text: str) -> Iterator[Instance]:
+    """Entries of a damaged document that are whole by themselves."""
+    decoder = json.JSONDecoder()
+    for found in _KEY.finditer(text):
+        with contextlib.suppress(ValueError, MalformedRegistryError):
+            entry, _ = decoder.raw_decode(text, found.end())
+            document = upgraded({"instances": {found[1]: entry}})
+            yield load_instance(found[1], document["instances"][found[1]])
+
+
+# -- markers in worktrees ------------------------------------------------------------------------
+
+
+def _repositories(places: Places, known: Iterable[Instance]) -> list[Path]:
+    """Main worktrees of the repositories that instances came from, and of the one around us."""
+    starts = [places.cwd]
+    for instance in known:
+        starts += [path for path in (instance.parent_repo, instance.path) if path is not None]
+    found = []
+    for start in starts:
+        with contextlib.suppress(SandboxError, OSError):
+            if start.is_dir():
+                found.append(locate(start).main)
+    return list(dict.fromkeys(found))
+
+
+def _marked(repositories: Iterable[Path], here: EngineAddress) -> Iterator[Instance]:
+    for main in repositories:
+        for worktree in worktrees(main):
+            with contextlib.suppress(SandboxError, ValueError):
+                instance = _from_marker(worktree.path, main, here)
+                if instance is not None:
+                    yield instance
+
+
+def _from_marker(root: Path, main: Path, here: EngineAddress) -> Instance | None:
+    """Raises SandboxError and ValueError for a marker that tells nothing."""
+    marker = root / ENV_FILE_NAME
+    if not marker.is_file():
+        return None
+    values = env_file.read(marker)
+    identity, uuid = values.get("INSTANCE_ID", ""), values.get("SANDBOX_UUID", "")
+    if not uuid or naming.instance_id(identity) != identity:
+        return None
+    linked = root != main
+    return Instance(
+        id=identity,
+        uuid=uuid,
+        slot=_slot(values.get("SLOT_NUMBER", "")),
+        path=root,
+        created_at=values.get("CREATED_AT") or _now(),
+        is_worktree=linked,
+        parent_repo=main if linked else None,
+        state="created",
+        created_by=_maker(values.get("CREATED_BY", ""), root, main, identity),
+        engine=here,
+        inode=root.stat().st_ino,
+    )
+
+
+def _maker(said: str, root: Path, main: Path, identity: str) -> CreatedBy:
+    """What is deleted on `destroy` hangs on it, so a marker alone, which is easily copied, is not
+    believed: the directory must lie exactly where create puts it."""
+    return "create" if said == "create" and root == main.parent / identity else "init"
+
+
+# -- labels on an engine -------------------------------------------------------------------------
+
+
+def _labelled(places: Places, known: Sequence[Instance], remarks: list[str]) -> Iterator[Instance]:
+    own = known_home_id(places.home)
+    if not own:
+        return
+    for address in dict.fromkeys([*(one.engine for one in known), places.here]):
+        try:
+            found = places.engine(address).belongings()
+        except SandboxError as error:
+            remarks.append(f"{error.message} What is on it could not be asked.")
+            continue
+        by_uuid: dict[str, list[Belonging]] = {}
+        for one in found:
+            if one.home == own and one.uuid:
+                by_uuid.setdefault(one.uuid, []).append(one)
+        for things in by_uuid.values():
+            with contextlib.suppress(SandboxError):
+                yield _from_labels(places.home, things, address)
+
+
+def _from_labels(home: Home, things: Sequence[Belonging], address: EngineAddress) -> Instance:
+    """An instance of which only containers, networks or volumes are left."""
+    first = things[0]
+    identity = naming.instance_id(first.instance_id)
+    directory = next((one.directory for one in things if one.directory), "")
+    return Instance(
+        id=identity,
+        uuid=first.uuid,
+        slot=_slot(next((one.slot for one in things if one.slot), "")),
+        path=Path(directory) if directory else home.state_of(identity) / "unknown",
+        created_at=_now(),
+        is_worktree=False,
+        parent_repo=None,
+        state="created",
+        created_by="init",
+        engine=address,
+    )
+
+
+# -- one of each, each its slot ------------------------------------------------------------------
+
+
+def _where_they_are(known: Sequence[Instance], marked: Sequence[Instance]) -> list[Instance]:
+    """Entries with the path that their directory was moved to where the registered one is gone."""
+    found = {(one.uuid, one.inode): one.path for one in marked}
+    return [
+        one if one.path.is_dir() else replace(one, path=found.get((one.uuid, one.inode), one.path))
+        for one in known
+    ]
+
+
+def _one_of_each(instances: Iterable[Instance], remarks: list[str]) -> list[Instance]:
+    """The first of each uuid. Of two directories with one marker, the one so named counts."""
+    chosen: dict[str, Instance] = {}
+    for one in instances:
+        other = chosen.setdefault(one.uuid, one)
+        if other.path != one.path:
+            kept, left = (one, other) if one.path.name == one.id else (other, one)
+            chosen[one.uuid] = kept
+            remarks.append(
+                f"{left.path} has the marker of {one.id} too and is taken for a copy of "
+                f"{kept.path}."
+            )
+    return list(chosen.values())
+
+
+def _is_new(one: Instance, chosen: Sequence[Instance], remarks: list[str]) -> bool:
+    same = [other for other in chosen if other.id == one.id]
+    if same:
+        remarks.append(
+            f"{one.path} says that it is {one.id} too (uuid {one.uuid}), and is left out; "
+            f"that is {same[0].path}."
+        )
+    return not same
+
+
+def _with_own_slots(instances: Sequence[Instance], remarks: list[str]) -> Iterator[Instance]:
+    """Who comes first keeps a slot; others get a free one, as long as there are any."""
+    taken: dict[int, str] = {}
+    for one in instances:
+        if one.slot != _NO_SLOT:
+            taken.setdefault(one.slot, one.id)
+    for one in instances:
+        if taken.get(one.slot) == one.id:
+            yield one
+            continue
+        free = next((s for s in range(FIRST_SLOT, LAST_SLOT + 1) if s not in taken), None)
+        if free is None:
+            remarks.append(f"{one.id} ({one.path}) is left out: no slot is free for it.")
+            continue
+        taken[free] = one.id
+        if one.slot != _NO_SLOT:
+            remarks.append(
+                f"{one.id} says slot {one.slot}, which is {taken[one.slot]}'s; it gets slot {free}."
+            )
+        yield replace(one, slot=free)
+
+
+def _slot(text: str) -> int:
+    number = int(text) if text.isdecimal() else _NO_SLOT
+    return number if FIRST_SLOT <= number <= LAST_SLOT else _NO_SLOT
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
