@@ -119,53 +119,6 @@ def test_where_nothing_is_set_nothing_is_judged(known: World, arguments: tuple[s
     assert heavy(modules) == set()
 
 
-@pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("--json", "--version")])
-def test_before_any_command_nothing_is_heavier_than_typer(
-    world: World, arguments: tuple[str, ...]
-) -> None:
-    modules = loaded(world, *arguments)
-    assert "typer" in modules
-    assert heavy(modules) == set()
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("list",),
-        ("list", "--json"),
-        ("status", "feat-x"),
-        ("status", "feat-x", "--json"),
-        ("env", "feat-x"),
-        ("env", "feat-x", "--export"),
-        ("url", "--port", "8003"),
-        ("url", "--json"),
-        ("explain", "port-conflict"),
-        ("completion", "bash"),
-    ],
-    ids=" ".join,
-)
-def test_quick_commands_load_nothing_heavy(known: World, arguments: tuple[str, ...]) -> None:
-    modules = loaded(known, *arguments, env=empty_engine(known))
-    assert heavy(modules) == set()
-
-
-@pytest.mark.parametrize(
-    "arguments", [("create", "feat-y"), ("destroy", "feat-x", "--yes", "--json")], ids=" ".join
-)
-def test_where_nothing_is_set_nothing_is_judged(known: World, arguments: tuple[str, ...]) -> None:
-    set_here = {name: None for name in os.environ if name.startswith("KTRDR_SANDBOX_")}
-    modules = loaded(known, *arguments, env={**empty_engine(known), **set_here})
-    assert heavy(modules) == set()
-
-
-def test_what_is_there_already_is_found_so_without_anything_heavy(world: World) -> None:
-    (world.repository.root / "data").mkdir()
-    (world.repository.root / "data" / "AAPL_1d.csv").write_text("timestamp\n")
-    arguments = ("init-shared", "--from", str(world.repository.root))
-    assert heavy(loaded(world, *arguments)) == set()
-    assert heavy(loaded(world, *arguments)) == set()
-
-
 @pytest.mark.parametrize("arguments", [("--version",), ("--version", "list")])
 def test_the_version_loads_no_command(world: World, arguments: tuple[str, ...]) -> None:
     assert commands(loaded(world, *arguments)) <= {"version", *arguments[1:]}
