@@ -133,7 +133,7 @@ def test_listing_loads_neither_git_nor_what_makes_stacks(known: World) -> None:
     modules = loaded(known, "list", env=empty_engine(known))
     rooms = {one.split(".")[1] for one in modules if one.startswith("ktrdr_sandbox.")}
     assert "docker" in rooms
-    assert not {"git", "gate", "isolation", "shared_data", "env_file"} & rooms
+    assert not {"git", "gate", "isolation", "shared", "env_file"} & rooms
 
 
 def test_a_command_line_that_names_no_command_knows_them_all(world: World) -> None:
