@@ -198,7 +198,7 @@ class _Run:
     def _fetch(self, url: str, cache: Path) -> None:
         name, identity, wanted = shown_url(url), identity_of(url), self.request.sha256
         origin = Origin("url", name, {"identity": identity})
-        manifest = Manifest(self.home.shared_manifest, tell=self.tell)
+        manifest = Manifest.load(self.home.shared_manifest, tell=self.tell)
         number = manifest.number_of(origin)
         known = dict(manifest.origins.get(number, origin).facts)
         paths = [p for p, r in manifest.records.items() if r.rpartition(":")[2] == number]
@@ -224,7 +224,7 @@ class _Run:
                 download.forget()  # what came is no good: the next run asks again
             raise
         # Its validator is worth knowing only now that all of it is there.
-        manifest = Manifest(self.home.shared_manifest, tell=self.tell)
+        manifest = Manifest.load(self.home.shared_manifest, tell=self.tell)
         manifest.origins[number] = replace(origin, facts={"identity": identity, **facts})
         manifest.write()
         download.forget()
@@ -235,7 +235,7 @@ class _Run:
         refuse_linked(shared, listing.kinds)
         if not self.request.dry_run:
             make_shared_folders(self.home)
-        manifest = Manifest(self.home.shared_manifest, tell=self.tell)
+        manifest = Manifest.load(self.home.shared_manifest, tell=self.tell)
         number = manifest.number_of(origin)
         manifest.origins.setdefault(number, origin)
         result.source, result.ignored = origin.name, listing.ignored
@@ -254,7 +254,7 @@ class _Run:
                 observe=self.observe,
                 copy_tree=_copy_tree,
                 contents=contents,
-            ).apply(listing)
+            ).apply(listing.kinds)
         except OSError as error:
             raise cannot_fill(shared, error) from error
 

@@ -16,12 +16,13 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, TypeVar
 
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import cannot_write, move_to_nothing
@@ -29,7 +30,9 @@ from ktrdr_sandbox.shared.layout import STAGING, kind_of
 from ktrdr_sandbox.shared.manifest import Manifest
 from ktrdr_sandbox.shared.plan import Copy, Plan, file_record, is_stamp_of, link_record
 from ktrdr_sandbox.shared.results import InitSharedResult, Kept, LeftOut, Observer, Progress
-from ktrdr_sandbox.shared.source import File, Listing
+from ktrdr_sandbox.shared.source import File
+
+T = TypeVar("T")
 
 MARGIN: Final = 16 * 1024 * 1024
 """Bytes that stay free: a disk filled to the last one stops every stack on it."""
@@ -73,8 +76,9 @@ class Applier:
     _size: int = field(default=0, init=False)
     _files: int = field(default=0, init=False)
     _told: float = field(default=0.0, init=False)
+    _shown: tuple[int, int] = field(default=(0, 0), init=False)
 
-    def apply(self, listing: Listing) -> None:
+    def apply(self, kinds: list[str]) -> None:
         """Do it. Whatever was placed by its end stays, is whole, and is known to the next run.
 
         Raises OSError of the shared folder, and what reading an archive raises.
@@ -86,7 +90,7 @@ class Applier:
         # Settled at the very end: on a full disk there is room again when the staging is gone.
         with ExitStack() as settling, ExitStack() as stack:
             common = stack.enter_context(_staging(self.shared))
-            for kind in listing.kinds:  # on the device that it lies on
+            for kind in kinds:  # on the device that it lies on
                 folder = self.shared / kind
                 is_mounted = folder.stat().st_dev != self.shared.stat().st_dev
                 own = stack.enter_context(_staging(folder)) if is_mounted else common
@@ -97,7 +101,7 @@ class Applier:
             manifest.claims.update(claims)
             manifest.write()
             settling.callback(self._settle, earlier, claims.keys())
-            self._place_all(listing.roots)
+            self._place_all()
 
     def _settle(self, earlier: dict[str, str], claimed: AbstractSet[str]) -> None:
         """Write down what was placed of what was claimed."""
@@ -126,25 +130,74 @@ class Applier:
                     details={"path": str(self.shared), "files": len(files)},
                 )
 
-    def _place_all(self, roots: dict[str, str]) -> None:
+    def _place_all(self) -> None:
         self._tell()
-        for kind in self.plan.whole:
-            if kind in roots:
-                self._staged(kind).mkdir()
-                self.copy_tree(roots[kind], self._staged(kind), self._tell_staged)
+        for kind, root in self.plan.whole.items():
+            self._staged(kind).mkdir()
+            self.copy_tree(root, self._staged(kind), self._tell_staged)
+            self._move_whole(kind)
         self._make_folders()
         if self.contents is not None:
             self._unpack(self.contents)
         else:
             for copy in self.plan.copies:
-                self._place_file(copy)
-        for path, (target, is_replaced) in self.plan.links.items():
-            self._make_link(path, target, is_replaced=is_replaced)
+                if copy.file.path not in self._records:
+                    self._place_file(copy)
+        for path in self.plan.links.keys() - self._records.keys():
+            self._make_link(path, *self.plan.links[path])
         for folder in reversed(self.plan.folders):  # making something in one changes its time
             if folder.mtime_ns:
                 os.utime(self.shared / folder.path, ns=(folder.mtime_ns, folder.mtime_ns))
         self.result.copied.folders = len(self.plan.folders)
         self._tell()
+
+    def _move_whole(self, kind: str) -> None:
+        """Move the folders in which a copier has made all that was planned, and nothing else."""
+        copies = _by_top((copy.file.path, copy) for copy in self.plan.copies)
+        links = _by_top((path, path) for path in self.plan.links)
+        for top, folders in _by_top((one.path, one) for one in self.plan.folders).items():
+            if kind_of(top) != kind:
+                continue
+            wanted = len(folders) - 1 + len(copies[top]) + len(links[top])
+            if (
+                sum(len(n) + len(f) for _, n, f in os.walk(self._staged(top))) != wanted
+                or any(not self._is_folder_as_planned(folder.path) for folder in folders)
+                or not all(self._is_as_planned(copy.file) for copy in copies[top])
+                or not all(self._is_link_as_planned(path) for path in links[top])
+            ):
+                continue
+            for folder in folders:
+                self._staged(folder.path).chmod(folder.mode | 0o700)
+            with contextlib.suppress(OSError):  # something has come into its place meanwhile
+                self._staged(top).rename(self.shared / top)
+                for copy in copies[top]:
+                    self._count(copy)
+                    self._tick(copy.file.size)
+                for path in links[top]:
+                    self._count_link(path)
+
+    def _is_as_planned(self, file: File) -> bool:
+        """Tell whether a copier's result is what was planned, and its source has held still."""
+        stamp = file.size, file.mtime_ns
+        try:
+            info = os.lstat(self._staged(file.path))
+            if not (stat.S_ISREG(info.st_mode) and is_stamp_of(info, stamp)):
+                return False
+            if stat.S_IMODE(info.st_mode) != file.mode:  # set-user-id and the like
+                self._staged(file.path).chmod(file.mode)
+            return _is_stamp(os.lstat(file.location), stamp)
+        except OSError:
+            return False
+
+    def _is_folder_as_planned(self, path: str) -> bool:
+        """Tell a folder from a link to one, which is followed and so not copied as it lies."""
+        return self._staged(path).is_dir() and not self._staged(path).is_symlink()
+
+    def _is_link_as_planned(self, path: str) -> bool:
+        with contextlib.suppress(OSError):
+            text = os.readlink(self._staged(path))  # noqa: PTH115  a Path would tidy the text
+            return text == self.plan.links[path][0]
+        return False
 
     def _make_folders(self) -> None:
         for folder in self.plan.folders:
@@ -157,9 +210,8 @@ class Applier:
     def _place_file(self, copy: Copy) -> None:
         """Place what was copied as a whole, or copy it until it held still meanwhile."""
         file = copy.file
-        staged = self._staged(file.path)
-        if _is_as_planned(staged, file):
-            self._move(copy, staged)
+        if self._is_as_planned(file):
+            self._move(copy, self._staged(file.path))
             self._tick(file.size)
             return
         try:
@@ -244,7 +296,7 @@ class Applier:
                     move_to_nothing(draft, place)
                 else:
                     _replace(draft, place, copy.expected)
-                self.result.copied.add_file(file.size, is_new=copy.expected is None)
+                self._count(copy)
             self._records[file.path] = file_record(file, self.number)
         except FileExistsError:
             self.result.kept.append(Kept(file.path, "appeared"))
@@ -254,7 +306,15 @@ class Applier:
             why = f"has a name that the shared folder cannot hold: {error.strerror}"
             self._leave(file.path, why)
 
-    def _make_link(self, path: str, target: str, *, is_replaced: bool) -> None:
+    def _count(self, copy: Copy) -> None:
+        self.result.copied.add_file(copy.file.size, is_new=copy.expected is None)
+        self._records[copy.file.path] = file_record(copy.file, self.number)
+
+    def _count_link(self, path: str) -> None:
+        self.result.copied.links += 1
+        self._records[path] = link_record(self.plan.links[path][0], self.number)
+
+    def _make_link(self, path: str, target: str, is_replaced: bool) -> None:
         draft = self._stagings[kind_of(path)] / "link" if is_replaced else self.shared / path
         try:
             draft.symlink_to(target)
@@ -262,8 +322,7 @@ class Applier:
             return
         if is_replaced:
             draft.replace(self.shared / path)
-        self.result.copied.links += 1
-        self._records[path] = link_record(target, self.number)
+        self._count_link(path)
 
     def _leave(self, path: str, reason: str) -> None:
         self.result.left_out.append(LeftOut(path, reason, failed=True))
@@ -279,7 +338,7 @@ class Applier:
             self._tell()
 
     def _tell_staged(self) -> None:
-        """Tell how much a copier has made. What it made is moved in no time."""
+        """Tell how much a copier has made so far."""
         size = files = 0
         for staging in set(self._stagings.values()):
             for folder, _, names in os.walk(staging):
@@ -289,8 +348,8 @@ class Applier:
 
     def _tell(self, size: int = 0, files: int = 0) -> None:
         sizes = [copy.file.size for copy in self.plan.copies]
-        total = Progress("copying", self._size + size, sum(sizes), self._files + files, len(sizes))
-        self.observe(total)
+        self._shown = max(self._shown, (self._size + size, self._files + files))
+        self.observe(Progress("copying", self._shown[0], sum(sizes), self._shown[1], len(sizes)))
 
 
 def _opened(location: str) -> IO[bytes]:
@@ -314,18 +373,12 @@ def _is_stamp(info: os.stat_result, expected: tuple[int, int]) -> bool:
     return (info.st_size, info.st_mtime_ns) == expected
 
 
-def _is_as_planned(staged: Path, file: File) -> bool:
-    """Tell whether a copier's result is what was planned, and its source has held still."""
-    stamp = file.size, file.mtime_ns
-    try:
-        info = staged.lstat()
-        if not (stat.S_ISREG(info.st_mode) and is_stamp_of(info, stamp)):
-            return False
-        if stat.S_IMODE(info.st_mode) != file.mode:  # set-user-id and the like
-            staged.chmod(file.mode)
-        return _is_stamp(Path(file.location).stat(), stamp)
-    except OSError:
-        return False
+def _by_top(paths: Iterable[tuple[str, T]]) -> defaultdict[str, list[T]]:
+    """Group what has paths by the folder in a kind that it lies in, or is."""
+    found: defaultdict[str, list[T]] = defaultdict(list)
+    for path, one in paths:
+        found["/".join(path.split("/", 2)[:2])].append(one)
+    return found
 
 
 def _are_same(draft: Path, place: Path) -> bool:

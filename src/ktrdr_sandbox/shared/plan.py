@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from ktrdr_sandbox.shared.layout import KINDS, STAGING, is_below
+from ktrdr_sandbox.shared.layout import STAGING, is_below
 from ktrdr_sandbox.shared.manifest import SEED_KIND, Manifest
 from ktrdr_sandbox.shared.results import InitSharedResult, Kept, KeptReason
 from ktrdr_sandbox.shared.source import File, Folder, Listing
@@ -40,14 +40,14 @@ class Copy(NamedTuple):
 class Plan:
     """What a run will do. `folders` are to be made; `links` map path to (target, is replaced).
 
-    `whole` are the kinds of which nothing is there yet; `found` are records to add for what is
-    there already.
+    `whole` are the sources, by kind, of kinds of which nothing is there yet; `found` are records to
+    add for what is there already.
     """
 
     folders: list[Folder] = field(default_factory=list)
     copies: list[Copy] = field(default_factory=list)
     links: dict[str, tuple[str, bool]] = field(default_factory=dict)
-    whole: list[str] = field(default_factory=list)
+    whole: dict[str, str] = field(default_factory=dict)
     found: dict[str, str] = field(default_factory=dict)
 
 
@@ -71,7 +71,7 @@ class Planner:
         """Find out what is to be done. Raises OSError of the shared folder."""
         for folder in listing.folders:
             if not self._is_blocked(folder.path):
-                self._look(folder)
+                self._look(folder, listing.roots)
         for file in listing.files:
             if info := self._present.get(file.path):
                 self._compare(file, info)
@@ -84,7 +84,7 @@ class Planner:
     def _is_blocked(self, path: str) -> bool:
         return any(is_below(path, one) for one in self._blocked)
 
-    def _look(self, folder: Folder) -> None:
+    def _look(self, folder: Folder, roots: dict[str, str]) -> None:
         """Look into the folder that has the place of a source's; a link is not followed."""
         place = f"{self.shared}/{folder.path}"
         names = set()
@@ -101,8 +101,8 @@ class Planner:
                         self._present[f"{folder.path}/{entry.name}"] = info
         except FileNotFoundError:
             self._plan.folders.append(folder)
-        if folder.path in KINDS and names <= {STAGING}:
-            self._plan.whole.append(folder.path)
+        if folder.path in roots and names <= {STAGING}:
+            self._plan.whole[folder.path] = roots[folder.path]
 
     def _keep(self, path: str, reason: KeptReason, detail: str = "") -> None:
         self.result.kept.append(Kept(path, reason, detail))

@@ -363,6 +363,8 @@ def test_a_link_that_leads_out_is_followed(sharing: Sharing, source: Path, tmp_p
     (outside / "more/back").symlink_to("../big.csv")
     (source / "data/big.csv").symlink_to(outside / "big.csv")
     (source / "data/more").symlink_to("../../disk/more")
+    (outside / "empty").mkdir(mode=0o500)
+    (source / "models/momentum/empty").symlink_to(outside / "empty")
     done = sharing.run(source)
     assert done.left_out == []
     copied = files_of(sharing.shared / "data")
@@ -371,6 +373,8 @@ def test_a_link_that_leads_out_is_followed(sharing: Sharing, source: Path, tmp_p
     assert copied["more/back"] == b"big\n", "from there, too, it leads out"
     assert link_text(sharing.shared / "data/more/link") == "deep"
     assert not (sharing.shared / "data/more").is_symlink()
+    assert not (sharing.shared / "models/momentum/empty").is_symlink()
+    assert (outside / "empty").stat().st_mode & 0o777 == 0o500
 
 
 def test_a_folder_that_is_itself_a_link(sharing: Sharing, source: Path, tmp_path: Path) -> None:
