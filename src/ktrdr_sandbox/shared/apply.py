@@ -146,8 +146,9 @@ class Applier:
         for path in self.plan.links.keys() - self._records.keys():
             self._make_link(path, *self.plan.links[path])
         for folder in reversed(self.plan.folders):  # making something in one changes its time
-            if folder.mtime_ns:
-                os.utime(self.shared / folder.path, ns=(folder.mtime_ns, folder.mtime_ns))
+            with contextlib.suppress(OSError):  # a running stack may have made it
+                if folder.mtime_ns:
+                    os.utime(self.shared / folder.path, ns=(folder.mtime_ns, folder.mtime_ns))
         self.result.copied.folders = len(self.plan.folders)
         self._tell()
 
@@ -343,7 +344,8 @@ class Applier:
         for staging in set(self._stagings.values()):
             for folder, _, names in os.walk(staging):
                 files += len(names)
-                size += sum(Path(folder, name).lstat().st_size for name in names)
+                with contextlib.suppress(FileNotFoundError):
+                    size += sum(Path(folder, name).lstat().st_size for name in names)
         self._tell(size, files)
 
     def _tell(self, size: int = 0, files: int = 0) -> None:
