@@ -143,8 +143,8 @@ class Applier:
             for copy in self.plan.copies:
                 if copy.file.path not in self._records:
                     self._place_file(copy)
-        for path in self.plan.links.keys() - self._records.keys():
-            self._make_link(path, *self.plan.links[path])
+        for path, (target, is_replaced) in self.plan.links.items():
+            self._make_link(path, target, is_replaced=is_replaced)
         for folder in reversed(self.plan.folders):  # making something in one changes its time
             with contextlib.suppress(OSError):  # a running stack may have made it
                 if folder.mtime_ns:
@@ -155,16 +155,14 @@ class Applier:
     def _move_whole(self, kind: str) -> None:
         """Move the folders in which a copier has made all that was planned, and nothing else."""
         copies = _by_top((copy.file.path, copy) for copy in self.plan.copies)
-        links = _by_top((path, path) for path in self.plan.links)
         for top, folders in _by_top((one.path, one) for one in self.plan.folders).items():
             if kind_of(top) != kind:
                 continue
-            wanted = len(folders) - 1 + len(copies[top]) + len(links[top])
+            staged = sum(len(below) + len(names) for _, below, names in os.walk(self._staged(top)))
             if (
-                sum(len(n) + len(f) for _, n, f in os.walk(self._staged(top))) != wanted
-                or any(not self._is_folder_as_planned(folder.path) for folder in folders)
+                staged != len(folders) - 1 + len(copies[top])
+                or not all(self._is_folder_as_planned(folder.path) for folder in folders)
                 or not all(self._is_as_planned(copy.file) for copy in copies[top])
-                or not all(self._is_link_as_planned(path) for path in links[top])
             ):
                 continue
             for folder in folders:
@@ -174,8 +172,6 @@ class Applier:
                 for copy in copies[top]:
                     self._count(copy)
                     self._tick(copy.file.size)
-                for path in links[top]:
-                    self._count_link(path)
 
     def _is_as_planned(self, file: File) -> bool:
         """Tell whether a copier's result is what was planned, and its source has held still."""
@@ -193,12 +189,6 @@ class Applier:
     def _is_folder_as_planned(self, path: str) -> bool:
         """Tell a folder from a link to one, which is followed and so not copied as it lies."""
         return self._staged(path).is_dir() and not self._staged(path).is_symlink()
-
-    def _is_link_as_planned(self, path: str) -> bool:
-        with contextlib.suppress(OSError):
-            text = os.readlink(self._staged(path))  # noqa: PTH115  a Path would tidy the text
-            return text == self.plan.links[path][0]
-        return False
 
     def _make_folders(self) -> None:
         for folder in self.plan.folders:
@@ -311,11 +301,7 @@ class Applier:
         self.result.copied.add_file(copy.file.size, is_new=copy.expected is None)
         self._records[copy.file.path] = file_record(copy.file, self.number)
 
-    def _count_link(self, path: str) -> None:
-        self.result.copied.links += 1
-        self._records[path] = link_record(self.plan.links[path][0], self.number)
-
-    def _make_link(self, path: str, target: str, is_replaced: bool) -> None:
+    def _make_link(self, path: str, target: str, *, is_replaced: bool) -> None:
         draft = self._stagings[kind_of(path)] / "link" if is_replaced else self.shared / path
         try:
             draft.symlink_to(target)
@@ -323,7 +309,8 @@ class Applier:
             return
         if is_replaced:
             draft.replace(self.shared / path)
-        self._count_link(path)
+        self.result.copied.links += 1
+        self._records[path] = link_record(target, self.number)
 
     def _leave(self, path: str, reason: str) -> None:
         self.result.left_out.append(LeftOut(path, reason, failed=True))
