@@ -7,13 +7,14 @@ import re
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from ktrdr_sandbox.docker import process
+from ktrdr_sandbox import process
+from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import make_folder
 from ktrdr_sandbox.locking import hold
@@ -273,9 +274,18 @@ def _copy_tree(source: str, target: Path, look: Callable[[], None]) -> None:
     copier = shutil.which("cp")
     if copier is None:
         return
-    environment = process.inherited()
+    environment = process.current_environment()
     version = process.run([copier, "--version"], environment=environment).stdout
     # Second names of a file as such do not come along: what writes to one would change both.
     known = ("--reflink=auto", "--no-preserve=links") if "coreutils" in version else ()
     argv = [copier, "-a", *known, f"{source}/.", str(target)]
-    process.run_watched(argv, environment=environment, look=look, every=_LOOKING)
+    copying = run_in_background(lambda: process.run(argv, environment=environment))
+    try:
+        while True:
+            with suppress(TimeoutError):
+                copying.result(timeout=_LOOKING)
+                return
+            look()
+    finally:
+        if not copying.done():  # an interrupt came
+            process.end_all()
