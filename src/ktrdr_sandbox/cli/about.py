@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 import typer
 
@@ -20,7 +20,7 @@ Shell = Literal["bash", "zsh", "fish"]
 _SHELLS: Final[tuple[Shell, ...]] = get_args(Shell)
 
 
-def tools() -> tuple[str, results.ToolsData]:
+def tools() -> tuple[str, dict[str, Any]]:
     """The versions of the tools, as text and as data."""
     found = tool_versions()
     return reports.versions(found), results.tools(found)
@@ -63,7 +63,7 @@ def explain(
         output.result("\n".join(lines), {"codes": [_code(entry) for entry in found]})
 
 
-def _code(entry: Entry) -> results.CodeData:
+def _code(entry: Entry) -> dict[str, Any]:
     return {
         "code": entry.code,
         "meaning": entry.meaning,

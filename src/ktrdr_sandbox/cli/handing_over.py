@@ -68,7 +68,8 @@ def url(
             output.tell(warning)
         if explain:
             output.tell(f"{found.why}.")
-        output.result(found.url, results.url(found))
+        data = {"url": found.url, "source": found.source, "why": found.why}
+        output.result(found.url, data)
 
 
 def run(command_line: params.CommandLine = None, instance: params.InstanceName = None) -> None:

@@ -184,7 +184,9 @@ def demo(
         context = command_context(output)
         if clean:
             gone = demonstrating.clean(context, folder, step=output.progress)
-            output.result(text.cleanup(gone), results.cleanup(gone))
+            folder_gone = None if gone.folder is None else str(gone.folder)
+            ids = [instance.id for instance in gone.destroyed]
+            output.result(text.cleanup(gone), {"destroyed": ids, "directory": folder_gone})
             return
         with _report_of_failed_gate(output):
             shown = demonstrating.demonstrate(
@@ -194,7 +196,8 @@ def demo(
                 progress=start_view.ComposeLines(output, everything=output.verbose),
                 observer=lambda _: start_view.GateLines(output),
             )
-        output.result(text.demonstration(shown), results.demonstration(shown))
+        stacks = [results.startup(done) for done in shown.startups]
+        output.result(text.demonstration(shown), {"directory": str(folder), "stacks": stacks})
 
 
 def _tell_notices(output: Output, done: starting.Startup) -> None:
