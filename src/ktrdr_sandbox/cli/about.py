@@ -39,7 +39,6 @@ def explain(
         typer.Argument(
             metavar="CODE",
             help="Of an error in --json. Left out: all.",
-            show_default=False,
             autocompletion=lambda: get_args(ErrorCode),
         ),
     ] = None,
@@ -76,9 +75,7 @@ def _code(entry: Entry) -> dict[str, Any]:
 def completion(
     shell: Annotated[
         Shell | None,
-        typer.Argument(
-            metavar="[bash|zsh|fish]", help="Left out: that of $SHELL.", show_default=False
-        ),
+        typer.Argument(metavar="[bash|zsh|fish]", help="Left out: that of $SHELL."),
     ] = None,
     install: Annotated[
         bool,

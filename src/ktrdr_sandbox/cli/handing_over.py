@@ -40,14 +40,10 @@ def env(
 
 
 def url(
-    url: Annotated[
-        str | None, typer.Option("--url", metavar="URL", help="This one.", show_default=False)
-    ] = None,
+    url: Annotated[str | None, typer.Option("--url", metavar="URL", help="This one.")] = None,
     port: Annotated[
         str | None,
-        typer.Option(
-            "--port", metavar="PORT", help="That port of this machine.", show_default=False
-        ),
+        typer.Option("--port", metavar="PORT", help="That port of this machine."),
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Also say why, on stderr.")] = False,
 ) -> None:

@@ -40,7 +40,6 @@ def up(
             metavar="FILE",
             help="Write a new .tar.gz with what a report of the outcome needs: the gate's report, "
             "logs, Compose model, versions. Secrets are hidden.",
-            show_default=False,
         ),
     ] = None,
     every: params.All = False,
@@ -89,7 +88,6 @@ def wait(
             "--for",
             metavar="CHECKS",
             help="Only these checks, for example backend,workers. [default: all]",
-            show_default=False,
             autocompletion=completion.checks,
         ),
     ] = None,
@@ -173,7 +171,6 @@ def demo(
             "--directory",
             metavar="PATH",
             help="Scratch folder. [default: in the user's cache folder]",
-            show_default=False,
         ),
     ] = None,
 ) -> None:
