@@ -29,7 +29,7 @@ from ktrdr_sandbox.isolation.request import BindSource, IsolatedStack, Isolation
 from ktrdr_sandbox.models import ID_PREFIX, Instance, Stack
 from ktrdr_sandbox.settings import Settings
 from ktrdr_sandbox.slots.port_map import extra_ports, get_ports, worker_ports
-from ktrdr_sandbox.state.home_id import home_id
+from ktrdr_sandbox.state.last_up import home_id
 
 OVERRIDE: Final = "override.yml"
 

@@ -16,9 +16,8 @@ from typing import Final, Literal
 from ktrdr_sandbox import env_file, own_commands
 from ktrdr_sandbox.background import asked
 from ktrdr_sandbox.commands.compose_project import write_env_file, write_slot
-from ktrdr_sandbox.commands.context import Context
+from ktrdr_sandbox.commands.context import Context, is_locked, recover
 from ktrdr_sandbox.commands.create import busy_in_slot
-from ktrdr_sandbox.commands.recover import is_busy, settle
 from ktrdr_sandbox.commands.trash import trashed
 from ktrdr_sandbox.docker.compose import require_compose
 from ktrdr_sandbox.docker.engine import Belonging
@@ -37,7 +36,7 @@ from ktrdr_sandbox.models import (
     Instance,
 )
 from ktrdr_sandbox.state import journal
-from ktrdr_sandbox.state.home_id import known_home_id
+from ktrdr_sandbox.state.last_up import known_home_id
 
 Level = Literal["ok", "note", "problem"]
 
@@ -196,7 +195,7 @@ def pending(around: Surroundings) -> Iterator[Finding]:
     for one in journal.pending(context.home):
         name = one.instance_id.removeprefix(ID_PREFIX)
         what = f"'{one.operation} {name}' (pid {one.pid}, since {one.since})"
-        if is_busy(context, one.instance_id):
+        if is_locked(context, one.instance_id):
             yield note("journal", f"{what} is under way", instance=one.instance_id)
             continue
         yield problem(
@@ -204,12 +203,12 @@ def pending(around: Surroundings) -> Iterator[Finding]:
             f"{what} was killed at {one.last_step}; the next command on {name} ends it",
             fix="ktrdr-sandbox doctor --fix",
             instance=one.instance_id,
-            repair=functools.partial(_settle, around, one.instance_id),
+            repair=functools.partial(_recover, around, one.instance_id),
         )
 
 
-def _settle(around: Surroundings, instance_id: str) -> None:
-    settle(around.context, instance_id)
+def _recover(around: Surroundings, instance_id: str) -> None:
+    recover(around.context, instance_id)
 
 
 def trash(around: Surroundings) -> Iterator[Finding]:

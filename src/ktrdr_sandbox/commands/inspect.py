@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ktrdr_sandbox.background import asked
 from ktrdr_sandbox.commands.context import Context
-from ktrdr_sandbox.commands.relocated import recognise
+from ktrdr_sandbox.commands.relocated import resolve_moved
 from ktrdr_sandbox.docker.engine import Container
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import EngineAddress, Instance
@@ -78,7 +78,7 @@ def list_instances(context: Context) -> Listing:
 def _registered(context: Context) -> list[Instance]:
     """What the registry has, each where its directory is now."""
     return [
-        one if one.path.is_dir() or one.state != "created" else recognise(context, one)
+        one if one.path.is_dir() or one.state != "created" else resolve_moved(context, one)
         for one in context.registry.read().instances.values()
     ]
 
@@ -123,9 +123,9 @@ def _is_stale(context: Context, instance: Instance, containers: Sequence[Contain
 
 
 def _forget(context: Context, instance: Instance) -> bool:
-    from ktrdr_sandbox.commands.drop_stale import forget  # git and more, seldom needed
+    from ktrdr_sandbox.commands.stale import drop_stale  # git and more, seldom needed
 
-    return forget(context, instance)
+    return drop_stale(context, instance)
 
 
 def _summary(instance: Instance, containers: Sequence[Container] | None) -> Summary:

@@ -21,13 +21,14 @@ if TYPE_CHECKING:  # the records only, whose modules need not be loaded to write
     from ktrdr_sandbox.commands.compose_project import Composition
     from ktrdr_sandbox.commands.configuration import Request, Setting, Survey
     from ktrdr_sandbox.commands.create import Creation
-    from ktrdr_sandbox.commands.destroy import Destruction, DestructionPlan, Shutdown
+    from ktrdr_sandbox.commands.destroy import DestroyPlan
     from ktrdr_sandbox.commands.doctor import Examination
     from ktrdr_sandbox.commands.doctor_checks import Level
+    from ktrdr_sandbox.commands.down import DownPlan
     from ktrdr_sandbox.commands.environment import Handout
     from ktrdr_sandbox.commands.gc import Collection, Kind
     from ktrdr_sandbox.commands.inspect import InstanceStatus, Listing, Summary
-    from ktrdr_sandbox.commands.moving import Move
+    from ktrdr_sandbox.commands.move import MovePlan
     from ktrdr_sandbox.commands.parallel_runs import AllRuns
     from ktrdr_sandbox.commands.tool_versions import ToolVersions
     from ktrdr_sandbox.commands.up import Startup
@@ -386,21 +387,21 @@ def startup(result: Startup) -> dict[str, Any]:
     )
 
 
-def move(result: Move) -> dict[str, Any]:
+def move(result: MovePlan) -> dict[str, Any]:
     return fill(MoveData, result)
 
 
-def shutdown(result: Shutdown) -> dict[str, Any]:
+def shutdown(result: DownPlan) -> dict[str, Any]:
     return fill(ShutdownData, result, removed=list(result.removed.names()))
 
 
-def destroy_plan(plan: DestructionPlan) -> dict[str, Any]:
+def destroy_plan(plan: DestroyPlan) -> dict[str, Any]:
     resources, unsaved = list(plan.resources.names()), fill(UnsavedData, plan.unsaved)
     return fill(DestroyPlanData, plan, resources=resources, unsaved=unsaved)
 
 
-def destroyed(result: Destruction) -> dict[str, Any]:
-    return fill(DestroyedData, result, **destroy_plan(result.plan))
+def destroyed(plan: DestroyPlan) -> dict[str, Any]:
+    return fill(DestroyedData, plan, **destroy_plan(plan))
 
 
 def listing(result: Listing) -> dict[str, Any]:

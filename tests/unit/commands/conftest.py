@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.lifecycle.scenes import Scene
+from tests.unit.commands.scenes import Scene
 
 
 @pytest.fixture

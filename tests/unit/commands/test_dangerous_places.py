@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.commands.destroy import Destruction, destroy
+from ktrdr_sandbox.commands.destroy import DestroyPlan, destroy
 from ktrdr_sandbox.commands.trash import delete, mounts_in, move_to_trash, trashed
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.paths import Home
 from tests.support.repositories import GitRepository, empty_repository, git, repository
-from tests.unit.lifecycle.scenes import Scene
+from tests.unit.commands.scenes import Scene
 
 APART = ("unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"]))
 
@@ -28,7 +28,7 @@ def instance(scene: Scene) -> Instance:
     return scene.instance("feat-x")
 
 
-def ended(scene: Scene, instance: Instance, *, force: bool = False) -> Destruction:
+def ended(scene: Scene, instance: Instance, *, force: bool = False) -> DestroyPlan:
     return destroy(scene.context, instance, keep_worktree=False, force=force)
 
 
@@ -61,7 +61,7 @@ def test_another_instances_directory(scene: Scene, instance: Instance) -> None:
     )
     assert error.hints[0] == "Destroy or move inner first"
     done = ended(scene, scene.registered()[inner.id])
-    assert done.plan.kept_because == "it lies in the directory of ktrdr--feat-x"
+    assert done.kept_because == "it lies in the directory of ktrdr--feat-x"
     assert context.is_dir()
 
 
@@ -95,7 +95,7 @@ def test_a_repository_around_it_that_ignores_everything(tmp_path: Path) -> None:
     scene.checkout(instance).write({"work": "precious"})
     assert git(instance.path, "status", "--porcelain") == ""
     done = ended(scene, instance, force=True)
-    assert done.plan.kept_because == "it is no longer this instance's worktree"
+    assert done.kept_because == "it is no longer this instance's worktree"
     assert (instance.path / "work").read_text() == "precious"
 
 
@@ -104,7 +104,7 @@ def test_a_new_repository_made_in_it(scene: Scene, instance: Instance) -> None:
     empty_repository(instance.path)
     scene.checkout(instance).commit({"work": "precious"})
     done = ended(scene, instance)
-    assert done.plan.kept_because == "it is no longer this instance's worktree"
+    assert done.kept_because == "it is no longer this instance's worktree"
     assert (instance.path / "work").read_text() == "precious"
 
 
@@ -126,7 +126,7 @@ def test_links_lead_nowhere(scene: Scene, instance: Instance) -> None:
 MOUNTED = """
 import sys
 from pathlib import Path
-from tests.unit.lifecycle.test_dangerous_places import directory_with_mount
+from tests.unit.commands.test_dangerous_places import directory_with_mount
 
 directory_with_mount(Path(sys.argv[1]))
 print("end")
@@ -277,7 +277,7 @@ def test_a_copy_into_the_trash_leaves_out_what_cannot_be_copied(tmp_path: Path) 
 COPIED = """
 import sys
 from pathlib import Path
-from tests.unit.lifecycle.test_dangerous_places import copied_to_another_file_system
+from tests.unit.commands.test_dangerous_places import copied_to_another_file_system
 
 copied_to_another_file_system(Path(sys.argv[1]))
 print("end")

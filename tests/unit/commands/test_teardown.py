@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 
 from ktrdr_sandbox.commands.create import init
-from ktrdr_sandbox.commands.destroy import Destruction, destroy, down, plan_destruction
+from ktrdr_sandbox.commands.destroy import DestroyPlan, destroy, plan_destroy
+from ktrdr_sandbox.commands.down import down
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import LABEL_UUID, Instance
 from tests.support.repositories import GitRepository
-from tests.unit.lifecycle.scenes import Scene
+from tests.unit.commands.scenes import Scene
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def instance(scene: Scene) -> Instance:
 
 def ended(
     scene: Scene, instance: Instance, *, keep_worktree: bool = False, force: bool = False
-) -> Destruction:
+) -> DestroyPlan:
     return destroy(scene.context, instance, keep_worktree=keep_worktree, force=force)
 
 
@@ -117,8 +118,8 @@ def test_all_of_an_instance_goes_but_its_branch(scene: Scene, instance: Instance
     scene.checkout(instance).commit({"work": "x"})
     scene.stack(instance)
     done = ended(scene, instance)
-    assert done.plan.directory == instance.path
-    assert done.plan.branch == "feat-x"
+    assert done.directory == instance.path
+    assert done.branch == "feat-x"
     assert done.trash is None
     assert not instance.path.exists()
     assert not scene.engine.resources(instance.uuid)
@@ -152,13 +153,13 @@ def test_its_own_image_tags_go(scene: Scene, instance: Instance) -> None:
         f'{{"uuid": "{instance.uuid}", "services": [], "ports": [], "inputs": {{}}, '
         f'"images": ["{instance.id}/app:dev"]}}'
     )
-    assert ended(scene, instance).plan.images == (f"{instance.id}/app:dev",)
+    assert ended(scene, instance).images == (f"{instance.id}/app:dev",)
     assert scene.engine.images() == {"tiny:1"}
 
 
 def test_the_plan_changes_nothing(scene: Scene, instance: Instance) -> None:
     scene.stack(instance)
-    plan = plan_destruction(scene.context, instance, keep_worktree=False)
+    plan = plan_destroy(scene.context, instance, keep_worktree=False)
     assert plan.resources == scene.engine.resources(instance.uuid)
     assert (plan.directory, plan.kept_because) == (instance.path, None)
     assert not plan.unsaved
@@ -224,7 +225,7 @@ def test_by_force_without_unsaved_work_there_is_no_trash(scene: Scene, instance:
 def test_a_kept_directory_loses_only_its_marker(scene: Scene, instance: Instance) -> None:
     scene.checkout(instance).write({"new": "x"})
     done = ended(scene, instance, keep_worktree=True)
-    assert done.plan.kept_because == "--keep-worktree"
+    assert done.kept_because == "--keep-worktree"
     assert (instance.path / "new").exists()
     assert not instance.env_file.exists()
     assert instance.path in scene.repository.worktrees()
@@ -236,7 +237,7 @@ def test_a_directory_that_create_did_not_make_is_kept(scene: Scene) -> None:
     instance = init(scene.at(clone.root), slot=None).instance
     clone.write({"new": "x"})
     done = ended(scene, instance, force=True)
-    assert done.plan.kept_because == "'create' did not make it"
+    assert done.kept_because == "'create' did not make it"
     assert (clone.root / "new").exists()
     assert not instance.env_file.exists()
     assert scene.registered() == {}
@@ -247,7 +248,7 @@ def test_a_directory_that_is_another_repository_by_now(scene: Scene, instance: I
     theirs = scene.repository.clone(instance.path)
     theirs.write({"new": "x"})
     done = ended(scene, instance, force=True)
-    assert done.plan.kept_because == "it is no longer this instance's worktree"
+    assert done.kept_because == "it is no longer this instance's worktree"
     assert (instance.path / "new").exists()
     assert scene.registered() == {}
 
@@ -255,7 +256,7 @@ def test_a_directory_that_is_another_repository_by_now(scene: Scene, instance: I
 def test_a_directory_marked_as_another_instances(scene: Scene, instance: Instance) -> None:
     instance.env_file.write_text("INSTANCE_ID=ktrdr--feat-x\nSANDBOX_UUID=theirs\n")
     done = ended(scene, instance, force=True)
-    assert done.plan.kept_because == "it is no longer this instance's worktree"
+    assert done.kept_because == "it is no longer this instance's worktree"
     assert instance.env_file.exists()
     assert instance.path.is_dir()
 
@@ -274,7 +275,7 @@ def test_a_directory_that_is_gone_already(scene: Scene, instance: Instance) -> N
     scene.stack(instance)
     shutil.rmtree(instance.path)
     done = ended(scene, instance)
-    assert (done.plan.directory, done.plan.kept_because) == (None, None)
+    assert (done.directory, done.kept_because) == (None, None)
     assert scene.repository.worktrees() == [scene.repository.root]
     assert not scene.engine.resources(instance.uuid)
     assert scene.registered() == {}
@@ -284,7 +285,7 @@ def test_a_repository_that_is_gone(scene: Scene, instance: Instance) -> None:
     scene.stack(instance)
     shutil.rmtree(scene.repository.root)
     done = ended(scene, instance)
-    assert done.plan.kept_because == "it is no longer this instance's worktree"
+    assert done.kept_because == "it is no longer this instance's worktree"
     assert instance.path.is_dir()
     assert not scene.engine.resources(instance.uuid)
 
@@ -350,7 +351,7 @@ def test_nothing_without_our_label_is_ever_removed(scene: Scene, instance: Insta
 def test_an_engine_that_is_gone_for_good_is_not_asked(scene: Scene, instance: Instance) -> None:
     scene.engine.failing = SandboxError("docker-not-answering", "no answer")
     done = destroy(scene.context, instance, keep_worktree=False, force=False, without_docker=True)
-    assert not done.plan.resources
+    assert not done.resources
     assert not instance.path.exists()
     assert scene.registered() == {}
     assert scene.repository.worktrees() == [scene.repository.root]

@@ -16,7 +16,7 @@ from ktrdr_sandbox.commands.hooks import HookFailure, run_hook
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import EngineAddress, Instance
 from tests.support.processes import has_ended, is_alive
-from tests.unit.lifecycle.scenes import Scene
+from tests.unit.commands.scenes import Scene
 
 
 def configure(scene: Scene, *commands: str, more: str = "") -> None:

@@ -10,15 +10,15 @@ import filelock
 import pytest
 
 from ktrdr_sandbox import env_file
-from ktrdr_sandbox.commands.create import init
+from ktrdr_sandbox.commands.create import CreatePlan, init
 from ktrdr_sandbox.errors import ErrorCode, SandboxError
 from ktrdr_sandbox.models import EngineAddress
 from ktrdr_sandbox.settings import CHECKOUT_FILE
 from ktrdr_sandbox.state import journal
 from tests.support.processes import foreign_listener, held_slot
 from tests.support.repositories import GitRepository
-from tests.unit.lifecycle.scenes import Scene
-from tests.unit.registry.instances import an_instance
+from tests.unit.commands.scenes import Scene
+from tests.unit.state.instances import an_instance
 
 
 def refused(scene: Scene, code: ErrorCode, **arguments: object) -> SandboxError:
@@ -300,20 +300,14 @@ def test_a_name_that_is_taken_while_its_lock_is_waited_for(scene: Scene) -> None
 def test_an_init_that_was_killed_under_another_name_is_no_finished_one(scene: Scene) -> None:
     scene.instance("feat-x")
     root = scene.repository.clone(scene.folder / "elsewhere" / "ktrdr--feat-x").root
-    made = init(scene.at(root), slot=None).instance
-    scene.context.registry.add(made.with_state("creating"))
-    facts = {
-        "instance_id": made.id,
-        "uuid": made.uuid,
-        "path": str(root),
-        "main": str(root),
-        "common_dir": str(root / ".git"),
-        "addition": None,
-    }
-    with suppress(KeyError), journal.operation(scene.home, made.id, "init", facts) as log:
+    made = init(scene.at(root), slot=None).instance.with_state("creating")
+    scene.context.registry.add(made)
+    plan = CreatePlan(instance=made, main=root, common_dir=root / ".git")
+    with suppress(KeyError), journal.operation(scene.home, made.id, "init", plan) as log:
         log.owing = True
-        with log.step("slot"), log.step("marker"):
-            raise KeyError("killed")
+        log.begin("slot")
+        log.begin("marker")
+        raise KeyError("killed")
     assert journal.exists(scene.home, made.id)
     again = init(scene.at(root), slot=None).instance
     assert again.id == made.id

@@ -11,17 +11,17 @@ import pytest
 from ktrdr_sandbox.commands.create import init
 from ktrdr_sandbox.commands.destroy import destroy
 from ktrdr_sandbox.commands.inspect import list_instances
-from ktrdr_sandbox.commands.relocated import recognise
+from ktrdr_sandbox.commands.relocated import resolve_moved
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import Instance
 from tests.support.repositories import GitRepository
-from tests.unit.lifecycle.scenes import Scene
+from tests.unit.commands.scenes import Scene
 
 
 def test_one_that_is_where_it_was(scene: Scene) -> None:
     instance = scene.instance()
-    assert recognise(scene.context, instance) == instance
-    assert recognise(scene.context, instance, here=instance.path) == instance
+    assert resolve_moved(scene.context, instance) == instance
+    assert resolve_moved(scene.context, instance, here=instance.path) == instance
     assert scene.told == []
 
 
@@ -29,7 +29,7 @@ def test_moved_by_git_and_meant_by_name(scene: Scene) -> None:
     instance = scene.instance()
     now = scene.folder / "elsewhere"
     scene.repository.git("worktree", "move", str(instance.path), str(now))
-    assert recognise(scene.context, instance) == replace(instance, path=now)
+    assert resolve_moved(scene.context, instance) == replace(instance, path=now)
     assert scene.registered()[instance.id].path == now
     assert scene.context.registry.copies() == [replace(instance, path=now)]
     (told,) = scene.told
@@ -40,7 +40,7 @@ def test_moved_by_hand_and_meant_by_its_directory(scene: Scene) -> None:
     instance = scene.instance()
     now = scene.folder / "else where"
     instance.path.rename(now)
-    moved = recognise(scene.context, instance, here=now)
+    moved = resolve_moved(scene.context, instance, here=now)
     assert moved.path == now
     assert now in scene.repository.worktrees()
     assert GitRepository(now).git("status", "--porcelain") == ""
@@ -53,7 +53,7 @@ def test_moved_by_hand_and_meant_by_name_is_gone(scene: Scene) -> None:
     """Nothing on the machine tells where it went, until a command is run in it."""
     instance = scene.instance()
     instance.path.rename(scene.folder / "elsewhere")
-    assert recognise(scene.context, instance) == instance
+    assert resolve_moved(scene.context, instance) == instance
 
 
 def test_a_clone_that_was_moved(scene: Scene) -> None:
@@ -61,7 +61,7 @@ def test_a_clone_that_was_moved(scene: Scene) -> None:
     instance = init(scene.at(clone.root), slot=None).instance
     now = scene.folder / "yours"
     clone.root.rename(now)
-    assert recognise(scene.context, instance, here=now).path == now
+    assert resolve_moved(scene.context, instance, here=now).path == now
 
 
 def test_a_copy_is_told_apart(scene: Scene) -> None:
@@ -69,7 +69,7 @@ def test_a_copy_is_told_apart(scene: Scene) -> None:
     copy = scene.folder / "copy"
     shutil.copytree(instance.path, copy)
     with pytest.raises(SandboxError) as caught:
-        recognise(scene.context, instance, here=copy)
+        resolve_moved(scene.context, instance, here=copy)
     assert caught.value.code == "no-such-instance"
     assert str(instance.path) in caught.value.message
     assert scene.registered()[instance.id] == instance
@@ -90,13 +90,13 @@ def test_a_copy_is_never_the_instance(scene: Scene, copy: tuple[Instance, Path])
     instance, directory = copy
     for _ in range(2):
         with pytest.raises(SandboxError) as caught:
-            recognise(scene.context, instance, here=directory)
+            resolve_moved(scene.context, instance, here=directory)
         assert caught.value.code == "no-such-instance"
-        assert recognise(scene.context, instance) == instance
+        assert resolve_moved(scene.context, instance) == instance
         assert scene.registered()[instance.id] == instance
         scene.repository.git("worktree", "repair", str(directory))
     (scene.folder / "away").rename(instance.path)
-    assert recognise(scene.context, instance, here=instance.path) == instance
+    assert resolve_moved(scene.context, instance, here=instance.path) == instance
     assert directory.is_dir()
 
 
@@ -107,7 +107,7 @@ def test_init_lets_a_directory_go_on_as_the_instance(
     made = init(scene.at(directory), slot=None).instance
     assert (made.id, made.uuid, made.slot) == (instance.id, instance.uuid, instance.slot)
     assert (made.path, made.created_by) == (directory, "init")
-    assert recognise(scene.context, made, here=directory) == made
+    assert resolve_moved(scene.context, made, here=directory) == made
     destroy(scene.context, made, keep_worktree=False, force=False)
     assert directory.is_dir()
     assert scene.registered() == {}

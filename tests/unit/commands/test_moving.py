@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from ktrdr_sandbox import env_file
-from ktrdr_sandbox.commands.destroy import down
-from ktrdr_sandbox.commands.moving import move
+from ktrdr_sandbox.commands.down import down
+from ktrdr_sandbox.commands.move import move
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.slots.port_map import get_ports
 from ktrdr_sandbox.state import last_up
 from tests.support.processes import foreign_listener, held_slot
-from tests.unit.lifecycle.scenes import Scene
+from tests.unit.commands.scenes import Scene
 
 
 def refused(scene: Scene, instance: Instance, slot: int) -> SandboxError:

@@ -1,18 +1,16 @@
-"""An instance of which nothing is left: out of the registry, and its worktree out of git.
+"""Drop an instance of which nothing is left: from the registry, and its worktree from git.
 
-`list` does it by itself, so it forgets less than `destroy`, which was asked to.
+`list` does it by itself, so it drops less than `destroy`, which was asked to.
 """
 
 from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from ktrdr_sandbox.commands.context import Context
-from ktrdr_sandbox.commands.demolition import common_dir_of
+from ktrdr_sandbox.commands.destroy import common_dir_of
 from ktrdr_sandbox.commands.relocated import has_marker
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.git.ignored import show_env_file
@@ -21,7 +19,7 @@ from ktrdr_sandbox.locking import hold
 from ktrdr_sandbox.models import Instance
 
 
-def forget(context: Context, instance: Instance) -> bool:
+def drop_stale(context: Context, instance: Instance) -> bool:
     """Take away the entry of a directory that is gone, its state folder, and git's side of it.
 
     False where it has to wait for another time: a command is at work on the instance or in its
@@ -29,14 +27,19 @@ def forget(context: Context, instance: Instance) -> bool:
     """
     if _is_beside(instance):
         return False
-    common_dir = _common_dir_of(instance.parent_repo)
+    main, common_dir = instance.parent_repo, None
+    with contextlib.suppress(SandboxError, OSError):
+        common_dir = common_dir_of(main)
+    locks = [context.home.instance_lock(instance.id)]
+    locks += [] if common_dir is None else [context.home.repository_lock(common_dir)]
     try:
-        with _held(context.home.instance_lock(instance.id)):
+        with contextlib.ExitStack() as stack:
+            for lock in locks:  # nobody who only looks is kept waiting
+                stack.enter_context(hold(lock, purpose="list", patience=0.0, tell=lambda _: None))
             if instance.path.is_dir():
                 return False
-            if common_dir is not None:
-                with _held(context.home.repository_lock(common_dir)):
-                    _forget_in_git(instance, common_dir)
+            if main is not None and common_dir is not None:
+                _drop_from_git(instance, main, common_dir)
             shutil.rmtree(context.home.state_of(instance.id), ignore_errors=True)
             context.registry.drop(instance)  # last, so that after a kill the next list goes on
     except SandboxError as error:
@@ -46,13 +49,6 @@ def forget(context: Context, instance: Instance) -> bool:
     return True
 
 
-@contextmanager
-def _held(lock: Path) -> Iterator[None]:
-    """Nobody who only looks is kept waiting. Raises `lock-timeout`."""
-    with hold(lock, purpose="list", patience=0.0, tell=lambda _: None):
-        yield
-
-
 def _is_beside(instance: Instance) -> bool:
     """Whether a neighbour of the directory has its marker.
 
@@ -60,27 +56,15 @@ def _is_beside(instance: Instance) -> bool:
     then it needs its entry, here and in git.
     """
     with contextlib.suppress(OSError):
-        return any(_is_marked(folder, instance) for folder in instance.path.parent.iterdir())
+        for folder in instance.path.parent.iterdir():
+            with contextlib.suppress(OSError):  # a neighbour that this user may not look into
+                if has_marker(folder, instance):
+                    return True
     return False
 
 
-def _is_marked(folder: Path, instance: Instance) -> bool:
-    with contextlib.suppress(OSError):  # a neighbour that this user may not look into
-        return has_marker(folder, instance)
-    return False
-
-
-def _common_dir_of(main: Path | None) -> Path | None:
-    with contextlib.suppress(SandboxError, OSError):
-        return common_dir_of(main)
-    return None
-
-
-def _forget_in_git(instance: Instance, common_dir: Path) -> None:
+def _drop_from_git(instance: Instance, main: Path, common_dir: Path) -> None:
     """Needs the repository's lock. The name is then free for another `create`."""
-    main = instance.parent_repo
-    if main is None:
-        return
     with contextlib.suppress(SandboxError, OSError):
         ours = instance.created_by == "create" and not instance.path.exists()
         if ours and not _is_needed(main, instance.path):

@@ -12,7 +12,7 @@ from ktrdr_sandbox.commands.logs import LogRequest, collected_logs, shown_logs
 from ktrdr_sandbox.docker.engine import Engine
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import EngineAddress, Instance
-from tests.unit.lifecycle.scenes import Scene
+from tests.unit.commands.scenes import Scene
 
 
 @pytest.fixture

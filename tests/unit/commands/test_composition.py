@@ -11,7 +11,7 @@ import pytest
 from ktrdr_sandbox.commands.compose_project import base_call, compose
 from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.settings import Settings
-from tests.unit.lifecycle.scenes import Scene
+from tests.unit.commands.scenes import Scene
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from ktrdr_sandbox.docker.engine import ComposeCall, LineSink
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import Instance, Stack, StackService
 from tests.support.fake_engine import FakeEngine
-from tests.unit.lifecycle.scenes import FOREVER, Scene
+from tests.unit.commands.scenes import FOREVER, Scene
 
 HEALTHY = "service_healthy"
 STARTED = "service_started"

@@ -14,8 +14,8 @@ from ktrdr_sandbox.commands.gc import Collection, Item, collect
 from ktrdr_sandbox.locking import hold
 from ktrdr_sandbox.models import LABEL_HOME, LABEL_ID, LABEL_UUID, Instance
 from ktrdr_sandbox.state import journal
-from ktrdr_sandbox.state.home_id import home_id
-from tests.unit.lifecycle.scenes import Scene
+from ktrdr_sandbox.state.last_up import home_id
+from tests.unit.commands.scenes import Scene
 
 
 def dry(scene: Scene) -> Collection:

@@ -2,16 +2,16 @@ from __future__ import annotations
 
 import json
 import stat
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import Instance
-from ktrdr_sandbox.state.registry import Rebuilt, RegistryStore
-from ktrdr_sandbox.state.registry_file import Registry
+from ktrdr_sandbox.state.registry import Rebuilt, Registry, RegistryStore
 from tests.support.processes import python_process
-from tests.unit.registry.instances import an_instance
+from tests.unit.state.instances import an_instance
 
 
 class Place:
@@ -60,12 +60,6 @@ def test_what_is_added_is_read_by_another_store(place: Place) -> None:
     place.store().add(two)
     assert place.store().read().instances == {one.id: one, two.id: two}
     assert stat.S_IMODE(place.path.stat().st_mode) == 0o600
-
-
-def test_adding_again_replaces(place: Place) -> None:
-    place.store().add(an_instance().with_state("creating"))
-    place.store().add(an_instance())
-    assert place.store().read().instances["ktrdr--feat-x"].state == "created"
 
 
 def test_dropping_takes_only_that_very_instance(place: Place) -> None:
@@ -156,13 +150,6 @@ def test_a_damaged_file_is_set_aside_rebuilt_and_told(place: Place, content: str
     assert len(place.told) == 1
 
 
-def test_a_version_that_is_no_number_is_told_as_what_is_wrong(place: Place) -> None:
-    place.holds('{"version": "2", "instances": {}}')
-    place.store().read()
-    (told,) = place.told
-    assert "was lost (its 'version' is no number of a version: '2'); it is kept as" in told
-
-
 def test_a_change_on_a_damaged_file_is_on_what_was_rebuilt(place: Place) -> None:
     place.holds("garbage")
     found = an_instance("found", slot=4)
@@ -237,11 +224,78 @@ def test_the_documents_own_schema_is_taken_over(place: Place) -> None:
     assert not place.set_aside()
 
 
+# -- beside KTRDR's own later tool -----------------------------------------------------------------
+
+
+def theirs(**instances: int) -> str:
+    """A file as that tool writes it, with these instances in their slots."""
+    entries = {
+        f"ktrdr--{name}": {
+            "instance_id": f"ktrdr--{name}",
+            "slot": slot,
+            "path": "/code/x",
+            "created_at": "2026-01-15T10:30:00",
+            "is_worktree": True,
+            "parent_repo": None,
+        }
+        for name, slot in instances.items()
+    }
+    pool = {
+        str(number): {
+            "slot_id": number,
+            "infrastructure_path": f"/infra/{number}",
+            "profile": "light",
+            "workers": {"backtest": 1},
+            "ports": {"api": 8000 + number},
+            "claimed_by": claimed,
+            "claimed_at": None,
+            "status": "stopped",
+        }
+        for number, claimed in ((5, None), (6, "/code/y"))
+    }
+    return json.dumps({"version": 2, "local_prod": None, "instances": entries, "slots": pool})
+
+
+def test_a_file_of_ktrdrs_own_tool_is_left_and_ours_is_beside_it(place: Place) -> None:
+    text = theirs(stage=3)
+    place.holds(text)
+    store = place.store()
+    assert store.read().instances == {}
+    assert store.read().taken_slots() == {
+        3: "KTRDR's own sandbox tool (ktrdr--stage)",
+        6: "KTRDR's own sandbox tool (/code/y)",
+    }
+    assert place.told == []
+    for name, slot in (("a", 1), ("b", 2)):
+        store.add(an_instance(name, slot=slot))
+    assert place.path.read_text() == text
+    ours = place.path.with_name("instances.ktrdr-sandbox.json")
+    assert json.loads(ours.read_text())["allocated_slots"] == [1, 2]
+    (told,) = place.told
+    assert told == (
+        f"{place.path} is of KTRDR's own sandbox tool and left as it is; this program's "
+        "registry is instances.ktrdr-sandbox.json beside it."
+    )
+    place.path.unlink()  # ours stays where it is
+    assert set(place.store().read().instances) == {"ktrdr--a", "ktrdr--b"}
+    assert place.store().read().claims == {}
+
+
+def test_ours_is_found_again_when_that_tool_wrote_over_it(place: Place) -> None:
+    one = an_instance("a", slot=1)
+    place.store().add(one)
+    place.holds(theirs())
+    assert place.store(one).read().instances == {one.id: one}
+    assert any("was lost (it is missing)" in sentence for sentence in place.told)
+    assert place.path.read_text() == theirs()
+    assert not place.set_aside()
+
+
 _UPDATER = """\
 import sys
 from pathlib import Path
 from ktrdr_sandbox.state.registry import RegistryStore
-from tests.unit.registry.instances import an_instance
+from tests.unit.state.instances import an_instance
 folder, number = Path(sys.argv[1]), int(sys.argv[2])
 store = RegistryStore(folder / "instances.json", folder / "instances.lock", patience=100)
 print("ready", flush=True)
@@ -254,8 +308,6 @@ for turn in range(10):
 
 
 def test_ten_processes_at_once_lose_nothing(tmp_path: Path) -> None:
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
         crowd = [
             stack.enter_context(python_process(_UPDATER, str(tmp_path), str(number)))

@@ -10,7 +10,7 @@ import pytest
 from ktrdr_sandbox.commands.create import init
 from ktrdr_sandbox.commands.inspect import list_instances
 from ktrdr_sandbox.models import Instance
-from tests.unit.lifecycle.scenes import Scene
+from tests.unit.commands.scenes import Scene
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from ktrdr_sandbox.docker.engine import Container, ContainerDetail
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import Instance
 from tests.support.fake_engine import FakeEngine
-from tests.unit.lifecycle.scenes import Scene
+from tests.unit.commands.scenes import Scene
 
 
 def interrupted(engine: FakeEngine, instance: Instance) -> SandboxError:

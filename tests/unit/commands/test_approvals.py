@@ -9,7 +9,7 @@ import pytest
 
 from ktrdr_sandbox.commands.configuration import approvals_file, approve, is_approved
 from tests.support.repositories import repository
-from tests.unit.lifecycle.scenes import Scene
+from tests.unit.commands.scenes import Scene
 
 
 def test_an_approval_is_for_content_and_repository(scene: Scene) -> None:

@@ -13,9 +13,9 @@ from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import LABEL_HOME, LABEL_ID, LABEL_UUID
 from ktrdr_sandbox.settings import CHECKOUT_FILE
 from ktrdr_sandbox.state import journal
-from ktrdr_sandbox.state.home_id import home_id
+from ktrdr_sandbox.state.last_up import home_id
 from tests.support.processes import foreign_listener, held_slot
-from tests.unit.lifecycle.scenes import IMAGE, Scene
+from tests.unit.commands.scenes import IMAGE, Scene
 
 
 def examined(scene: Scene, *, fix: bool = False) -> Examination:
@@ -135,8 +135,8 @@ def test_a_killed_command_is_ended(scene: Scene) -> None:
         journal.operation(scene.home, instance.id, "down", {}) as log,
     ):
         log.owing = True
-        with log.step("containers"):
-            raise KeyboardInterrupt
+        log.begin("containers")
+        raise KeyboardInterrupt
     assert "was killed at containers" in the_problem(scene, "journal").text
     assert examined(scene, fix=True).healthy
     assert not journal.exists(scene.home, instance.id)

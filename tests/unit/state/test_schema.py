@@ -8,15 +8,8 @@ from typing import Any
 import pytest
 
 from ktrdr_sandbox.models import EngineAddress
-from ktrdr_sandbox.state.registry_file import MalformedRegistryError, Registry, dump, load
-from tests.unit.registry.instances import an_instance
-
-
-def registry(*names: str) -> Registry:
-    made = Registry()
-    for slot, name in enumerate(names, start=1):
-        made = made.with_instance(an_instance(name, slot=slot))
-    return made
+from ktrdr_sandbox.state.registry import MalformedRegistryError, Registry, dump, load
+from tests.unit.state.instances import an_instance
 
 
 def document(**changes: Any) -> dict[str, Any]:
@@ -63,12 +56,6 @@ def test_everything_comes_back() -> None:
     assert load(json.loads(json.dumps(dump(before)))) == before
 
 
-def test_allocated_slots_are_in_order() -> None:
-    made = registry("a", "b").with_instance(an_instance("z", slot=1, uuid="u"))
-    assert dump(made)["allocated_slots"] == [1, 2]
-    assert registry("a", "b", "c").taken_slots() == {1: "ktrdr--a", 2: "ktrdr--b", 3: "ktrdr--c"}
-
-
 def test_unknown_fields_are_kept_at_both_levels() -> None:
     given = document(colour="red") | {"written_by": {"version": "9"}}
     after = dump(load(given).with_instance(an_instance("other", slot=3)))
@@ -77,53 +64,28 @@ def test_unknown_fields_are_kept_at_both_levels() -> None:
     assert "colour" not in after["instances"]["ktrdr--other"]
 
 
-def test_instances_come_and_go() -> None:
-    made = registry("a", "b")
-    assert set(made.without("ktrdr--a").instances) == {"ktrdr--b"}
-    assert made.without("ktrdr--nobody") == made
-    assert set(made.instances) == {"ktrdr--a", "ktrdr--b"}
-
-
-def test_the_architecture_documents_own_sample_lacks_what_ownership_needs() -> None:
-    sample = {
-        "instances": {
-            "ktrdr--feat-operation-metrics": {
-                "slot": 2,
-                "path": "/Users/karl/Documents/dev/ktrdr--feat-operation-metrics",
-                "created_at": "2024-01-15T10:30:00Z",
-                "is_worktree": True,
-                "parent_repo": "/Users/karl/Documents/dev/ktrdr2",
-            }
-        },
-        "allocated_slots": [1, 2, 3],
-    }
-    with pytest.raises(MalformedRegistryError, match="no text 'uuid'"):
-        load(sample)
-
-
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    "changes",
     [
-        ({"slot": None}, "no valid 'slot'"),
-        ({"slot": 0}, "no valid 'slot'"),
-        ({"slot": -1}, "no valid 'slot'"),
-        ({"slot": 11}, "no valid 'slot'"),
-        ({"slot": "2"}, "no valid 'slot'"),
-        ({"slot": True}, "no valid 'slot'"),
-        ({"path": ""}, "no text 'path'"),
-        ({"path": 1}, "no text 'path'"),
-        ({"uuid": None}, "no text 'uuid'"),
-        ({"created_at": None}, "no text 'created_at'"),
-        ({"state": "perhaps"}, "unknown 'state'"),
-        ({"created_by": None}, "unknown 'created_by'"),
-        ({"engine": "colima"}, "'engine' that is no object"),
-        ({"engine": {"context": 1}}, "'engine.context' that is no text"),
+        {"slot": None},
+        {"slot": 0},
+        {"slot": 11},
+        {"slot": "2"},
+        {"slot": True},
+        {"path": ""},
+        {"path": 1},
+        {"uuid": None},
+        {"created_at": None},
+        {"state": "perhaps"},
+        {"created_by": None},
+        {"engine": "colima"},
+        {"engine": {"context": 1}},
     ],
 )
-def test_an_entry_that_cannot_be(changes: dict[str, Any], told: str) -> None:
-    with pytest.raises(MalformedRegistryError, match=told) as caught:
+def test_an_entry_that_cannot_be(changes: dict[str, Any]) -> None:
+    """As the architecture document's own entries cannot, which have no uuid."""
+    with pytest.raises(MalformedRegistryError, match="ktrdr--feat-x.*" + next(iter(changes))):
         load(document(**changes))
-    assert "ktrdr--feat-x" in str(caught.value)
 
 
 @pytest.mark.parametrize(

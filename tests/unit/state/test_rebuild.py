@@ -10,10 +10,10 @@ from ktrdr_sandbox import env_file
 from ktrdr_sandbox.commands.create import init
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import LABEL_HOME, LABEL_ID, LABEL_SLOT, LABEL_UUID, Instance
-from ktrdr_sandbox.state.home_id import home_id
+from ktrdr_sandbox.state.last_up import home_id
 from ktrdr_sandbox.state.rebuild import Places, rebuild, salvaged
 from ktrdr_sandbox.state.registry import Rebuilt
-from tests.unit.lifecycle.scenes import Scene
+from tests.unit.commands.scenes import Scene
 
 
 def found(scene: Scene, *, copies: bool = False, damaged: str = "") -> Rebuilt:

@@ -12,7 +12,7 @@ from ktrdr_sandbox.commands.compose_project import Composition, compose
 from ktrdr_sandbox.commands.prepare import explained
 from ktrdr_sandbox.errors import SandboxError
 from tests.support.processes import foreign_listener, held_slot
-from tests.unit.lifecycle.scenes import IMAGE, Scene
+from tests.unit.commands.scenes import IMAGE, Scene
 
 SERVICES = {
     "db": {

@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 
 from ktrdr_sandbox import env_file
-from ktrdr_sandbox.commands.destroy import destroy, down
+from ktrdr_sandbox.commands.destroy import destroy
+from ktrdr_sandbox.commands.down import down
 from ktrdr_sandbox.commands.inspect import status
 from ktrdr_sandbox.commands.up import Startup, UpOptions, up
 from ktrdr_sandbox.errors import ErrorCode, SandboxError
 from ktrdr_sandbox.models import LABEL_ID, LABEL_UUID, Instance
 from ktrdr_sandbox.state import last_up
 from tests.support.processes import foreign_listener, held_slot
-from tests.unit.lifecycle.scenes import FOREVER, IMAGE, Scene
+from tests.unit.commands.scenes import FOREVER, IMAGE, Scene
 
 BACKEND = {
     "image": IMAGE,
@@ -284,7 +285,7 @@ def test_an_image_without_a_name_is_built_for_this_instance_and_goes_with_it(sce
     start(scene, instance)
     assert scene.engine.named("ktrdr--feat-x-test-web-1").image == "ktrdr--feat-x/test-web:latest"
     assert "ktrdr--feat-x/test-web:latest" in scene.engine.images()
-    plan = destroy(scene.context, instance, keep_worktree=False, force=False).plan
+    plan = destroy(scene.context, instance, keep_worktree=False, force=False)
     assert plan.images == ("ktrdr--feat-x/test-web:latest", "ktrdr--feat-x/web:1")
     assert scene.engine.images() == {IMAGE, "ktrdr--feat-x-test-web:latest"}
 
@@ -297,7 +298,7 @@ def test_what_the_file_does_not_build_any_more_goes_with_the_instance(scene: Sce
     (instance.path / "docker-compose.yml").write_text(json.dumps(model), encoding="utf-8")
     for _ in range(2):
         start(scene, instance)
-    plan = destroy(scene.context, instance, keep_worktree=False, force=True).plan
+    plan = destroy(scene.context, instance, keep_worktree=False, force=True)
     assert plan.images == ("ktrdr--feat-x/api:latest", "ktrdr--feat-x/web:latest")
     assert scene.engine.images() == {IMAGE}
 

@@ -26,7 +26,7 @@ from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.migration import NO_ALEMBIC
 from ktrdr_sandbox.isolation.request import Notice
 from ktrdr_sandbox.models import Instance
-from tests.unit.lifecycle.scenes import FOREVER, IMAGE, Scene
+from tests.unit.commands.scenes import FOREVER, IMAGE, Scene
 
 Services = Mapping[str, Mapping[str, Any]]
 DATABASE = {"environment": {"POSTGRES_DB": "ktrdr", "POSTGRES_USER": "ktrdr"}}

@@ -17,7 +17,7 @@ from ktrdr_sandbox.commands.compose_project import compose, write_down
 from ktrdr_sandbox.errors import CommandError, SandboxError
 from ktrdr_sandbox.gate.result import CheckResult, GateResult, ServiceLog
 from ktrdr_sandbox.models import Instance
-from tests.unit.lifecycle.scenes import FOREVER, IMAGE, Scene
+from tests.unit.commands.scenes import FOREVER, IMAGE, Scene
 
 SHELL = "from-the-shell-4711"
 DOTENV = "from $dotenv 'quoted'; 4712"
