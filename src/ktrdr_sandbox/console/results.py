@@ -346,7 +346,7 @@ class ToolsData(TypedDict):
     compose: str | None
 
 
-def fill(kind: Any, value: object, **given: Any) -> dict[str, Any]:
+def fill(kind: Any, value: object, /, **given: Any) -> dict[str, Any]:
     """The fields of a type: those that are `given`, the others from `value` by their names."""
     return {
         name: given[name] if name in given else _plain(getattr(value, name))
