@@ -15,6 +15,7 @@ from ktrdr_sandbox.env_file import find
 from ktrdr_sandbox.models import EngineAddress, Instance
 from ktrdr_sandbox.naming import instance_id
 from ktrdr_sandbox.paths import Home
+from ktrdr_sandbox.process import current_environment
 from ktrdr_sandbox.settings import Settings, is_nothing_set
 from ktrdr_sandbox.state.registry import Rebuilt, RegistryStore
 from ktrdr_sandbox.targeting import target
@@ -42,7 +43,7 @@ def command_context(output: Output, *, purpose: str = "") -> Context:
     return Context(
         home=home,
         cwd=cwd,
-        environment=dict(os.environ),
+        environment=current_environment(),
         registry=store,
         engine=_engine,
         settings=settings,
@@ -106,7 +107,7 @@ def _rebuild(home: Home, cwd: Path, store: RegistryStore, damaged: str) -> Rebui
 def _engine(address: EngineAddress) -> Engine:
     from ktrdr_sandbox.docker.cli import DockerEngine  # TAB and several commands need no Docker
 
-    return DockerEngine(address, os.environ)
+    return DockerEngine(address, current_environment())
 
 
 def _settings(home: Home, output: Output, told: set[str], checkout: Path | None) -> Settings:

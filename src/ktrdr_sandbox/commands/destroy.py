@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from ktrdr_sandbox import env_file
-from ktrdr_sandbox.background import asked
+from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.commands.context import Context, locked_instance, locked_repository
 from ktrdr_sandbox.commands.down import remove_resources
 from ktrdr_sandbox.commands.trash import (
@@ -100,7 +100,7 @@ def plan_destroy(
     """
     engine = context.engine(instance.engine)
     # The engine's answer takes as long as all of git's.
-    answer = None if without_docker else asked(lambda: engine.resources(instance.uuid))
+    answer = None if without_docker else run_in_background(lambda: engine.resources(instance.uuid))
     directory, reason = _directory(context, instance, keep_worktree=keep_worktree)
     unsaved = UnsavedWork() if directory is None else unsaved_work(directory)
     resources = Resources() if answer is None else answer.result()

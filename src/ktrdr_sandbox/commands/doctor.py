@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ktrdr_sandbox.background import asked
+from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.commands import doctor_checks
 from ktrdr_sandbox.commands.context import Context
 from ktrdr_sandbox.commands.doctor_checks import Finding, Surroundings, look_around
@@ -51,9 +51,9 @@ class Examination:
 
 def examine(context: Context, *, instance_id: str = "", fix: bool = False) -> Examination:
     """Look at everything, or at what concerns one instance. `fix` applies the safe repairs."""
-    holdings = asked(functools.partial(take, context.home.shared))
+    holdings = run_in_background(functools.partial(take, context.home.shared))
     around = look_around(context)
-    answers = [asked(functools.partial(_run, check, around)) for check in CHECKS]
+    answers = [run_in_background(functools.partial(_run, check, around)) for check in CHECKS]
     found = [finding for answer in answers for finding in answer.result()]
     if instance_id:
         found = [one for one in found if not one.instance or one.instance == instance_id]

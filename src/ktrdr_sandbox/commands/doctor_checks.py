@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from ktrdr_sandbox import env_file, own_commands
-from ktrdr_sandbox.background import asked
+from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.commands.compose_project import write_env_file, write_slot
 from ktrdr_sandbox.commands.context import Context, is_locked, recover
 from ktrdr_sandbox.commands.create import busy_in_slot
@@ -131,7 +131,7 @@ def look_around(context: Context) -> Surroundings:
     first, _ = _registered(context)
     here = current_address(context.environment)
     addresses = dict.fromkeys([here, *(one.engine for one in first)])
-    answers = {one: asked(context.engine(one).belongings) for one in addresses}
+    answers = {one: run_in_background(context.engine(one).belongings) for one in addresses}
     belongings, silent = {}, {}
     for address, answer in answers.items():
         try:

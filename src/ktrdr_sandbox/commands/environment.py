@@ -16,8 +16,8 @@ from ktrdr_sandbox.commands.shared_folders import shared_variables
 from ktrdr_sandbox.docker.engine import Container
 from ktrdr_sandbox.docker.environment import child_environment, engine_variables, foreign
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.exec_process import exec_process
 from ktrdr_sandbox.models import Instance
-from ktrdr_sandbox.process import become
 from ktrdr_sandbox.state import last_up
 
 _SHELL_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -76,7 +76,7 @@ def run_with(context: Context, instance: Instance, argv: Sequence[str]) -> NoRet
         context.environment, address=instance.engine, file_values=handout(context, instance).values
     )
     try:
-        become(argv, environment=environment | engine_variables(instance.engine))
+        exec_process(argv, environment=environment | engine_variables(instance.engine))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise SandboxError(
             "command-not-found",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ktrdr_sandbox.background import asked
+from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.commands.context import Context
 from ktrdr_sandbox.commands.relocated import resolve_moved
 from ktrdr_sandbox.docker.engine import Container
@@ -98,7 +98,7 @@ def _containers_of_all(
             context.tell(error.message)
             return None
 
-    answers = [asked(functools.partial(ask, address)) for address in addresses]
+    answers = [run_in_background(functools.partial(ask, address)) for address in addresses]
     return {address: answer.result() for address, answer in zip(addresses, answers, strict=True)}
 
 

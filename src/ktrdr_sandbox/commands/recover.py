@@ -15,7 +15,7 @@ from ktrdr_sandbox.commands.compose_project import write_slot
 from ktrdr_sandbox.commands.context import Context, locked_repository
 from ktrdr_sandbox.commands.create import CreatePlan, undo_step
 from ktrdr_sandbox.commands.destroy import DestroyPlan, call_off, finish, is_irrevocable
-from ktrdr_sandbox.docker.orphans import end_orphans
+from ktrdr_sandbox.docker.compose import end_orphans
 from ktrdr_sandbox.files import temporary_name
 from ktrdr_sandbox.models import ID_PREFIX
 from ktrdr_sandbox.state import journal

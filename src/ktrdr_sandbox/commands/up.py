@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from ktrdr_sandbox.background import asked
+from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.commands.bundle import offer_bundle, refuse_target, write_bundle
 from ktrdr_sandbox.commands.compose_project import Composition, compose
 from ktrdr_sandbox.commands.context import Context, is_locked, locked_instance
@@ -149,7 +149,7 @@ def _up(
             composition = ready.composition
             build = to_build(composition, everything=options.build)
             with explained(engine, composition):
-                asked(load_http)  # by the end of the next wait it is there
+                run_in_background(load_http)  # by the end of the next wait it is there
                 log.begin("containers")
                 engine.compose_create(
                     composition.call,

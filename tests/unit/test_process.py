@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.background import asked
-from ktrdr_sandbox.docker import process
+from ktrdr_sandbox import process
+from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.errors import SandboxError
-from tests.support.processes import has_ended, python_process
+from tests.support.processes import has_ended, is_alive, python_process
 
 
 def python(code: str, *arguments: str) -> list[str]:
@@ -52,14 +54,13 @@ def started(how: str, argv: list[str], environment: dict[str, str]) -> None:
     elif how == "stream":
         process.stream(argv, environment=environment, sink=lambda _: None)
     else:
-        process.hand_over(argv, environment=environment)
+        process.run_attached(argv, environment=environment)
 
 
-@pytest.mark.parametrize("how", ["run", "stream", "hand_over"])
+@pytest.mark.parametrize("how", ["run", "stream", "run_attached"])
 def test_no_such_program(how: str, tmp_path: Path) -> None:
-    with pytest.raises(SandboxError) as caught:
+    with pytest.raises(FileNotFoundError):
         started(how, ["docker-that-is-not-there"], {"PATH": str(tmp_path)})
-    assert caught.value.code == "docker-missing"
 
 
 _STUBBORN = """\
@@ -163,7 +164,7 @@ def test_calls_from_several_threads_do_not_mix() -> None:
 
 _PARENT = """\
 import os, sys
-from ktrdr_sandbox.docker import process
+from ktrdr_sandbox import process
 child = [sys.executable, "-c", sys.argv[2], sys.argv[1]]
 how = getattr(process, sys.argv[3])
 more = {"sink": lambda _: None} if sys.argv[3] == "stream" else {}
@@ -174,7 +175,7 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.parametrize("how", ["run", "stream", "hand_over"])
+@pytest.mark.parametrize("how", ["run", "stream", "run_attached"])
 def test_an_interrupt_ends_the_child_first(tmp_path: Path, how: str) -> None:
     pid_file = tmp_path / "pid"
     with python_process(_PARENT, str(pid_file), _STUBBORN, how) as parent:
@@ -210,7 +211,7 @@ def test_an_interrupt_ends_what_the_child_has_started(tmp_path: Path, how: str) 
 
 _GRANDPARENT = """\
 import os, sys
-from ktrdr_sandbox.docker import process
+from ktrdr_sandbox import process
 how = getattr(process, sys.argv[1])
 more = {"sink": lambda _: None} if sys.argv[1] == "stream" else {}
 try:
@@ -263,9 +264,11 @@ def test_what_they_ask_for_afterwards_is_not_started_either() -> None:
     def ask() -> process.Outcome:
         begun.set()
         go_on.wait(60)
-        return asked(lambda: process.run(python("print(1)"), environment=os.environ)).result()
+        return run_in_background(
+            lambda: process.run(python("print(1)"), environment=os.environ)
+        ).result()
 
-    answer = asked(ask)
+    answer = run_in_background(ask)
     begun.wait(60)
     process.end_all()
     go_on.set()
@@ -286,3 +289,136 @@ def test_after_that_others_can_be_started(tmp_path: Path) -> None:
     thread.start()
     thread.join()
     assert later == ["2\n"]
+
+
+# -- the user's own commands: hooks ------------------------------------------------------------
+
+
+def own(
+    tmp_path: Path, *argv: str, timeout: float = 60.0, lines: list[str] | None = None
+) -> process.Outcome:
+    sink = lines.append if lines is not None else (lambda _: None)
+    return process.stream(
+        argv, environment=os.environ, cwd=tmp_path, timeout=timeout, sink=sink, own_group=True
+    )
+
+
+def test_lines_of_both_streams_in_its_directory(tmp_path: Path) -> None:
+    seen: list[str] = []
+    outcome = own(tmp_path, "sh", "-c", "echo out; echo err >&2; pwd; cat; exit 3", lines=seen)
+    assert seen == ["out", "err", str(tmp_path)]
+    assert (outcome.exit_code, outcome.text) == (3, "\n".join(seen))
+
+
+_ALL_DEAF = (
+    "trap '' INT TERM; (trap '' INT TERM; echo $$ > shell; sleep 600) & "
+    "sh -c 'trap \"\" INT TERM; echo $$ > child; exec sleep 600' & echo up; wait; sleep 600"
+)
+
+
+def test_time_that_runs_out_ends_all_it_started(tmp_path: Path) -> None:
+    outcome = own(tmp_path, "sh", "-c", _ALL_DEAF, timeout=2)
+    assert (outcome.exit_code, outcome.text) == (None, "up")
+    assert has_ended(int((tmp_path / "child").read_text()))
+
+
+def test_an_interrupt_ends_all_it_started(tmp_path: Path) -> None:
+    def interrupt() -> None:
+        pid_in(tmp_path / "child")
+        signal.raise_signal(signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        own(tmp_path, "sh", "-c", _ALL_DEAF)
+    assert has_ended(int((tmp_path / "child").read_text()))
+
+
+def test_an_interrupt_while_it_is_started_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child may run before this process knows of it."""
+    start = subprocess.Popen
+
+    def interrupted(*args: Any, **kwargs: Any) -> subprocess.Popen[str]:
+        child: subprocess.Popen[str] = start(*args, **kwargs)
+        (tmp_path / "pid").write_text(str(child.pid))
+        signal.raise_signal(signal.SIGINT)
+        return child
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        own(tmp_path, "sleep", "600")
+    assert has_ended(int((tmp_path / "pid").read_text()))
+
+
+def test_an_interrupt_may_be_answered(tmp_path: Path) -> None:
+    outcome = own(tmp_path, "sh", "-c", "trap 'echo bye; exit 5' INT; sleep 600 & wait", timeout=2)
+    assert outcome.text == "bye"
+
+
+def test_what_it_leaves_in_the_background_is_not_waited_for(tmp_path: Path) -> None:
+    outcome = own(tmp_path, "sh", "-c", "sleep 600 & echo $! > child")
+    pid = int((tmp_path / "child").read_text())
+    try:
+        assert outcome.exit_code == 0
+        assert is_alive(pid)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_processes_by_their_environment(tmp_path: Path) -> None:
+    marked = {"OF_A_HOOK": str(tmp_path), "AND": "1"}
+    one = subprocess.Popen(["sleep", "600"], env={**os.environ, **marked})
+    other = subprocess.Popen(["sleep", "600"], env={**os.environ, "AND": "1"})
+    try:
+        assert process.end_marked(marked) == 1
+        assert has_ended(one.pid)
+        assert is_alive(other.pid)
+    finally:
+        for child in (one, other):
+            child.kill()
+            child.wait()
+
+
+# -- libraries that start commands themselves ----------------------------------------------------
+
+
+def test_what_a_library_started_is_ended_as_well(tmp_path: Path) -> None:
+    program, pid_file = tmp_path / "composer", tmp_path / "pid"
+    program.write_text(f"#!/bin/sh\necho $$ > {pid_file}\nsleep 600\n")
+    program.chmod(0o755)
+
+    def call() -> int:
+        with process.started_by_library([str(program)]):
+            return subprocess.run([str(program)], check=False).returncode
+
+    answer = run_in_background(call)
+    pid_in(pid_file)
+    process.end_all()
+    assert answer.result(timeout=60) != 0
+
+
+def test_the_environment_is_replaced_for_a_while_and_shared() -> None:
+    before = dict(os.environ)
+    inside, leave = threading.Event(), threading.Event()
+
+    def other() -> str | None:
+        with process.environment_replaced({"ONLY": "2"}):
+            return os.environ.get("ONLY")
+
+    def first() -> None:
+        with process.environment_replaced({"ONLY": "1"}):
+            inside.set()
+            leave.wait(60)
+
+    one = run_in_background(first)
+    inside.wait(60)
+    assert dict(os.environ) == {"ONLY": "1"}
+    assert process.current_environment() == before
+    with process.environment_replaced({"ONLY": "1"}):
+        waiting = run_in_background(other)
+        leave.set()
+        one.result(timeout=60)
+        assert os.environ["ONLY"] == "1"
+    assert waiting.result(timeout=60) == "2"
+    assert dict(os.environ) == before
