@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from ktrdr_sandbox import own_commands
-from ktrdr_sandbox.console.sharing import holdings
+from ktrdr_sandbox.console.shared import inventory_text
+from ktrdr_sandbox.gate.report import report_lines
 from ktrdr_sandbox.naming import printable
 
 if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind them
@@ -148,8 +149,6 @@ def _some(names: Sequence[str]) -> str:
 
 def startup(result: Startup) -> str:
     """The gate's report, and the addresses when it passed."""
-    from ktrdr_sandbox.gate.report import report_lines
-
     lines = report_lines(result.gate) if result.gate is not None else []
     if result.gate is not None and not result.gate.passed:
         return "\n".join(lines)
@@ -269,7 +268,7 @@ def instance_status(result: InstanceStatus) -> str:
         ("Docker", instance.engine.label),
     ]
     pairs += links_of(result.ports) if result.ports else links(result.named_ports)
-    pairs.append(("Shared", holdings(result.shared)))
+    pairs.append(("Shared", inventory_text(result.shared)))
     lines = [instance.id, *facts(pairs)]
     if result.containers:
         rows = [["SERVICE", "STATE", "CONTAINER"]]
