@@ -26,7 +26,6 @@ def doctor(
         typer.Argument(
             metavar="NAME",
             help="Leave out what is about other instances.",
-            show_default=False,
             autocompletion=completion.instances,
         ),
     ] = None,
@@ -40,7 +39,6 @@ def doctor(
             metavar="FILE",
             help="Write a new .tar.gz with what a report about the instance needs: these findings, "
             "the gate's as of now, logs, Compose model, versions. Secrets are hidden.",
-            show_default=False,
         ),
     ] = None,
 ) -> None:

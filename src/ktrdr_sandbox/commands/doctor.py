@@ -12,8 +12,7 @@ from ktrdr_sandbox.commands import doctor_checks
 from ktrdr_sandbox.commands.context import Context
 from ktrdr_sandbox.commands.doctor_checks import Finding, Surroundings, look_around
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.shared_data.holdings import Inventory
-from ktrdr_sandbox.shared_data.inventory import take
+from ktrdr_sandbox.shared.inventory import Inventory, take_inventory
 
 Check = Callable[[Surroundings], Iterator[Finding]]
 
@@ -51,7 +50,7 @@ class Examination:
 
 def examine(context: Context, *, instance_id: str = "", fix: bool = False) -> Examination:
     """Look at everything, or at what concerns one instance. `fix` applies the safe repairs."""
-    holdings = run_in_background(functools.partial(take, context.home.shared))
+    holdings = run_in_background(functools.partial(take_inventory, context.home.shared))
     around = look_around(context)
     answers = [run_in_background(functools.partial(_run, check, around)) for check in CHECKS]
     found = [finding for answer in answers for finding in answer.result()]

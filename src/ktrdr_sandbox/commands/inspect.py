@@ -17,7 +17,7 @@ from ktrdr_sandbox.slots.port_map import get_ports
 
 if TYPE_CHECKING:
     from ktrdr_sandbox.models import PublishedPort
-    from ktrdr_sandbox.shared_data.holdings import Inventory
+    from ktrdr_sandbox.shared.inventory import Inventory
 
 
 Summary = Literal["running", "partial", "stopped", "orphaned", "unknown", "creating", "removing"]
@@ -145,10 +145,10 @@ def _summary(instance: Instance, containers: Sequence[Container] | None) -> Summ
 
 def status(context: Context, instance: Instance) -> InstanceStatus:
     """One instance in detail. Raises `docker-not-answering`, `docker-missing`."""
-    from ktrdr_sandbox.shared_data import inventory
+    from ktrdr_sandbox.shared.inventory import take_inventory
 
     found = context.engine(instance.engine).containers(uuid=instance.uuid)
-    return _in_detail(context, instance, found, inventory.take(context.home.shared))
+    return _in_detail(context, instance, found, take_inventory(context.home.shared))
 
 
 def status_of_all(context: Context) -> list[InstanceStatus]:
@@ -156,11 +156,11 @@ def status_of_all(context: Context) -> list[InstanceStatus]:
 
     Of those of an engine that does not answer the status is `unknown`.
     """
-    from ktrdr_sandbox.shared_data import inventory
+    from ktrdr_sandbox.shared.inventory import take_inventory
 
     registered = sorted(_registered(context), key=lambda one: one.slot)
     by_engine = _containers_of_all(context, registered)
-    shared = inventory.take(context.home.shared)
+    shared = take_inventory(context.home.shared)
     return [
         _in_detail(
             context,
