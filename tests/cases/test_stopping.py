@@ -40,7 +40,7 @@ services:
       - sh
       - -c
       - |
-        end() { sleep 1; if wget -q -T 2 -O /dev/null http://store:5000/; then echo saved; else echo lost; fi > /out/last; exit 0; }
+        end() { sleep 1; if wget -q -O /dev/null http://store:5000/; then echo saved; else echo lost; fi > /out/last; exit 0; }
         trap end TERM
         while :; do sleep 0.1; done
     stop_grace_period: 15s

@@ -408,5 +408,6 @@ def test_another_of_its_projects_name_is_not_stopped(scene: Scene, instance: Ins
     scene.stack(instance, {"ours": {}, "theirs": {}})
     theirs = scene.engine.named("ktrdr--feat-x-theirs-1")
     theirs.labels = {**theirs.labels, LABEL_UUID: "somebody-elses"}
-    down(scene.context, instance, volumes=False)
+    with pytest.raises(SandboxError, match="network ktrdr--feat-x_default"):  # which it holds
+        down(scene.context, instance, volumes=False)
     assert states(scene) == {"ktrdr--feat-x-theirs-1": "running"}
