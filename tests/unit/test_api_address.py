@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ktrdr_sandbox.api_address import address_in, decide, normal_url
+from ktrdr_sandbox.api_address import address_in, normal_url
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.paths import Home
 
@@ -125,8 +125,8 @@ def test_why_is_told(places: Places) -> None:
     ("text", "port"),
     [(FILE, "8002"), ("http://host", "80"), (FAR, "443"), ("http://[::1]:8001", "8001")],
 )
-def test_the_variables_that_aim_a_program_agree(text: str, port: str) -> None:
-    found = decide(url=text, port=None, file=None, environment={})
+def test_the_variables_that_aim_a_program_agree(places: Places, text: str, port: str) -> None:
+    found = address_in(places.main, url=text, port=None, environment={}, home=places.home)
     assert found.environment == {URL: text, PORT: port}
 
 

@@ -28,7 +28,7 @@ def env(
         from ktrdr_sandbox.console import data
 
         context = command_context(output)
-        given = environment.handout(context, instance_of(context, name))
-        if export and given.unspeakable:
-            output.tell(f"No shell takes this as a name: {', '.join(given.unspeakable)}.")
-        output.disclosure(given.exports if export else given.text, data.handout(given))
+        given = environment.environment_of(context, instance_of(context, name))
+        if export and given.invalid_names:
+            output.tell(f"No shell takes this as a name: {', '.join(given.invalid_names)}.")
+        output.disclosure(given.exports if export else given.text, data.environment_data(given))

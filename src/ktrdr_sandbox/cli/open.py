@@ -29,10 +29,10 @@ def open_tool(
     Without a terminal, a display or a browser, and with --json, it only prints it.
     """
     with command("open", json_mode=json_mode) as output:
-        from ktrdr_sandbox.commands import pages
+        from ktrdr_sandbox.commands import environment
 
         context = command_context(output)
-        page = pages.page(context, instance_of(context, instance), tool)
+        page = environment.page(context, instance_of(context, instance), tool)
         browser, why_not = _browser() if not json_mode else (None, "")
         opened = browser is not None and browser.open(page.url)
         if browser is not None and not opened:

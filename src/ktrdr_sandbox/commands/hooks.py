@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ktrdr_sandbox import env_file
-from ktrdr_sandbox.api_address import URL_VARIABLE, EnvFile
+from ktrdr_sandbox.api_address import URL_VARIABLE, api_url
 from ktrdr_sandbox.commands.context import Context
 from ktrdr_sandbox.commands.shared_folders import shared_variables
 from ktrdr_sandbox.docker.commands import CommandOutcome, end_marked, run_command
@@ -128,7 +128,7 @@ def hook_environment(context: Context, instance: Instance, hook: Hook) -> dict[s
     values = env_file.read(instance.env_file) if instance.env_file.is_file() else {}
     fixed = {"INSTANCE_ID": instance.id, "COMPOSE_PROJECT_NAME": instance.id}
     with contextlib.suppress(SandboxError):  # a damaged file must not keep it from being destroyed
-        fixed[URL_VARIABLE] = EnvFile(instance.env_file, values).url
+        fixed[URL_VARIABLE] = api_url(instance.env_file, values)
     address = instance.engine
     if address.context:
         engine = {"DOCKER_CONTEXT": address.context}

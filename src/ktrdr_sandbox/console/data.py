@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind 
     from ktrdr_sandbox.commands.create import Creation
     from ktrdr_sandbox.commands.demo import Cleanup, Demonstration
     from ktrdr_sandbox.commands.destroy import Destruction, DestructionPlan, Shutdown
-    from ktrdr_sandbox.commands.environment import Handout
+    from ktrdr_sandbox.commands.environment import InstanceEnvironment
     from ktrdr_sandbox.commands.inspect import InstanceStatus, Listing
     from ktrdr_sandbox.commands.moving import Move
     from ktrdr_sandbox.commands.up import Startup
@@ -167,7 +167,7 @@ def cleanup(result: Cleanup) -> dict[str, Any]:
     }
 
 
-def handout(given: Handout) -> dict[str, Any]:
+def environment_data(given: InstanceEnvironment) -> dict[str, Any]:
     """With its secrets: for a disclosure only."""
     return {
         "instance": instance(given.instance),
