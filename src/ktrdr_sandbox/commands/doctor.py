@@ -3,38 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Final
 
 from ktrdr_sandbox.background import asked
-from ktrdr_sandbox.commands import doctor_checks
 from ktrdr_sandbox.commands.context import Context
-from ktrdr_sandbox.commands.doctor_checks import Finding, Surroundings, look_around
+from ktrdr_sandbox.commands.doctor_checks import CHECKS, Check, DoctorContext, Finding, look_around
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.shared_data.holdings import Inventory
 from ktrdr_sandbox.shared_data.inventory import take
-
-Check = Callable[[Surroundings], Iterator[Finding]]
-
-CHECKS: Final[tuple[Check, ...]] = (
-    doctor_checks.docker,
-    doctor_checks.git_version,
-    doctor_checks.disk,
-    doctor_checks.networks,
-    doctor_checks.settings,
-    doctor_checks.permissions,
-    doctor_checks.registry,
-    doctor_checks.pending,
-    doctor_checks.directories,
-    doctor_checks.strangers,
-    doctor_checks.orphans,
-    doctor_checks.image_tags,
-    doctor_checks.leavings,
-    doctor_checks.ports,
-    doctor_checks.trash,
-)
-"""In the order of the report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +37,7 @@ def examine(context: Context, *, instance_id: str = "", fix: bool = False) -> Ex
     return Examination(findings=tuple(_repaired(found) if fix else found), shared=holdings.result())
 
 
-def _run(check: Check, around: Surroundings) -> list[Finding]:
+def _run(check: Check, around: DoctorContext) -> list[Finding]:
     return list(check(around))
 
 

@@ -1,4 +1,4 @@
-"""An instance's environment handed to others: a shell, a program, a command inside it, a browser."""
+"""An instance's environment handed to a shell, a program, a command inside it, a browser."""
 
 from __future__ import annotations
 
