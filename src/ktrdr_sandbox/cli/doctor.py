@@ -43,7 +43,7 @@ def doctor(
 ) -> None:
     """Look for what is wrong: tools, settings, instances, and what lies about. 1 for problems."""
     with command("doctor", json_mode=json_mode) as output:
-        from ktrdr_sandbox.commands.doctor import examine
+        from ktrdr_sandbox.commands.doctor import bundle_now, examine
         from ktrdr_sandbox.console import health
 
         context = command_context(output)
@@ -52,8 +52,6 @@ def doctor(
         found = examine(context, instance_id=about, fix=fix)
         text, data = health.examination(found), health.examination_data(found)
         if bundled is not None:
-            from ktrdr_sandbox.commands.bundle_now import bundle_now
-
             more = {"doctor.txt": f"{text}\n", "doctor.json": data}
             bundle_now(context, *bundled, more=more)
         if found.healthy:
