@@ -16,7 +16,7 @@ ALLOWED = {
     "base": BASE,
     "room": BASE,
     "gate": {*BASE, "docker.engine"},
-    "state": {*BASE, "docker.engine", "env_file", "git", "isolation.result"},
+    "state": {*BASE, "docker.engine", "env_file", "git", "isolation.request"},
     "settings": {"errors", "paths", "settings_sources"},
     "settings_sources": {"errors", "paths", "settings", "trust"},
     "targeting": {*BASE, "env_file", "state"},
@@ -25,7 +25,7 @@ ALLOWED = {
     "alias": {*BASE, "api_address", "real_ktrdr", "__main__", "cli.boundary", "console.output"},
     "commands": {*BASE, *ROOMS, "settings", "settings_sources", "api_address"},
     # records only, to render them
-    "console": {*BASE, "commands", "gate.result", "gate.report", "isolation.result"}
+    "console": {*BASE, "commands", "gate.result", "gate.report", "isolation.request"}
     | {"shared_data.holdings", "shared_data.remarks", "shared_data.results"},
     # the values that a document may have; only its file is read when the program runs
     "schema": {

@@ -51,6 +51,12 @@ class Settings:
         None,
         "Compose file, relative to the checkout, instead of the usual search; several as one:two",
     )
+    env_files: tuple[str, ...] = _setting(
+        (), "Files with values for the Compose file, relative to the checkout, instead of its .env"
+    )
+    profiles: tuple[str, ...] = _setting(
+        (), "Profiles of the Compose file to start, instead of COMPOSE_PROFILES in .env"
+    )
     health_paths: tuple[str, ...] = _setting(
         ("/health", "/api/v1/health"),
         "Backend health paths; the next is tried where one answers 404",

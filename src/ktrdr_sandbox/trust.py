@@ -18,11 +18,13 @@ HARMLESS: Final = frozenset(
     {
         "compose_file",
         "copy_files",
+        "env_files",
         "gate_timeout",
         "heal_workers",
         "health_paths",
         "hook_timeout",
         "migrate",
+        "profiles",
     }
 )
 """How the branch's own stack is found and proven. `copy_files` is read from the main worktree's

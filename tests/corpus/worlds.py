@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ktrdr_sandbox.isolation.isolate import isolate
-from ktrdr_sandbox.isolation.render import render
-from ktrdr_sandbox.isolation.request import IsolationRequest
-from ktrdr_sandbox.isolation.result import Isolation
+from ktrdr_sandbox.isolation.override import render
+from ktrdr_sandbox.isolation.request import IsolatedStack, IsolationRequest
 from tests.unit.isolation.requests import a_request, an_instance, unprofiled
 
 CASES = Path(__file__).parent / "files"
@@ -32,7 +31,7 @@ class Resolved:
     """One instance: its request, what isolation made of it, and the model with the override."""
 
     request: IsolationRequest
-    isolation: Isolation
+    isolation: IsolatedStack
     text: str
     base: dict[str, Any]
     model: dict[str, Any]

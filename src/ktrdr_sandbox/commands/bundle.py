@@ -286,8 +286,8 @@ def _of_file(path: Path) -> dict[str, str]:
 def _of_secret_files(model: Mapping[str, Any]) -> dict[str, str]:
     """What the files of Compose's `secrets:` hold, under names that say so."""
     found = {}
-    for name, body in compose.section(model, "secrets").items():
-        path = Path(compose.unescape(str(body.get("file") or "")))
+    for name, body in (model.get("secrets") or {}).items():
+        path = Path(compose.unescape(str((body or {}).get("file") or "")))
         try:
             if path.is_file() and path.stat().st_size <= _LARGEST_SECRET:
                 found[f"{name}_SECRET"] = path.read_text(encoding="utf-8").strip()

@@ -25,9 +25,8 @@ from ktrdr_sandbox.docker.environment import child_environment
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import cannot_write, replace_file
 from ktrdr_sandbox.isolation.isolate import isolate
-from ktrdr_sandbox.isolation.render import render
-from ktrdr_sandbox.isolation.request import IsolationRequest
-from ktrdr_sandbox.isolation.result import BindSource, Isolation, Notice
+from ktrdr_sandbox.isolation.override import render
+from ktrdr_sandbox.isolation.request import BindSource, IsolatedStack, IsolationRequest, Notice
 from ktrdr_sandbox.models import ID_PREFIX, Instance
 from ktrdr_sandbox.slots.port_map import extra_ports, get_ports, worker_ports
 from ktrdr_sandbox.state.home_id import home_id
@@ -154,7 +153,7 @@ class Composition:
     call: ComposeCall
     model: Mapping[str, Any]
     """The checkout's own model, resolved, before isolation."""
-    isolation: Isolation
+    isolation: IsolatedStack
     override: str
     images: frozenset[str]
     """References of the images the engine had at that moment."""
@@ -278,7 +277,7 @@ def _is_empty(path: Path) -> bool:
         return False
 
 
-def refuse(isolation: Isolation) -> None:
+def refuse(isolation: IsolatedStack) -> None:
     """Raises `isolation-refused`, listing each thing that cannot be isolated."""
     if not isolation.refusals:
         return

@@ -20,7 +20,7 @@ from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import replace_file
 from ktrdr_sandbox.gate.checks.database import CONNECT_SCRIPT
 from ktrdr_sandbox.gate.migration import COMMAND, NO_ALEMBIC
-from ktrdr_sandbox.isolation.result import Notice
+from ktrdr_sandbox.isolation.request import Notice
 from ktrdr_sandbox.models import Instance, Stack
 
 FILE: Final = "migration.json"

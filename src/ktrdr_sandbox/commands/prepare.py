@@ -15,8 +15,8 @@ from ktrdr_sandbox.commands.migrate import end_left_over
 from ktrdr_sandbox.docker.compose import require_compose
 from ktrdr_sandbox.docker.engine import STOPPED, Belonging, Container, Engine
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.isolation.result import Notice
-from ktrdr_sandbox.isolation.scope import full_reference
+from ktrdr_sandbox.isolation.images import full_reference
+from ktrdr_sandbox.isolation.request import Notice
 from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.slots.allocation import BusyPort, port_conflict
 from ktrdr_sandbox.slots.probe import busy_ports
@@ -160,7 +160,7 @@ def keep_names_at_home(engine: Engine, composition: Composition) -> None:
     Those that run are left alone, for it would cut their connections. One that is not on its
     network, because this was interrupted, joins it: Compose looks at that of running ones only.
     """
-    guests = composition.isolation.guests
+    guests = composition.isolation.memberships
     if not guests:
         return
     mine = engine.containers(uuid=composition.instance.uuid)

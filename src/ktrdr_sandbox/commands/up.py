@@ -38,7 +38,7 @@ from ktrdr_sandbox.gate.gate import run_gate
 from ktrdr_sandbox.gate.http import load as load_http
 from ktrdr_sandbox.gate.request import GateRequest
 from ktrdr_sandbox.gate.result import CheckName, GateProgress, GateResult
-from ktrdr_sandbox.isolation.result import Notice
+from ktrdr_sandbox.isolation.request import Notice
 from ktrdr_sandbox.locking import is_held
 from ktrdr_sandbox.models import Instance, Stack
 from ktrdr_sandbox.state import journal

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind 
     from ktrdr_sandbox.commands.inspect import InstanceStatus, Listing
     from ktrdr_sandbox.commands.moving import Move
     from ktrdr_sandbox.commands.up import Startup
-    from ktrdr_sandbox.isolation.result import Change
+    from ktrdr_sandbox.isolation.request import Change
     from ktrdr_sandbox.models import Instance, PublishedPort
 
 _LINKS = (

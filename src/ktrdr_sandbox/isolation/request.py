@@ -1,4 +1,4 @@
-"""All that isolation needs to know besides the Compose model. Nothing else is looked at."""
+"""What isolation is given, and what it hands back. No rules."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ktrdr_sandbox.models import Instance
+from ktrdr_sandbox.models import Instance, Stack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IsolationRequest:
-    """What an override is made for: one instance, and the facts of its machine that matter.
+    """One instance, and the facts of its machine that matter.
 
-    Nothing here tells of other instances, so that the override of a slot cannot depend on them.
+    Nothing here tells of other instances' slots, so that the ports cannot depend on them.
     """
 
     instance: Instance
@@ -72,3 +72,94 @@ class IsolationRequest:
 
     is_empty: Callable[[Path], bool] = lambda _: False
     """Whether a host path is a folder without content, as an engine makes of a missing source."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One thing that the override says differently from the checkout's file, and why.
+
+    `service` is None for top-level keys. `before` is "" for what the file did not have, `after` is
+    "" for what is taken out.
+    """
+
+    service: str | None
+    key: str
+    before: str
+    after: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Something that would let an instance touch another, or the host, and cannot be changed.
+
+    `setting` is the token that allows it all the same.
+    """
+
+    service: str | None
+    key: str
+    reason: str
+    setting: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something a person should know, that stops nothing."""
+
+    service: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSeed:
+    """An existing image `base` that can be given the missing name `target` instead of a build."""
+
+    base: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindSource:
+    """A host path to be mounted that does not exist yet, to be created before the engine does."""
+
+    path: Path
+    own: bool = True
+    """In the checkout or the shared folders, where any user of a container may write it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalMembership:
+    """A service on a network that the instance did not make, to be there under its containers'
+    own names. `links` are `container:alias`, as the override gives them to the service.
+    """
+
+    service: str
+    network: str
+    links: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IsolatedStack:
+    """The override and all that goes with it.
+
+    `override` are nested dictionaries and lists, see `override.py`. `images` are the references,
+    with their tags, that its builds write. `env` are variables for `.env.sandbox` beyond the fixed
+    ones: `KTRDR_WORKER_PORT_1`... and one for each extra port. With `refusals` the stack must not
+    be started.
+    """
+
+    override: dict[str, Any]
+    changes: tuple[Change, ...]
+    refusals: tuple[Refusal, ...]
+    notices: tuple[Notice, ...]
+    stack: Stack
+    images: tuple[str, ...]
+    seeds: tuple[ImageSeed, ...]
+    bind_sources: tuple[BindSource, ...]
+    memberships: tuple[ExternalMembership, ...]
+    env: dict[str, str]
+
+    @property
+    def tokens(self) -> list[str]:
+        """What the setting `allow` has to list for the stack to run all the same."""
+        return sorted({refusal.setting for refusal in self.refusals})

@@ -12,7 +12,7 @@ from ktrdr_sandbox.models import Instance, PublishedPort
 from ktrdr_sandbox.paths import Home
 
 if TYPE_CHECKING:
-    from ktrdr_sandbox.isolation.result import Isolation
+    from ktrdr_sandbox.isolation.request import IsolatedStack
 
 
 FILE = "stack.json"
@@ -32,7 +32,7 @@ class StackRecord:
 def save(
     home: Home,
     instance: Instance,
-    isolation: Isolation,
+    isolation: IsolatedStack,
     *,
     inputs: Mapping[str, str],
     kept: Iterable[str] = (),

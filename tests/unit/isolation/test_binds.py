@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.isolation.document import plain
-from ktrdr_sandbox.isolation.places import looks_like_file
-from ktrdr_sandbox.isolation.result import Isolation
+from ktrdr_sandbox.isolation.override import plain
+from ktrdr_sandbox.isolation.paths import looks_like_file
+from ktrdr_sandbox.isolation.request import IsolatedStack
 from tests.unit.isolation.requests import PARENT, ROOT, SHARED, an_instance, bind, isolated
 
 COMPOSE = ROOT / "deploy" / "environments" / "local"
@@ -21,11 +21,11 @@ def nothing_but(*paths: str | Path) -> Callable[[Path], bool]:
     return lambda path: path in known
 
 
-def isolated_binds(*mounts: dict[str, Any], **changes: Any) -> Isolation:
+def isolated_binds(*mounts: dict[str, Any], **changes: Any) -> IsolatedStack:
     return isolated({"app": {"volumes": list(mounts)}}, **changes)
 
 
-def sources(isolation: Isolation) -> list[str] | None:
+def sources(isolation: IsolatedStack) -> list[str] | None:
     """Sources of the service's mounts in the override; None when they are left alone."""
     volumes = isolation.override["services"]["app"].get("volumes")
     return volumes and [mount.get("source") for mount in plain(volumes)["!override"]]

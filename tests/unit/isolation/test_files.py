@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.isolation.document import plain
+from ktrdr_sandbox.isolation.override import plain
 from tests.unit.isolation.requests import PARENT, ROOT, isolated
 
 COMPOSE = ROOT / "deploy" / "environments" / "local"

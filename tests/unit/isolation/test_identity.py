@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.isolation.document import plain
-from ktrdr_sandbox.isolation.identity import resource_attributes
+from ktrdr_sandbox.isolation.names import resource_attributes
+from ktrdr_sandbox.isolation.override import plain
 from tests.unit.isolation.requests import isolated
 
 LABELS = {

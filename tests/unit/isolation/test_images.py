@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktrdr_sandbox.isolation.document import plain
-from ktrdr_sandbox.isolation.result import ImageSeed
-from ktrdr_sandbox.isolation.scope import full_reference, own_image
+from ktrdr_sandbox.isolation.images import full_reference, own_image
+from ktrdr_sandbox.isolation.override import plain
+from ktrdr_sandbox.isolation.request import ImageSeed
 from tests.unit.isolation.requests import an_instance, isolated
 
 BUILD = {"context": "/dev/code/ktrdr--feat-x", "dockerfile": "Dockerfile"}

@@ -6,7 +6,7 @@ import pytest
 
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.isolation.isolate import isolate
-from ktrdr_sandbox.isolation.render import render
+from ktrdr_sandbox.isolation.override import render
 from tests.unit.isolation.requests import a_request, bind, isolated, port
 
 

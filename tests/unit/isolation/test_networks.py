@@ -4,23 +4,23 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.isolation.document import plain
 from ktrdr_sandbox.isolation.isolate import isolate
-from ktrdr_sandbox.isolation.result import Isolation
-from ktrdr_sandbox.isolation.subnets import pool_subnets, private_ipv6
+from ktrdr_sandbox.isolation.networks import pool_subnets, private_ipv6
+from ktrdr_sandbox.isolation.override import plain
+from ktrdr_sandbox.isolation.request import IsolatedStack
 from tests.unit.isolation.requests import a_request, an_instance, isolated, unprofiled
 
 ID = "ktrdr--feat-x"
 
 
-def network(isolation: Isolation, key: str = "net") -> dict[str, Any]:
+def network(isolation: IsolatedStack, key: str = "net") -> dict[str, Any]:
     body = plain(isolation.override.get("networks", {}).get(key, {}))
     body.pop("labels", None)
     found: dict[str, Any] = body
     return found
 
 
-def with_network(body: dict[str, Any], **changes: Any) -> Isolation:
+def with_network(body: dict[str, Any], **changes: Any) -> IsolatedStack:
     services = {"web": {"networks": {"net": changes.pop("attachment", None)}}}
     return isolated(services, networks={"net": body}, **changes)
 
@@ -43,7 +43,7 @@ def test_a_missing_external_network_is_made() -> None:
     assert any("traefik does not exist" in notice.text for notice in isolation.notices)
 
 
-def existing(body: dict[str, Any], **changes: Any) -> Isolation:
+def existing(body: dict[str, Any], **changes: Any) -> IsolatedStack:
     """Isolate on an engine that has the network."""
     services = {"web": {"container_name": "shop", "networks": {"net": {"ipv4_address": "1.2.3.4"}}}}
 
@@ -279,8 +279,8 @@ def told_apart(services: dict[str, Any]) -> dict[str, tuple[str, ...]]:
     networks = {"out": {"name": "proxy", "external": True}, "own": {"name": f"{ID}_own"}}
     model = {"services": services, "networks": networks}
     isolation = isolate(model, a_request(networks=frozenset({"proxy"}), active=unprofiled(model)))
-    assert {guest.network for guest in isolation.guests} <= {"proxy"}
-    return {guest.service: guest.links for guest in isolation.guests}
+    assert {guest.network for guest in isolation.memberships} <= {"proxy"}
+    return {guest.service: guest.links for guest in isolation.memberships}
 
 
 OUT = {"own": None, "out": None}

@@ -4,16 +4,16 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.isolation.document import plain
-from ktrdr_sandbox.isolation.result import Isolation
+from ktrdr_sandbox.isolation.override import plain
+from ktrdr_sandbox.isolation.request import IsolatedStack
 from tests.unit.isolation.requests import an_instance, isolated, port
 
 
-def host_ports(isolation: Isolation) -> dict[str, int]:
+def host_ports(isolation: IsolatedStack) -> dict[str, int]:
     return {found.variable: found.published for found in isolation.stack.ports}
 
 
-def entries(isolation: Isolation, service: str) -> list[dict[str, Any]]:
+def entries(isolation: IsolatedStack, service: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = plain(isolation.override["services"][service]["ports"])[
         "!override"
     ]

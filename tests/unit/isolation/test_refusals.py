@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.isolation.document import plain
+from ktrdr_sandbox.isolation.override import plain
 from ktrdr_sandbox.isolation.refusals import TOKENS
 from tests.unit.isolation.requests import bind, isolated
 

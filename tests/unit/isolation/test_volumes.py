@@ -4,20 +4,20 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.isolation.document import plain
-from ktrdr_sandbox.isolation.result import Isolation
+from ktrdr_sandbox.isolation.override import plain
+from ktrdr_sandbox.isolation.request import IsolatedStack
 from tests.unit.isolation.requests import PARENT, ROOT, SHARED, isolated
 
 ID = "ktrdr--feat-x"
 RESET = {"!reset": None}
 
 
-def with_volumes(**volumes: dict[str, Any]) -> Isolation:
+def with_volumes(**volumes: dict[str, Any]) -> IsolatedStack:
     """Isolate on a machine where nothing is in the checkout."""
     return isolated({"web": {}}, volumes=volumes, exists=lambda path: False)
 
 
-def override(isolation: Isolation, key: str) -> dict[str, Any]:
+def override(isolation: IsolatedStack, key: str) -> dict[str, Any]:
     body: dict[str, Any] = plain(isolation.override["volumes"][key])
     body.pop("labels")
     return body
