@@ -16,7 +16,7 @@ from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from ktrdr_sandbox import env_file, own_commands
-from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.errors import ErrorCode, SandboxError
 from ktrdr_sandbox.models import HOST_VARIABLES, ID_PREFIX
 from ktrdr_sandbox.paths import ENV_FILE_NAME, Home, checkout_root
 
@@ -61,11 +61,11 @@ def api_url(path: Path, values: Mapping[str, str]) -> str:
     try:
         return local_url(_port(text))
     except ValueError as problem:
+        what = f"{PORT_VARIABLE}={text} {problem}"
         raise SandboxError(
             "env-file-damaged",
-            f"{path} does not tell the API's port: {PORT_VARIABLE}={text} {problem}."
-            if PORT_VARIABLE in values
-            else f"{path} does not tell the API's port: it has no {PORT_VARIABLE}.",
+            f"{path} does not tell the API's port: "
+            f"{what if PORT_VARIABLE in values else f'it has no {PORT_VARIABLE}'}.",
             hints=("To have it written anew: remove that file, then run 'ktrdr-sandbox env'.",),
             details={"path": str(path)},
         ) from None
@@ -94,9 +94,12 @@ def address_in(
     that has lost its file: the default would be somebody else's stack.
     """
     if url is not None:
-        return ApiAddress(_given_url(url), "--url", "--url says so")
+        hint = f"It is written like {MAIN_URL} or http://[::1]:8000."
+        given = _parsed(url, is_url=True, code="usage", place="--url", hints=(hint,))
+        return ApiAddress(given, "--url", "--url says so")
     if port is not None:
-        return ApiAddress(_given_port(port), "--port", "--port says so")
+        given = _parsed(port, is_url=False, code="usage", place="--port")
+        return ApiAddress(given, "--port", "--port says so")
     path = env_file.find(directory)
     if path is not None:
         return _by_file(path, environment)
@@ -151,28 +154,23 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _given_url(text: str) -> str:
+def _parsed(
+    text: str, *, is_url: bool, code: ErrorCode, place: str, hints: tuple[str, ...] = ()
+) -> str:
     try:
-        return normal_url(text)
+        return normal_url(text) if is_url else local_url(_port(text))
     except ValueError as problem:
-        hint = f"It is written like {MAIN_URL} or http://[::1]:8000."
-        raise SandboxError("usage", f"--url: '{text}' {problem}.", hints=(hint,)) from None
-
-
-def _given_port(text: str) -> str:
-    try:
-        return local_url(_port(text))
-    except ValueError as problem:
-        raise SandboxError("usage", f"--port: '{text}' {problem}.") from None
+        raise SandboxError(code, f"{place}: '{text}' {problem}.", hints=hints) from None
 
 
 def _by_variable(name: str, text: str) -> str:
-    try:
-        return normal_url(text) if name == URL_VARIABLE else local_url(_port(text.strip()))
-    except ValueError as problem:
-        raise SandboxError(
-            "bad-settings", f"The variable {name}: '{text}' {problem}.", hints=(f"unset {name}",)
-        ) from None
+    return _parsed(
+        text.strip(),
+        is_url=name == URL_VARIABLE,
+        code="bad-settings",
+        place=f"The variable {name}",
+        hints=(f"unset {name}",),
+    )
 
 
 def _by_file(path: Path, environment: Mapping[str, str]) -> ApiAddress:

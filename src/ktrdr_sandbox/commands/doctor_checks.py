@@ -71,6 +71,11 @@ class Finding:
     repaired: bool = False
 
 
+ok = functools.partial(Finding, "ok")
+note = functools.partial(Finding, "note")
+problem = functools.partial(Finding, "problem")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorContext:
     """What everything of this home is, asked once.
@@ -146,33 +151,31 @@ def _hint(error: SandboxError, otherwise: str) -> str:
 
 def docker(around: DoctorContext) -> Iterator[Finding]:
     for address, error in around.silent.items():
-        yield Finding("problem", "docker", error.message, _hint(error, "docker info"))
+        yield problem("docker", error.message, _hint(error, "docker info"))
         if address == around.here:
             return
     try:
         versions = around.context.engine(around.here).versions()
         where = around.here.label
-        yield Finding(
-            "ok", "docker", f"Engine {versions.engine} at {where}, client {versions.client}"
-        )
+        yield ok("docker", f"Engine {versions.engine} at {where}, client {versions.client}")
         require_compose(versions)
-        yield Finding("ok", "compose", f"Docker Compose {versions.compose}")
+        yield ok("compose", f"Docker Compose {versions.compose}")
     except SandboxError as error:
         check = "compose" if "compose" in error.code else "docker"
-        yield Finding("problem", check, error.message, _hint(error, "docker info"))
+        yield problem(check, error.message, _hint(error, "docker info"))
 
 
 def git_version(_around: DoctorContext) -> Iterator[Finding]:
     try:
         text = git(["--version"], cwd=Path("/")).strip()
     except SandboxError as error:
-        yield Finding("problem", "git", error.message, _hint(error, "install git"))
+        yield problem("git", error.message, _hint(error, "install git"))
         return
     if tuple(int(part) for part in re.findall(r"\d+", text)[:2]) < OLDEST_GIT:
         wanted = ".".join(map(str, OLDEST_GIT))
-        yield Finding("problem", "git", f"{text} is too old: {wanted} is needed", "upgrade git")
+        yield problem("git", f"{text} is too old: {wanted} is needed", "upgrade git")
     else:
-        yield Finding("ok", "git", text)
+        yield ok("git", text)
 
 
 def disk(around: DoctorContext) -> Iterator[Finding]:
@@ -199,12 +202,11 @@ def networks(around: DoctorContext) -> Iterator[Finding]:
         return
     count = sum(1 for one in here if one.kind == "network")
     if count < 20:
-        yield Finding("ok", "networks", f"{count} networks on the engine")
+        yield ok("networks", f"{count} networks on the engine")
         return
     unused = around.context.engine(around.here).unused_networks()
     names = f": {' '.join(unused)}" if unused else ""
-    yield Finding(
-        "note",
+    yield note(
         "networks",
         f"{count} networks on the engine; its address pools hold about 30. "
         f"{len(unused)} are used by no container{names}",
@@ -220,9 +222,9 @@ def settings(around: DoctorContext) -> Iterator[Finding]:
         except SandboxError as error:
             faults[error.message] = _hint(error, "correct the setting")
     for message, fix in faults.items():
-        yield Finding("problem", "settings", message, fix)
+        yield problem("settings", message, fix)
     if not faults:
-        yield Finding("ok", "settings", "the settings are valid")
+        yield ok("settings", "the settings are valid")
 
 
 def permissions(around: DoctorContext) -> Iterator[Finding]:
@@ -230,15 +232,14 @@ def permissions(around: DoctorContext) -> Iterator[Finding]:
     there = _existing(home.sandbox)
     if not os.access(there, os.W_OK | os.X_OK):
         fix = f"sudo chown -R {os.getuid()}:{os.getgid()} '{home.root}', or set KTRDR_HOME"
-        yield Finding("problem", "home", f"{there} cannot be written by this user", fix)
+        yield problem("home", f"{there} cannot be written by this user", fix)
         return
-    yield Finding("ok", "home", f"{home.root} can be written")
+    yield ok("home", f"{home.root} can be written")
     for path in (home.registry, *(one.env_file for one in around.instances)):
         mode = stat.S_IMODE(path.stat().st_mode) if path.is_file() else 0
         wanted = private_mode(home.sandbox) if path == home.registry else 0o600
         if mode & 0o777 & ~wanted:
-            yield Finding(
-                "problem",
+            yield problem(
                 "permissions",
                 f"{path} can be read by others (mode {mode:03o})",
                 f"chmod {wanted:o} '{path}'",
@@ -260,12 +261,12 @@ def registry(around: DoctorContext) -> Iterator[Finding]:
     if error is None:
         count = len(around.instances)
         what = "instance" if count == 1 else "instances"
-        yield Finding("ok", "registry", f"{count} {what} registered")
+        yield ok("registry", f"{count} {what} registered")
         for path in sorted(home.sandbox.glob("instances.json.damaged-*")):
             text = f"{path} is a damaged registry that was set aside"
-            yield Finding("note", "registry", text, "remove it")
+            yield note("registry", text, "remove it")
     elif not is_foreign:
-        yield Finding("problem", "registry", error.message, _hint(error, "see the message"))
+        yield problem("registry", error.message, _hint(error, "see the message"))
 
 
 def _is_foreign(path: Path) -> bool:
@@ -282,10 +283,9 @@ def pending(around: DoctorContext) -> Iterator[Finding]:
         name = one.instance_id.removeprefix(ID_PREFIX)
         what = f"'{one.operation} {name}' (pid {one.pid}, since {one.since})"
         if is_busy(context, one.instance_id):
-            yield Finding("note", "journal", f"{what} is under way", instance=one.instance_id)
+            yield note("journal", f"{what} is under way", instance=one.instance_id)
             continue
-        yield Finding(
-            "problem",
+        yield problem(
             "journal",
             f"{what} was killed at {one.last_step}; the next command on {name} ends it",
             "ktrdr-sandbox doctor --fix",
@@ -299,21 +299,21 @@ def directories(around: DoctorContext) -> Iterator[Finding]:
     for instance in around.instances:
         found = list(_directory(around, instance))
         in_order = f"{instance.id}: slot {instance.slot}, in order"
-        yield from found or [Finding("ok", "instance", in_order)]
+        yield from found or [ok("instance", in_order)]
 
 
 def _directory(around: DoctorContext, instance: Instance) -> Iterator[Finding]:
     if instance.state != "created":
         return  # a killed command; the journal's finding tells of it
-    problem = functools.partial(Finding, "problem", "instance", instance=instance.id)
+    trouble = functools.partial(problem, "instance", instance=instance.id)
     if not instance.path.is_dir():
-        yield problem(
+        yield trouble(
             f"{instance.id}: its directory is gone: {instance.path}",
             f"{own_commands.on(instance.name, 'destroy')}, or ktrdr-sandbox gc --yes",
         )
         return
     if not instance.env_file.is_file():
-        yield problem(
+        yield trouble(
             f"{instance.id}: {instance.env_file} is missing",
             "ktrdr-sandbox doctor --fix",
             repair=functools.partial(write_env_file, around.context, instance),
@@ -324,7 +324,7 @@ def _directory(around: DoctorContext, instance: Instance) -> Iterator[Finding]:
     if not instance.is_worktree or parent is None or not parent.is_dir():
         return
     if instance.path.resolve() not in {one.path.resolve() for one in _worktrees(parent)}:
-        yield problem(
+        yield trouble(
             f"{instance.id}: git does not list {instance.path} as a worktree of {parent}",
             f"git -C '{parent}' worktree repair '{instance.path}'",
             repair=functools.partial(repair_worktree, parent, instance.path),
@@ -332,20 +332,20 @@ def _directory(around: DoctorContext, instance: Instance) -> Iterator[Finding]:
 
 
 def _marker(instance: Instance) -> Iterator[Finding]:
-    problem = functools.partial(Finding, "problem", "instance", instance=instance.id)
+    trouble = functools.partial(problem, "instance", instance=instance.id)
     write_anew = f"rm '{instance.env_file}', then {own_commands.on(instance.name, 'up')}"
     try:
         values = env_file.read(instance.env_file)
     except SandboxError as error:
-        yield problem(error.message, write_anew)
+        yield trouble(error.message, write_anew)
         return
     if "SANDBOX_UUID" not in values and values:
-        yield problem(f"{instance.env_file} was written by {_OTHER_TOOL}", write_anew)
+        yield trouble(f"{instance.env_file} was written by {_OTHER_TOOL}", write_anew)
     elif values.get("SANDBOX_UUID", instance.uuid) != instance.uuid:
         owner = values.get("INSTANCE_ID")
-        yield problem(f"{instance.env_file} belongs to another instance ({owner})", write_anew)
+        yield trouble(f"{instance.env_file} belongs to another instance ({owner})", write_anew)
     elif values.get("SLOT_NUMBER") != str(instance.slot):
-        yield problem(
+        yield trouble(
             f"{instance.env_file} tells slot {values.get('SLOT_NUMBER')}; it is {instance.slot}",
             "ktrdr-sandbox doctor --fix",
             repair=functools.partial(write_slot, instance),
@@ -371,16 +371,14 @@ def strangers(around: DoctorContext) -> Iterator[Finding]:
             if "SANDBOX_UUID" not in values and values:
                 if root in {one.path for one in around.instances}:
                     continue  # told of that instance
-                yield Finding(
-                    "note",
+                yield note(
                     "worktree",
                     f"{marker} is of {_OTHER_TOOL} (slot {values.get('SLOT_NUMBER', '?')}); "
                     "slots whose ports its stack holds are passed over",
                     "end that stack with its own tool before 'ktrdr-sandbox init' there",
                 )
             elif values and values["SANDBOX_UUID"] not in known:
-                yield Finding(
-                    "note",
+                yield note(
                     "worktree",
                     f"{root} is marked as {values.get('INSTANCE_ID')}, which is not "
                     "registered here; it may belong to another KTRDR_HOME",
@@ -393,14 +391,14 @@ def orphans(around: DoctorContext) -> Iterator[Finding]:
     for (address, uuid), things in around.orphans().items():
         names = ", ".join(f"{one.kind} {one.name}" for one in things)
         text = f"on {address.label}: {names} belong to no instance any more (uuid {uuid})"
-        yield Finding("problem", "orphan", text, "ktrdr-sandbox gc --yes")
+        yield problem("orphan", text, "ktrdr-sandbox gc --yes")
     for address, found in around.belongings.items():
         others = {one.instance_id for one in found if one.uuid and one.home != around.home_id}
         others -= {one.id for one in around.instances}
         if others:
             names = ", ".join(sorted(others))
             text = f"on {address.label} are instances of another KTRDR_HOME: {names}"
-            yield Finding("note", "other-home", text)
+            yield note("other-home", text)
 
 
 def image_tags(around: DoctorContext) -> Iterator[Finding]:
@@ -414,8 +412,7 @@ def image_tags(around: DoctorContext) -> Iterator[Finding]:
             mine = (one for one in images if one.startswith(ID_PREFIX) and "/" in one)
             tags = sorted(one for one in mine if one.partition("/")[0] not in known_there)
             if tags:
-                yield Finding(
-                    "note",
+                yield note(
                     "images",
                     f"on {address.label} are image tags of instances that are not registered here: "
                     f"{', '.join(tags)}",
@@ -433,7 +430,7 @@ def leavings(around: DoctorContext) -> Iterator[Finding]:
                 text = (
                     f"{path} is what a destroy had begun to delete, here or in another KTRDR_HOME"
                 )
-                yield Finding("note", "leavings", text, f"look into it, then rm -r '{path}'")
+                yield note("leavings", text, f"look into it, then rm -r '{path}'")
 
 
 def ports(around: DoctorContext) -> Iterator[Finding]:
@@ -451,10 +448,9 @@ def ports(around: DoctorContext) -> Iterator[Finding]:
         held = ", ".join(str(port) for port in busy_in_slot(slot, bind))
         if held and owner is None:
             text = f"slot {slot} is passed over while these ports are in use: {held}"
-            yield Finding("note", "ports", text)
+            yield note("ports", text)
         elif held and owner is not None:
-            yield Finding(
-                "problem",
+            yield problem(
                 "ports",
                 f"{owner.id}: slot {slot} is blocked by others: {held}",
                 f"end what holds them, or {own_commands.on(owner.name, 'move', '--slot N')}",
@@ -467,7 +463,7 @@ def trash(around: DoctorContext) -> Iterator[Finding]:
     if found:
         oldest = max(one.age_days for one in found)
         text = f"{len(found)} in {around.context.home.trash}, the oldest {oldest:.0f} days old"
-        yield Finding("note", "trash", text, "ktrdr-sandbox gc")
+        yield note("trash", text, "ktrdr-sandbox gc")
 
 
 Check = Callable[[DoctorContext], Iterator[Finding]]
