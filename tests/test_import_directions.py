@@ -26,18 +26,9 @@ ALLOWED = {
     "commands": {*BASE, *ROOMS, "settings", "settings_sources", "api_address"},
     # records only, to render them
     "console": {*BASE, "commands", "gate.result", "gate.report", "isolation.request"}
+    | {"api_address", "settings_sources"}
     | {"shared_data.holdings", "shared_data.remarks", "shared_data.results"},
-    # the values that a document may have; only its file is read when the program runs
-    "schema": {
-        *BASE,
-        "api_address",
-        "settings_sources",
-        "console.output",
-        "gate.result",
-        "commands",
-        "shared_data.remarks",
-    },
-    "cli": {*BASE, "console", "commands", "schema", "targeting", "settings", "state.registry"}
+    "cli": {*BASE, "console", "commands", "targeting", "settings", "state.registry"}
     | {"api_address", "settings_sources"}
     | {"docker.engine", "docker.cli", "docker.environment", "env_file", "gate.result"}
     | {"state.journal", "state.rebuild"},

@@ -71,7 +71,7 @@ def test_secrets_are_kept_in_no_other_result() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
     ]
-    assert [name for name, call in found if call == "disclosure"] == ["env.py"]
+    assert [name for name, call in found if call == "disclosure"] == ["handing_over.py"]
 
 
 HOSTILE = {

@@ -73,23 +73,17 @@ def test_an_unknown_uuid_has_nothing(stack: ContractStack) -> None:
 # -- Compose: reading ----------------------------------------------------------------------------
 
 
-def test_the_model_holds_services_of_every_profile(stack: ContractStack) -> None:
-    call = stack.call(
-        {"app": stack.service(), "debug": stack.service(profiles=["debug"])}, volumes=("data",)
-    )
-    model = stack.engine.compose_config(call)
+def test_the_model_holds_the_services_of_the_calls_profiles(stack: ContractStack) -> None:
+    services = {"app": stack.service(), "debug": stack.service(profiles=["debug"])}
+    model = stack.engine.compose_config(stack.call(services, volumes=("data",)))
     assert model["name"] == stack.project
-    assert set(model["services"]) == {"app", "debug"}
-    assert model["services"]["debug"]["profiles"] == ["debug"]
+    assert set(model["services"]) == {"app"}
     assert model["services"]["app"]["labels"] == stack.labels
     assert model["networks"]["default"]["name"] == f"{stack.project}_default"
-
-
-def test_active_services_are_those_of_the_calls_profiles(stack: ContractStack) -> None:
-    services = {"app": stack.service(), "debug": stack.service(profiles=["debug"])}
-    assert stack.engine.compose_active_services(stack.call(services)) == {"app"}
-    with_debug = stack.call(services, profiles=("debug",))
-    assert stack.engine.compose_active_services(with_debug) == {"app", "debug"}
+    for profiles in (("debug",), ("*",)):
+        model = stack.engine.compose_config(stack.call(services, profiles=profiles))
+        assert set(model["services"]) == {"app", "debug"}
+        assert model["services"]["debug"]["profiles"] == ["debug"]
 
 
 def test_variables_come_from_the_environment_then_the_file(stack: ContractStack) -> None:

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ktrdr_sandbox.cli import exit_codes, options
-from ktrdr_sandbox.cli.boundary import command
+from ktrdr_sandbox.cli.boundary import command, leave_with_failure
 from ktrdr_sandbox.cli.wiring import sharing_place
 from ktrdr_sandbox.errors import SandboxError
 
@@ -55,7 +54,6 @@ def init_shared(
             help="Try a download again when nothing comes for so long.",
         ),
     ] = 30.0,
-    json_mode: options.Json = False,
 ) -> None:
     """Fill the folders that all instances share: data, models, strategies.
 
@@ -63,7 +61,7 @@ def init_shared(
     changed in the shared folder is kept and listed.
     """
     interrupted = "Everything that was copied is whole; the same command goes on from there."
-    with command("init-shared", json_mode=json_mode, when_interrupted=interrupted) as output:
+    with command("init-shared", when_interrupted=interrupted) as output:
         from ktrdr_sandbox.commands import sharing
         from ktrdr_sandbox.console import sharing as shown
         from ktrdr_sandbox.console.copying import watching
@@ -83,15 +81,11 @@ def init_shared(
             done = sharing.init_shared(place, wanted, observe=observe)
         held = sharing.holdings(place) if done.changed else None
         text, data = shown.filling(done, held), shown.filling_data(done, held)
-        if not done.failures:
-            output.result(text, data)
-            return
-        error = SandboxError(
-            "copy-incomplete",
-            f"{shown.counted(len(done.failures), 'item')} of the source could not be copied.",
-            hints=("Put right what is said above and run it again: it copies the rest.",),
-        )
-        if not json_mode:
-            output.result(text, data)
-        output.failure(error, data=data)
-        raise typer.Exit(exit_codes.exit_code("init-shared", error.code))
+        if done.failures:
+            error = SandboxError(
+                "copy-incomplete",
+                f"{shown.counted(len(done.failures), 'item')} of the source could not be copied.",
+                hints=("Put right what is said above and run it again: it copies the rest.",),
+            )
+            leave_with_failure(output, text, data, error, told=False)
+        output.result(text, data)

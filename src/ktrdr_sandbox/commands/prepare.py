@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import Any, Final
 
 from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.background import asked
@@ -16,6 +19,7 @@ from ktrdr_sandbox.docker.compose import require_compose
 from ktrdr_sandbox.docker.engine import STOPPED, Belonging, Container, Engine
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.isolation.images import full_reference
+from ktrdr_sandbox.isolation.model import unescape
 from ktrdr_sandbox.isolation.request import Notice
 from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.slots.allocation import BusyPort, port_conflict
@@ -236,29 +240,66 @@ def to_build(composition: Composition, *, everything: bool) -> dict[str, str]:
     return first
 
 
+_DEPENDENCY_FILES: Final = (
+    *("pyproject.toml", "uv.lock", "poetry.lock", "Pipfile.lock", "setup.py", "setup.cfg"),
+    *("requirements*.txt", ".python-version", "package.json", "package-lock.json", "yarn.lock"),
+    *("pnpm-lock.yaml", "go.mod", "go.sum", "Cargo.toml", "Cargo.lock"),
+)
+"""What decides the packages in an image, in the root of its build context."""
+
+
 def stale_images(
     context: Context, composition: Composition, *, built: frozenset[str]
 ) -> list[Notice]:
-    """Note what each image was made of, and tell where the checkout has other files now."""
-    instance = composition.instance
+    """Note what each image was made of, and tell where the checkout has other files now.
+
+    An instance starts from the image that the base tag names, or goes on with the one it built, so
+    that nothing rebuilds by itself.
+    """
+    instance, parent = composition.instance, composition.instance.parent_repo
     former = last_up.load(context.home, instance)
     seeded = {seed.target for seed in composition.isolation.seeds}
-    made_of, notices = {}, []
-    for source in composition.inputs:
-        now = source.digest()
-        parent = instance.parent_repo
-        if source.reference in built:
-            made_of[source.reference] = now
-        elif source.reference in seeded and parent is not None:
-            made_of[source.reference] = source.moved(instance.path, parent).digest()
-        else:
-            made_of[source.reference] = former.inputs.get(source.reference, now)
-        if made_of[source.reference] != now:
+    made_of: dict[str, str] = {}
+    notices = []
+    for service in composition.isolation.stack.active:
+        sources = _sources(composition.model["services"][service.name].get("build") or {})
+        if service.image is None or sources is None or service.image in made_of:
+            continue
+        made_of[service.image] = now = _digest(*sources)
+        if service.image in seeded and parent is not None and service.image not in built:
+            made_of[service.image] = _digest(
+                *(
+                    parent / path.relative_to(instance.path)
+                    if path.is_relative_to(instance.path)
+                    else path
+                    for path in sources
+                )
+            )
+        elif service.image not in built:
+            made_of[service.image] = former.inputs.get(service.image, now)
+        if made_of[service.image] != now:
             rebuild = own_commands.on(instance.name, "up", "--build")
             text = (
-                f"the Dockerfile or a dependency file differs from what {source.reference} was "
+                f"the Dockerfile or a dependency file differs from what {service.image} was "
                 f"made of: {rebuild} makes it anew"
             )
-            notices.append(Notice(service=source.service, text=text))
+            notices.append(Notice(service=service.name, text=text))
     last_up.save(context.home, instance, composition.isolation, inputs=made_of, kept=former.images)
     return notices
+
+
+def _sources(build: Mapping[str, Any]) -> tuple[Path, Path] | None:
+    """The folder that an image is built from, and the Dockerfile; None where it is no folder."""
+    context = Path(unescape(str(build.get("context", ""))))
+    if not context.is_absolute() or build.get("dockerfile_inline"):
+        return None
+    return context, context / unescape(str(build.get("dockerfile") or "Dockerfile"))
+
+
+def _digest(context: Path, dockerfile: Path) -> str:
+    """Over names and content of the Dockerfile and the dependency files that exist."""
+    paths = {dockerfile}.union(*(context.glob(pattern) for pattern in _DEPENDENCY_FILES))
+    whole = hashlib.sha256()
+    for path in sorted(path for path in paths if path.is_file()):
+        whole.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return whole.hexdigest()

@@ -167,7 +167,7 @@ def startup(result: Startup) -> str:
 
 def shutdown(result: Shutdown) -> str:
     """What down removed and what it kept."""
-    removed = _counted(
+    removed = counted(
         (len(result.removed.containers), "container"),
         (len(result.removed.networks), "network"),
         (len(result.removed.volumes), "volume"),
@@ -176,11 +176,12 @@ def shutdown(result: Shutdown) -> str:
         line = f"{result.instance.id} was not running."
     else:
         line = f"{result.instance.id} is down: removed {removed}."
-    kept = _counted((len(result.volumes_kept), "volume"))
+    kept = counted((len(result.volumes_kept), "volume"))
     return line + (f" Kept {kept} (remove with --volumes)." if kept else "")
 
 
-def _counted(*counts: tuple[int, str]) -> str:
+def counted(*counts: tuple[int, str]) -> str:
+    """`2 containers, 1 network`; what there is none of is left out."""
     return ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for n, what in counts if n)
 
 

@@ -17,12 +17,7 @@ if TYPE_CHECKING:
     from ktrdr_sandbox.docker.engine import ComposeCall, Versions
 
 
-EVERY_PROFILE: Final = ("*",)
-
-
-def compose_argv(
-    address: EngineAddress, call: ComposeCall, *, profiles: tuple[str, ...] | None = None
-) -> list[str]:
+def compose_argv(address: EngineAddress, call: ComposeCall) -> list[str]:
     """Everything before the subcommand, as python-on-whales writes it for its own calls.
 
     Only its command builder serves here: its runner takes no environment for Compose calls and
@@ -38,7 +33,7 @@ def compose_argv(
         host=None if address.context else address.host or PLATFORM_SOCKET,
         compose_files=list(call.files),
         compose_env_files=list(call.env_files),
-        compose_profiles=list(call.profiles if profiles is None else profiles),
+        compose_profiles=list(call.profiles),
         compose_project_name=call.project,
         compose_project_directory=call.directory,
         client_type="docker",
@@ -59,9 +54,10 @@ class ComposeEngine(Engine):
     """The part of an engine that is Compose's. The environment of a command is its call's."""
 
     def compose_config(self, call: ComposeCall, *, resolve_paths: bool = True) -> dict[str, Any]:
-        argv = [*compose_argv(self.address, call, profiles=EVERY_PROFILE), "config"]
+        argv = [*compose_argv(self.address, call), "config"]
         argv += ["--format", "json", *([] if resolve_paths else ["--no-path-resolution"])]
-        outcome = process.run(argv, environment=call.environment)
+        # Compose looks for files whose paths it leaves as they are from where it is run.
+        outcome = process.run(argv, environment=call.environment, cwd=call.directory)
         if outcome.exit_code:
             raise self._invalid(outcome)
         model = json.loads(outcome.stdout)
@@ -74,13 +70,6 @@ class ComposeEngine(Engine):
         if error.code == "compose-failed":
             error.code = "compose-file-invalid"
         return error
-
-    def compose_active_services(self, call: ComposeCall) -> frozenset[str]:
-        argv = compose_argv(self.address, call)
-        outcome = process.run([*argv, "config", "--services"], environment=call.environment)
-        if outcome.exit_code:
-            raise self._invalid(outcome)
-        return frozenset(outcome.stdout.split())
 
     def compose_create(
         self,

@@ -163,14 +163,10 @@ class Engine(ABC):
 
     @abstractmethod
     def compose_config(self, call: ComposeCall, *, resolve_paths: bool = True) -> dict[str, Any]:
-        """The resolved model, inactive profiles included. `compose-file-invalid` when refused.
+        """The resolved model of the call's profiles. `compose-file-invalid` when refused.
 
         Without `resolve_paths`, paths stay as the file spells them.
         """
-
-    @abstractmethod
-    def compose_active_services(self, call: ComposeCall) -> frozenset[str]:
-        """Names of the services that the call's own profiles enable."""
 
     @abstractmethod
     def compose_create(

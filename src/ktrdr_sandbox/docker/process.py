@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ktrdr_sandbox.background import AskedThread, asked
@@ -57,10 +58,14 @@ class Outcome:
 
 
 def run(
-    argv: Sequence[str], *, environment: Mapping[str, str], timeout: float | None = None
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    timeout: float | None = None,
+    cwd: Path | None = None,
 ) -> Outcome:
     """Run to the end and capture both streams. `timeout` in seconds. Raises `docker-missing`."""
-    return _off_the_main_thread(lambda: _run(argv, environment, timeout))
+    return _off_the_main_thread(lambda: _run(argv, environment, timeout, cwd))
 
 
 def stream(
@@ -90,10 +95,15 @@ def _off_the_main_thread(work: Callable[[], Outcome]) -> Outcome:
             end_all()
 
 
-def _run(argv: Sequence[str], environment: Mapping[str, str], timeout: float | None) -> Outcome:
+def _run(
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    timeout: float | None,
+    cwd: Path | None,
+) -> Outcome:
     with (
         observed(argv) as seen,
-        _started(argv, environment, stderr=subprocess.PIPE) as child,
+        _started(argv, environment, stderr=subprocess.PIPE, cwd=cwd) as child,
     ):
         try:
             stdout, stderr = child.communicate(timeout=timeout)
@@ -192,9 +202,9 @@ def _have_ended(children: Iterable[subprocess.Popen[str]], *, within: float) -> 
 
 @contextmanager
 def _started(
-    argv: Sequence[str], environment: Mapping[str, str], *, stderr: int
+    argv: Sequence[str], environment: Mapping[str, str], *, stderr: int, cwd: Path | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    child = _start(argv, environment, stderr=stderr)
+    child = _start(argv, environment, stderr=stderr, cwd=cwd)
     try:
         yield child
     finally:
@@ -207,7 +217,7 @@ def _started(
 
 
 def _start(
-    argv: Sequence[str], environment: Mapping[str, str], *, stderr: int
+    argv: Sequence[str], environment: Mapping[str, str], *, stderr: int, cwd: Path | None
 ) -> subprocess.Popen[str]:
     with _starting:
         if _is_stopped(threading.current_thread()):
@@ -216,6 +226,7 @@ def _start(
             child = subprocess.Popen(
                 list(argv),
                 env=dict(environment),
+                cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

@@ -68,7 +68,7 @@ def _wanted(
     busy: Callable[[int], Sequence[BusyPort]],
     another_slot: str,
 ) -> Allocation:
-    if wanted is not None and wanted in taken:
+    if wanted in taken:
         raise SandboxError(
             "slot-taken",
             f"Slot {wanted} is in use by {taken[wanted]}.",

@@ -26,7 +26,7 @@ class StackRecord:
     ports: tuple[PublishedPort, ...] = ()
     images: tuple[str, ...] = ()
     inputs: Mapping[str, str] = field(default_factory=dict)
-    """Digest of what each image was made from, see `image_inputs`."""
+    """Digest of what each image was made from, see `prepare.stale_images`."""
 
 
 def save(

@@ -11,6 +11,7 @@ from ktrdr_sandbox.commands.compose_files import (
     packaged_compose_file,
 )
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.settings import Settings
 
 DEPLOYED = "deploy/environments/local/docker-compose.yml"
 IN_ORDER = [
@@ -105,14 +106,14 @@ def test_a_dotenv_that_names_none(tmp_path: Path, text: bytes) -> None:
 def test_paths_start_where_plain_compose_has_them_start(tmp_path: Path) -> None:
     """At the first file's folder; for KTRDR's own, by way of its symlink, at the root."""
     touch(tmp_path, DEPLOYED)
-    assert compose_project(tmp_path, configured=None).directory == tmp_path
-    assert compose_project(tmp_path, configured=DEPLOYED).directory == tmp_path
+    assert compose_project(tmp_path, Settings()).directory == tmp_path
+    assert compose_project(tmp_path, Settings(compose_file=DEPLOYED)).directory == tmp_path
     touch(tmp_path, "ops/compose.yml")
     dotenvs = (touch(tmp_path, ".env"), touch(tmp_path, "ops/.env"))
-    project = compose_project(tmp_path, configured="ops/compose.yml")
+    project = compose_project(tmp_path, Settings(compose_file="ops/compose.yml"))
     assert (project.directory, project.env_files) == (tmp_path / "ops", dotenvs)
     (tmp_path / "docker-compose.yml").symlink_to("ops/compose.yml")
-    project = compose_project(tmp_path, configured="ops/compose.yml")
+    project = compose_project(tmp_path, Settings(compose_file="ops/compose.yml"))
     assert (project.directory, project.env_files) == (tmp_path, dotenvs[:1])
 
 

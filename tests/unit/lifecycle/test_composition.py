@@ -10,6 +10,7 @@ import pytest
 
 from ktrdr_sandbox.commands.compose_project import base_call, compose
 from ktrdr_sandbox.models import Instance
+from ktrdr_sandbox.settings import Settings
 from tests.unit.lifecycle.scenes import Scene
 
 
@@ -49,8 +50,8 @@ def test_the_current_folder_of_compose_is_the_checkout(scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("${DB_HOST:-postgres} ${DB_PORT}", "DB_HOST and DB_PORT in a"),
-        ("$DB_HOST", "DB_HOST in a"),
+        ("${DB_HOST:-postgres} ${DB_PORT}", "DB_HOST and DB_PORT of .env.sandbox"),
+        ("$DB_HOST", "DB_HOST of .env.sandbox"),
         ("$$DB_HOST ${DB_HOST_NAME} DB_HOST", ""),
     ],
 )
@@ -61,4 +62,8 @@ def test_an_address_for_the_host_is_told_of_in_a_compose_file(
     model = {"services": {"app": {"image": "alpine", "environment": {"AT": text}}}}
     (instance.path / "compose.yaml").write_text(json.dumps(model), encoding="utf-8")
     found = notes(scene, instance)
+    assert (
+        not {"DB_HOST", "DB_PORT"}
+        & base_call(scene.context, instance, Settings()).environment.keys()
+    )
     assert [note.startswith(told) for note in found] == ([True] if told else [])

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 import typer
 
-from ktrdr_sandbox.cli import exit_codes
+from ktrdr_sandbox.cli import error_table
+from ktrdr_sandbox.commands import parallel_runs
+from ktrdr_sandbox.console import reports, results
 from ktrdr_sandbox.console.output import Output, on_terminal
 from ktrdr_sandbox.errors import ErrorCode, SandboxError
 from ktrdr_sandbox.models import Instance
@@ -24,38 +26,34 @@ def run_on_all(
     output: Output, instances: Sequence[Instance], arguments: Sequence[str], *, jobs: int | None
 ) -> None:
     """Run a command on each, tell of each as it ends, and leave with the worst of the statuses."""
-    from ktrdr_sandbox.commands import parallel_runs
-    from ktrdr_sandbox.console import fleet as shown
-
     command = arguments[0]
-
     told: set[str] = set()
 
-    def tell(report: parallel_runs.Report) -> None:
-        for line in shown.messages(report, but=told):
+    def tell(run: parallel_runs.Run) -> None:
+        for line in reports.run_messages(run, but=told):
             output.progress(line)
-        told.update(report.messages)  # what is about the machine, each of them would tell
-        for line in shown.ended(command, report):
-            output.part(line, failed=not report.ok)
+        told.update(run.messages)  # what is about the machine, each of them would tell
+        for line in reports.run_end(command, run):
+            output.part(line, failed=not run.ok)
 
     at_once = jobs or parallel_runs.AT_ONCE
-    found = parallel_runs.on_each(instances, arguments, at_once=at_once, ended=tell)
-    summary, data = shown.summary(command, found), shown.data(found)
+    found = parallel_runs.run_on_each(instances, arguments, at_once=at_once, ended=tell)
+    summary, data = reports.run_summary(command, found), results.all_runs(found)
     if not found.failed:
         output.result(summary, data)
         return
     if output.json_mode:
-        names = [report.instance.id for report in found.failed]
+        names = [run.instance.id for run in found.failed]
         code: ErrorCode = "interrupted" if found.interrupted else "some-failed"
         output.failure(SandboxError(code, summary, details={"failed": names}), data=data)
     else:
         output.part(summary, failed=True)
-    statuses = [report.exit_code for report in found.failed]
-    status = exit_codes.worst([one for one in statuses if one is not None and one > 0])
-    raise typer.Exit(exit_codes.INTERRUPTED if found.interrupted else status)
+    statuses = [run.exit_code for run in found.failed if run.exit_code and run.exit_code > 0]
+    status = error_table.worst(statuses)
+    raise typer.Exit(error_table.INTERRUPTED if found.interrupted else status)
 
 
-def confirm_on_terminal(question: str, *, json_mode: bool) -> None:
+def confirm(question: str, *, json_mode: bool) -> None:
     """Ask before something is removed. Raises `confirmation-needed` without a terminal."""
     if json_mode or not (on_terminal(sys.stdin) and on_terminal(sys.stderr)):
         raise SandboxError(
