@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "ktrdr_sandbox"
 BASE = {"models", "errors", "paths", "files", "locking", "naming", "redaction"}
-BASE |= {"process", "own_commands", "background"}
+BASE |= {"process", "exec_process", "own_commands", "background"}
 ROOMS = {"slots", "state", "env_file", "git", "isolation", "docker", "gate", "shared_data"}
 ALLOWED = {
     "base": BASE,
@@ -88,8 +88,8 @@ def importers(package: str) -> set[str]:
     }
 
 
-def test_processes_are_started_in_two_rooms_only() -> None:
-    assert {name.split(".")[0] for name in importers("subprocess")} == {"commands", "docker", "git"}
+def test_processes_are_started_by_the_one_runner() -> None:
+    assert importers("subprocess") == {"process", "commands.parallel_runs"}
 
 
 def test_python_on_whales_is_imported_in_one_file() -> None:

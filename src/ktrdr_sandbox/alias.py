@@ -14,8 +14,8 @@ from typing import Final, NamedTuple, NoReturn
 from ktrdr_sandbox import real_ktrdr
 from ktrdr_sandbox.api_address import PORT_VARIABLE, URL_VARIABLE, address_in
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.exec_process import exec_process
 from ktrdr_sandbox.paths import Home, working_directory
-from ktrdr_sandbox.process import become
 
 SANDBOX: Final = "sandbox"
 _TRIED: Final = "KTRDR_ALIAS_TRIED"
@@ -76,7 +76,7 @@ def hand_over(arguments: Sequence[str]) -> NoReturn:
             continue
         environment[_TRIED] = f"{os.getpid()} {_digest(arguments)} {count}"
         try:
-            become([*candidate.argv, *request.rest], environment=environment)
+            exec_process([*candidate.argv, *request.rest], environment=environment)
         except OSError as error:
             tried.append(f"{candidate.origin} cannot be started: {error.strerror}.")
             if candidate.named:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.files import replace_file
+from ktrdr_sandbox.files import cannot_write, replace_file, temporary_name
 from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.paths import ENV_FILE_NAME
 
@@ -170,3 +170,15 @@ def update(path: Path, values: Mapping[str, str]) -> None:
     after = "\n".join(lines) + "\n"
     if after != before:
         replace_file(path, after, mode=0o600)
+
+
+def remove(path: Path, *, uuid: str) -> None:
+    """Take away the file of that instance, if it is there. Raises `cannot-write`."""
+    try:
+        temporary_name(path).unlink(missing_ok=True)
+        if path.is_file() and read(path).get("SANDBOX_UUID", uuid) == uuid:
+            path.unlink(missing_ok=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise cannot_write(path, error) from error

@@ -7,7 +7,7 @@ from pathlib import Path
 from ktrdr_sandbox import env_file, naming
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import Instance
-from ktrdr_sandbox.state.registry_file import Registry
+from ktrdr_sandbox.state.registry import Registry
 
 
 def target(registry: Registry, *, name: str | None, cwd: Path) -> Instance:

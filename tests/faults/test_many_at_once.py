@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import pytest
 
-from ktrdr_sandbox.state.registry_file import load
+from ktrdr_sandbox.state.registry import load
 from tests.faults.world import FaultWorld, faulty_program
 from tests.faults.zygote import UNEXPECTED
 from tests.support.zygote import Zygote

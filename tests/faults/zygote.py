@@ -140,7 +140,7 @@ def _handle(request: dict[str, Any]) -> int:
 
 
 if __name__ == "__main__":
-    for module in ("cli.app", "lifecycle.startup", "lifecycle.teardown", "settings"):
+    for module in ("cli.app", "commands.up", "commands.destroy", "settings"):
         importlib.import_module(f"ktrdr_sandbox.{module}")  # so that every fork has it
     importlib.import_module("ktrdr_sandbox.cli.app").application()
     serve(_handle)

@@ -436,6 +436,22 @@ class FakeEngine(Engine):
                 self._start(container)
             progress(f" Container {detail.name}  Started")
 
+    @locked
+    def compose_stop(
+        self,
+        call: ComposeCall,
+        *,
+        grace: int | None,
+        progress: LineSink,
+        services: Sequence[str] = (),
+    ) -> None:
+        for container in reversed(list(self.held.values())):
+            detail = container.detail
+            wanted = container.project == call.project and not container.oneoff
+            if wanted and (not services or detail.service in services):
+                self.stop([detail.id], grace=grace)
+                progress(f" Container {detail.name}  Stopped")
+
     def end_commands(self, *, at_once: bool = False) -> None:
         """Noted even while `failing`: it asks the engine nothing."""
         self.calls.append("end_commands")

@@ -251,6 +251,9 @@ class GateEngine(Engine):
     def compose_start(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError
 
+    def compose_stop(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError
+
     def describe(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
         raise NotImplementedError
 

@@ -19,7 +19,7 @@ from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import replace_file
 from ktrdr_sandbox.paths import log_folder
-from ktrdr_sandbox.process import listening
+from ktrdr_sandbox.process import end_all, listening
 from ktrdr_sandbox.redaction import redact
 
 
@@ -42,9 +42,7 @@ def command(name: str, *, when_interrupted: str = "") -> Iterator[Output]:
     except KeyboardInterrupt:
         # A second Ctrl-C while this is told must not bring a traceback after all.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        from ktrdr_sandbox.commands.interrupt import end_all_commands  # for Docker's sake
-
-        end_all_commands()
+        end_all()
         hints = (when_interrupted,) if when_interrupted else ()
         output.failure(SandboxError("interrupted", "Interrupted.", hints=hints))
         raise typer.Exit(error_table.INTERRUPTED) from None

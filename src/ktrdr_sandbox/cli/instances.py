@@ -15,7 +15,8 @@ from ktrdr_sandbox.cli.boundary import command, leave_with_failure
 from ktrdr_sandbox.cli.wiring import command_context, instance_of, instance_to_end
 from ktrdr_sandbox.commands import create as creating
 from ktrdr_sandbox.commands import destroy as destroying
-from ktrdr_sandbox.commands import hooks, moving, parallel_runs
+from ktrdr_sandbox.commands import hooks, parallel_runs
+from ktrdr_sandbox.commands import move as moving
 from ktrdr_sandbox.commands.context import Context
 from ktrdr_sandbox.console import results, text
 from ktrdr_sandbox.console.output import Output
@@ -129,7 +130,7 @@ def destroy(
             output.result("Nothing is left of it.", {"instance": None})
             return
         with _hint_at_lost_engine(instance):
-            plan = destroying.plan_destruction(
+            plan = destroying.plan_destroy(
                 context, instance, keep_worktree=keep_worktree, without_docker=without_docker
             )
         if dry_run:
@@ -165,7 +166,7 @@ def _show_all(
     parts, plans = [], []
     for instance in instances:
         try:
-            plan = destroying.plan_destruction(
+            plan = destroying.plan_destroy(
                 context, instance, keep_worktree=keep_worktree, without_docker=without_docker
             )
         except SandboxError as error:

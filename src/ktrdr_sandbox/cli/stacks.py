@@ -13,8 +13,9 @@ from ktrdr_sandbox.cli import completion, params
 from ktrdr_sandbox.cli.all_instances import refuse_with_all, run_on_all
 from ktrdr_sandbox.cli.boundary import command, leave_with_failure
 from ktrdr_sandbox.cli.wiring import command_context, instance_of
-from ktrdr_sandbox.commands import compose_project, destroy, hooks, parallel_runs, shared_folders
+from ktrdr_sandbox.commands import compose_project, hooks, parallel_runs, shared_folders
 from ktrdr_sandbox.commands import demo as demonstrating
+from ktrdr_sandbox.commands import down as stopping
 from ktrdr_sandbox.commands import up as starting
 from ktrdr_sandbox.console import results, start_view, text
 from ktrdr_sandbox.console.output import Output
@@ -141,7 +142,7 @@ def down(
             instances = parallel_runs.all_instances(context)
             run_on_all(output, instances, ["down", *options], jobs=jobs)
             return
-        done = destroy.down(context, instance_of(context, name), volumes=volumes, now=now)
+        done = stopping.down(context, instance_of(context, name), volumes=volumes, now=now)
         output.result(text.shutdown(done), results.shutdown(done))
 
 

@@ -7,15 +7,16 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ktrdr_sandbox.commands import recover, relocated, sharing
-from ktrdr_sandbox.commands.context import Context
+from ktrdr_sandbox.commands import sharing
+from ktrdr_sandbox.commands.context import Context, current, recover
+from ktrdr_sandbox.commands.relocated import resolve_moved
 from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.env_file import find
 from ktrdr_sandbox.models import EngineAddress, Instance
 from ktrdr_sandbox.naming import instance_id
 from ktrdr_sandbox.paths import Home
+from ktrdr_sandbox.process import current_environment
 from ktrdr_sandbox.settings import Settings, is_nothing_set
-from ktrdr_sandbox.state import journal
 from ktrdr_sandbox.state.registry import Rebuilt, RegistryStore
 from ktrdr_sandbox.targeting import target
 
@@ -42,7 +43,7 @@ def command_context(output: Output, *, purpose: str = "") -> Context:
     return Context(
         home=home,
         cwd=cwd,
-        environment=dict(os.environ),
+        environment=current_environment(),
         registry=store,
         engine=_engine,
         settings=settings,
@@ -61,12 +62,12 @@ def instance_of(context: Context, name: str | None) -> Instance:
     Raises `no-such-instance`, `not-in-instance`, and what recovery raises.
     """
     if name is not None:  # it may be unknown to the registry already, or not know it any more
-        _recovered(context, instance_id(name))
+        recover(context, instance_id(name))
     instance = target(context.registry.read(), name=name, cwd=context.cwd)
-    if _recovered(context, instance.id):
-        instance = recover.current(context, instance)
+    if recover(context, instance.id):
+        instance = current(context, instance)
     marker = find(context.cwd) if name is None else None
-    return relocated.recognise(context, instance, here=marker.parent if marker else None)
+    return resolve_moved(context, instance, here=marker.parent if marker else None)
 
 
 def instance_to_end(context: Context, name: str | None) -> Instance | None:
@@ -76,14 +77,9 @@ def instance_to_end(context: Context, name: str | None) -> Instance | None:
     """
     known = context.registry.read()
     identity = instance_id(name) if name else target(known, name=None, cwd=context.cwd).id
-    if _recovered(context, identity) and identity not in context.registry.read().instances:
+    if recover(context, identity) and identity not in context.registry.read().instances:
         return None
     return instance_of(context, name)
-
-
-def _recovered(context: Context, identity: str) -> bool:
-    """Whether a killed command had left something, which is ended now."""
-    return journal.exists(context.home, identity) and recover.settle(context, identity)
 
 
 def _working_directory() -> Path:
@@ -111,7 +107,7 @@ def _rebuild(home: Home, cwd: Path, store: RegistryStore, damaged: str) -> Rebui
 def _engine(address: EngineAddress) -> Engine:
     from ktrdr_sandbox.docker.cli import DockerEngine  # TAB and several commands need no Docker
 
-    return DockerEngine(address, os.environ)
+    return DockerEngine(address, current_environment())
 
 
 def _settings(home: Home, output: Output, told: set[str], checkout: Path | None) -> Settings:

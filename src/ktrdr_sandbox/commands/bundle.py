@@ -33,7 +33,7 @@ from ktrdr_sandbox.isolation import model as compose
 from ktrdr_sandbox.models import ENV_FILE_NAME, Instance
 from ktrdr_sandbox.redaction import Redactor, redactor_of
 from ktrdr_sandbox.settings import as_data
-from ktrdr_sandbox.state.registry_file import Registry, dump
+from ktrdr_sandbox.state.registry import Registry, dump
 
 SCHEMA: Final = "ktrdr-sandbox-bundle/1"
 LOG_LINES: Final = 2000

@@ -13,8 +13,7 @@ from ktrdr_sandbox import env_file
 from ktrdr_sandbox.models import FIRST_SLOT, ID_PREFIX, LAST_SLOT, Instance
 from ktrdr_sandbox.naming import instance_id
 from ktrdr_sandbox.paths import Home
-from ktrdr_sandbox.state.registry import RegistryStore
-from ktrdr_sandbox.state.registry_file import Registry
+from ktrdr_sandbox.state.registry import Registry, RegistryStore
 
 Candidate = tuple[str, str]
 

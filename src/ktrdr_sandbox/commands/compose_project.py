@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ktrdr_sandbox import env_file, own_commands
-from ktrdr_sandbox.background import asked
+from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.commands.compose_files import compose_project
 from ktrdr_sandbox.commands.context import Context
 from ktrdr_sandbox.commands.shared_folders import (
@@ -29,7 +29,7 @@ from ktrdr_sandbox.isolation.request import BindSource, IsolatedStack, Isolation
 from ktrdr_sandbox.models import ID_PREFIX, Instance, Stack
 from ktrdr_sandbox.settings import Settings
 from ktrdr_sandbox.slots.port_map import extra_ports, get_ports, worker_ports
-from ktrdr_sandbox.state.home_id import home_id
+from ktrdr_sandbox.state.last_up import home_id
 
 OVERRIDE: Final = "override.yml"
 
@@ -164,9 +164,9 @@ def compose(context: Context, instance: Instance, engine: Engine) -> Composition
     """
     settings = context.settings(instance.path)
     base = base_call(context, instance, settings)
-    images, networks = asked(engine.images), asked(engine.networks)
+    images, networks = run_in_background(engine.images), run_in_background(engine.networks)
     try:
-        model, unresolved, active = asked(lambda: _read(engine, base)).result()
+        model, unresolved, active = run_in_background(lambda: _read(engine, base)).result()
     except SandboxError as error:
         dropped = (notice.text for notice in _dropped(context.environment, settings))
         error.hints = (*error.hints, *dropped)
@@ -230,12 +230,12 @@ def _read(
     as spelt cannot be had where Compose looks for an included file's files from elsewhere.
     """
     whole = replace(call, profiles=("*",))
-    as_spelt = asked(lambda: engine.compose_config(whole, resolve_paths=False))
+    as_spelt = run_in_background(lambda: engine.compose_config(whole, resolve_paths=False))
     try:
         model = engine.compose_config(whole)
     except SandboxError:
         model = engine.compose_config(call)
-        as_spelt = asked(lambda: engine.compose_config(call, resolve_paths=False))
+        as_spelt = run_in_background(lambda: engine.compose_config(call, resolve_paths=False))
         active = frozenset(model.get("services") or ())
     else:
         services: Mapping[str, Any] = model.get("services") or {}

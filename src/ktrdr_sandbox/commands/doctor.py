@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from ktrdr_sandbox.background import asked
+from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.commands.bundle import write_bundle
 from ktrdr_sandbox.commands.context import Context
 from ktrdr_sandbox.commands.doctor_checks import CHECKS, Check, DoctorContext, Finding, look_around
@@ -36,9 +36,9 @@ class Examination:
 
 def examine(context: Context, *, instance_id: str = "", fix: bool = False) -> Examination:
     """Look at everything, or at what concerns one instance. `fix` applies the safe repairs."""
-    holdings = asked(functools.partial(take, context.home.shared))
+    holdings = run_in_background(functools.partial(take, context.home.shared))
     around = look_around(context)
-    answers = [asked(functools.partial(_run, check, around)) for check in CHECKS]
+    answers = [run_in_background(functools.partial(_run, check, around)) for check in CHECKS]
     found = [finding for answer in answers for finding in answer.result()]
     if instance_id:
         found = [one for one in found if not one.instance or one.instance == instance_id]

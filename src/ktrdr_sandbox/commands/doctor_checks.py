@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Final, Literal
 
 from ktrdr_sandbox import env_file, own_commands
-from ktrdr_sandbox.background import asked
+from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.commands.compose_project import write_env_file, write_slot
-from ktrdr_sandbox.commands.context import Context
+from ktrdr_sandbox.commands.context import Context, is_locked, recover
 from ktrdr_sandbox.commands.create import busy_in_slot
-from ktrdr_sandbox.commands.recover import is_busy, settle
 from ktrdr_sandbox.commands.trash import trashed
 from ktrdr_sandbox.docker.compose import require_compose
 from ktrdr_sandbox.docker.engine import Belonging
@@ -40,7 +39,7 @@ from ktrdr_sandbox.models import (
 )
 from ktrdr_sandbox.paths import checkout_root
 from ktrdr_sandbox.state import journal
-from ktrdr_sandbox.state.home_id import known_home_id
+from ktrdr_sandbox.state.last_up import known_home_id
 
 Level = Literal["ok", "note", "problem"]
 
@@ -118,7 +117,7 @@ def look_around(context: Context) -> DoctorContext:
     first, _ = _registered(context)
     here = current_address(context.environment)
     addresses = dict.fromkeys([here, *(one.engine for one in first)])
-    answers = {one: asked(context.engine(one).belongings) for one in addresses}
+    answers = {one: run_in_background(context.engine(one).belongings) for one in addresses}
     belongings, silent = {}, {}
     for address, answer in answers.items():
         try:
@@ -282,7 +281,7 @@ def pending(around: DoctorContext) -> Iterator[Finding]:
     for one in journal.pending(context.home):
         name = one.instance_id.removeprefix(ID_PREFIX)
         what = f"'{one.operation} {name}' (pid {one.pid}, since {one.since})"
-        if is_busy(context, one.instance_id):
+        if is_locked(context, one.instance_id):
             yield note("journal", f"{what} is under way", instance=one.instance_id)
             continue
         yield problem(
@@ -290,7 +289,7 @@ def pending(around: DoctorContext) -> Iterator[Finding]:
             f"{what} was killed at {one.last_step}; the next command on {name} ends it",
             "ktrdr-sandbox doctor --fix",
             one.instance_id,
-            functools.partial(settle, context, one.instance_id),
+            functools.partial(recover, context, one.instance_id),
         )
 
 

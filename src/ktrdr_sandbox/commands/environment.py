@@ -17,9 +17,9 @@ from ktrdr_sandbox.commands.shared_folders import shared_variables
 from ktrdr_sandbox.docker.engine import Container
 from ktrdr_sandbox.docker.environment import child_environment, engine_variables, foreign
 from ktrdr_sandbox.errors import ErrorCode, SandboxError
+from ktrdr_sandbox.exec_process import exec_process
 from ktrdr_sandbox.gate.http import published_address, shown_url
 from ktrdr_sandbox.models import Instance, PublishedPort, Role
-from ktrdr_sandbox.process import become
 from ktrdr_sandbox.state import last_up
 
 TOOLS: Final[Mapping[str, Role]] = {
@@ -101,7 +101,7 @@ def run_with(context: Context, instance: Instance, argv: Sequence[str]) -> NoRet
         file_values={**values, **tool_addresses(values)},
     )
     try:
-        become(argv, environment=environment | engine_variables(instance.engine))
+        exec_process(argv, environment=environment | engine_variables(instance.engine))
     except OSError as error:
         is_missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
         raise SandboxError(

@@ -11,11 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
-from ktrdr_sandbox.commands.context import Context
-from ktrdr_sandbox.commands.demolition import remove_resources
+from ktrdr_sandbox.commands.context import Context, is_locked, recover
 from ktrdr_sandbox.commands.destroy import destroy
 from ktrdr_sandbox.commands.doctor_checks import DoctorContext, look_around
-from ktrdr_sandbox.commands.recover import is_busy, settle
+from ktrdr_sandbox.commands.down import remove_resources
 from ktrdr_sandbox.commands.trash import delete, trashed
 from ktrdr_sandbox.docker.engine import Belonging
 from ktrdr_sandbox.errors import SandboxError
@@ -85,19 +84,19 @@ def _killed(around: DoctorContext, remarks: list[str]) -> Iterator[Item]:
     """Commands that were killed, ended as the next command on their instance would."""
     for one in journal.pending(around.context.home):
         name = one.instance_id.removeprefix(ID_PREFIX)
-        if is_busy(around.context, one.instance_id):
+        if is_locked(around.context, one.instance_id):
             remarks.append(f"'{one.operation} {name}' is under way; its instance is left alone.")
             continue
         yield Item(
             kind="command",
             name=f"{one.operation} {name}",
             reason=f"killed at {one.last_step}",
-            end=functools.partial(_settle, around.context, one.instance_id),
+            end=functools.partial(_recover, around.context, one.instance_id),
         )
 
 
-def _settle(context: Context, instance_id: str) -> None:
-    settle(context, instance_id)
+def _recover(context: Context, instance_id: str) -> None:
+    recover(context, instance_id)
 
 
 def _gone(around: DoctorContext) -> Iterator[Item]:
@@ -106,7 +105,9 @@ def _gone(around: DoctorContext) -> Iterator[Item]:
         things = around.of(instance)
         if instance.path.is_dir() or things is None or instance.state != "created":
             continue
-        if is_busy(around.context, instance.id) or journal.exists(around.context.home, instance.id):
+        if is_locked(around.context, instance.id) or journal.exists(
+            around.context.home, instance.id
+        ):
             continue
         images = load_record(around.context.home, instance).images
         yield Item(
@@ -129,7 +130,7 @@ def _named(things: Sequence[Belonging]) -> Iterator[str]:
 def _orphans(around: DoctorContext, remarks: list[str]) -> Iterator[Item]:
     for (address, uuid), things in around.orphans().items():
         identity = things[0].instance_id
-        if is_busy(around.context, identity):
+        if is_locked(around.context, identity):
             remarks.append(f"{identity} is being worked on and left alone.")
             continue
         images = _images_of(around, address, identity)
@@ -160,7 +161,7 @@ def _remove(
     context: Context, address: EngineAddress, identity: str, uuid: str, images: Sequence[str]
 ) -> None:
     engine = context.engine(address)
-    remove_resources(engine, identity, engine.resources(uuid), uuid, grace=0)
+    remove_resources(engine, identity, uuid, engine.resources(uuid), grace=0)
     for image in images:
         engine.untag(image)
     if identity not in context.registry.read().instances:

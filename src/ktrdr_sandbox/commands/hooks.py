@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import psutil
 
@@ -21,17 +21,14 @@ from ktrdr_sandbox import env_file
 from ktrdr_sandbox.api_address import URL_VARIABLE, api_url
 from ktrdr_sandbox.commands.context import Context
 from ktrdr_sandbox.commands.shared_folders import shared_variables
-from ktrdr_sandbox.docker.commands import CommandOutcome, end_marked, run_command
 from ktrdr_sandbox.docker.environment import PLATFORM_SOCKET, child_environment, engine_variables
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import cannot_write, make_folder
+from ktrdr_sandbox.git.git import REPOSITORY_VARIABLES
 from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.naming import printable
+from ktrdr_sandbox.process import LineSink, Outcome, Patience, end_marked, stream
 from ktrdr_sandbox.settings import Hook, may_be_set
-
-if TYPE_CHECKING:
-    from ktrdr_sandbox.docker.engine import LineSink
-
 
 HOOK_VARIABLE: Final = "KTRDR_HOOK"
 """Tells a hook's commands which hook they are of, and us which processes are a hook's."""
@@ -39,10 +36,8 @@ HOOK_VARIABLE: Final = "KTRDR_HOOK"
 _SHOWN: Final = 10
 """Last lines of its output that a failure shows."""
 
-_GIT_PLACES: Final = frozenset(
-    {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR"}
-)
-"""Set inside git's own hooks; they would point a hook's git at another worktree."""
+_KEPT_LINES: Final = 40
+_PATIENCE: Final[Patience] = (2.0, 2.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +45,7 @@ class HookFailure:
     """A command of a hook that did not succeed; those after it were not run."""
 
     hook: Hook
-    outcome: CommandOutcome
+    outcome: Outcome
     timeout: float
 
     def error(self, *, result: str, hints: tuple[str, ...] = ()) -> SandboxError:
@@ -61,8 +56,9 @@ class HookFailure:
             if outcome.exit_code is None
             else f"ended with exit status {outcome.exit_code}"
         )
+        output = outcome.stderr.splitlines()
         lines = [f"The hook {self.hook} failed: {_shown(outcome.argv)} {how}."]
-        lines += [f"  {line}" for line in outcome.lines[-_SHOWN:]]
+        lines += [f"  {line}" for line in output[-_SHOWN:]]
         return SandboxError(
             "hook-failed",
             "\n".join([*lines, *([result] if result else [])]),
@@ -71,7 +67,7 @@ class HookFailure:
                 "hook": self.hook,
                 "argv": list(outcome.argv),
                 "exit_code": outcome.exit_code,
-                "output": list(outcome.lines),
+                "output": output,
             },
         )
 
@@ -101,12 +97,8 @@ def run_hook(
     try:
         for argv in commands:
             sink(f"{hook}: {_shown(argv)}")
-            outcome = run_command(
-                argv,
-                environment=environment,
-                directory=instance.path,
-                timeout=settings.hook_timeout,
-                sink=sink,
+            outcome = _run(
+                argv, environment, instance.path, timeout=settings.hook_timeout, sink=sink
             )
             if outcome.exit_code != 0:
                 ended = True
@@ -120,9 +112,35 @@ def run_hook(
     return None
 
 
+def _run(
+    argv: tuple[str, ...],
+    environment: Mapping[str, str],
+    directory: Path,
+    *,
+    timeout: float,
+    sink: LineSink,
+) -> Outcome:
+    """What cannot be started ends with 126 or 127, as in a shell."""
+    try:
+        return stream(
+            argv,
+            environment=environment,
+            cwd=directory,
+            timeout=timeout,
+            sink=sink,
+            keep=_KEPT_LINES,
+            patience=_PATIENCE,
+            own_group=True,
+        )
+    except (OSError, ValueError) as error:
+        code = 127 if isinstance(error, FileNotFoundError) else 126
+        said = f"{argv[0]}: {getattr(error, 'strerror', None) or error}"
+        return Outcome(argv=argv, exit_code=code, stdout="", stderr=said)
+
+
 def hook_environment(context: Context, instance: Instance, hook: Hook) -> dict[str, str]:
     """The shell's variables without `COMPOSE_*`, the instance's file, and its engine's address."""
-    inherited = {k: v for k, v in context.environment.items() if k not in _GIT_PLACES}
+    inherited = {k: v for k, v in context.environment.items() if k not in REPOSITORY_VARIABLES}
     values = env_file.read(instance.env_file) if instance.env_file.is_file() else {}
     fixed = {"INSTANCE_ID": instance.id, "COMPOSE_PROJECT_NAME": instance.id}
     with contextlib.suppress(SandboxError):  # a damaged file must not keep it from being destroyed

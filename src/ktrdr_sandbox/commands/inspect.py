@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from ktrdr_sandbox.background import asked
+from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.commands.context import Context
-from ktrdr_sandbox.commands.relocated import recognise
+from ktrdr_sandbox.commands.relocated import resolve_moved
 from ktrdr_sandbox.docker.engine import Container
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import EngineAddress, Instance
@@ -79,7 +79,7 @@ def list_instances(context: Context) -> Listing:
             dropped.append(instance)
         else:
             kept.append((instance, containers))
-    counts = [asked(functools.partial(_workers, context, *stack)) for stack in kept]
+    counts = [run_in_background(functools.partial(_workers, context, *stack)) for stack in kept]
     rows = [
         ListedInstance(
             instance=instance,
@@ -115,7 +115,7 @@ def _stacks(context: Context) -> list[tuple[Instance, Sequence[Container] | None
     """What the registry has, by slot and each where its directory is now, with its containers;
     None for those of an engine that does not answer, which is told once."""
     registered = [
-        one if one.path.is_dir() or one.state != "created" else recognise(context, one)
+        one if one.path.is_dir() or one.state != "created" else resolve_moved(context, one)
         for one in context.registry.read().instances.values()
     ]
 
@@ -127,7 +127,7 @@ def _stacks(context: Context) -> list[tuple[Instance, Sequence[Container] | None
             return None
 
     addresses = dict.fromkeys(instance.engine for instance in registered)
-    answers = {address: asked(functools.partial(ask, address)) for address in addresses}
+    answers = {address: run_in_background(functools.partial(ask, address)) for address in addresses}
     found: list[tuple[Instance, Sequence[Container] | None]] = []
     for instance in sorted(registered, key=lambda one: one.slot):
         every = answers[instance.engine].result()
@@ -148,9 +148,9 @@ def _is_stale(context: Context, instance: Instance, containers: Sequence[Contain
 
 
 def _forget(context: Context, instance: Instance) -> bool:
-    from ktrdr_sandbox.commands.drop_stale import forget  # git and more, seldom needed
+    from ktrdr_sandbox.commands.stale import drop_stale  # git and more, seldom needed
 
-    return forget(context, instance)
+    return drop_stale(context, instance)
 
 
 def _summary(instance: Instance, containers: Sequence[Container] | None) -> Summary:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from ktrdr_sandbox.background import asked
+from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.docker.engine import Engine
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import Instance
@@ -20,13 +20,6 @@ _QUIET: Final = 0.15
 
 _States = dict[str, str]
 """State of each container, by its id."""
-
-
-def end_all_commands() -> None:
-    """End what any thread had under way with Docker: it must not go on behind the prompt."""
-    from ktrdr_sandbox.docker.process import end_all
-
-    end_all()
 
 
 @contextmanager
@@ -42,7 +35,7 @@ def interruptible(engine: Engine, instance: Instance) -> Iterator[None]:
         until = time.monotonic() + IN_ALL
         engine.end_commands()
         looks = _Looks(engine, instance.uuid)
-        settled = asked(looks.until_settled)
+        settled = run_in_background(looks.until_settled)
         try:
             settled.result(timeout=max(0.0, until - time.monotonic()))
         except (TimeoutError, SandboxError):

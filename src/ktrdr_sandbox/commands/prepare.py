@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ktrdr_sandbox import own_commands
-from ktrdr_sandbox.background import asked
+from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.commands.compose_project import Composition, compose, refuse, write_down
 from ktrdr_sandbox.commands.context import Context
 from ktrdr_sandbox.commands.migrate import end_left_over
@@ -170,7 +170,7 @@ def keep_names_at_home(engine: Engine, composition: Composition) -> None:
     mine = engine.containers(uuid=composition.instance.uuid)
     stopped = [one.id for one in mine if one.state in STOPPED and not one.oneoff]
     joining = [
-        asked(partial(engine.join_unnamed, one.id, to.network, links=to.links))
+        run_in_background(partial(engine.join_unnamed, one.id, to.network, links=to.links))
         for one in engine.inspect(stopped)
         for to in guests
         if to.service == one.service and one.networks.get(to.network) != ()
@@ -189,9 +189,9 @@ class Prepared:
 
 def prepared(context: Context, instance: Instance, engine: Engine) -> Prepared:
     """Everything before the engine creates a thing: checks, files, folders, image names."""
-    versions, existing = asked(engine.versions), asked(engine.containers)
-    owned = asked(engine.belongings)
-    composing = asked(lambda: compose(context, instance, engine))
+    versions, existing = run_in_background(engine.versions), run_in_background(engine.containers)
+    owned = run_in_background(engine.belongings)
+    composing = run_in_background(lambda: compose(context, instance, engine))
     # Its failure first: an engine that does not answer fails all, and says why best.
     require_compose(versions.result())
     composition = composing.result()
@@ -200,7 +200,7 @@ def prepared(context: Context, instance: Instance, engine: Engine) -> Prepared:
     refuse_foreign(composition, belongings)
     refuse_paused(instance, containers)
     end_left_over(engine, instance, containers, composition.isolation.stack)
-    cut_off = asked(lambda: _cut_off(engine, instance, containers))
+    cut_off = run_in_background(lambda: _cut_off(engine, instance, containers))
     refuse_busy_ports(composition, containers)
     write_down(context, composition)
     former = last_up.load(context.home, instance)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ktrdr_sandbox.docker import process
+from ktrdr_sandbox import process
 from ktrdr_sandbox.docker.environment import child_environment, current_address, flags
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.git.git import try_git

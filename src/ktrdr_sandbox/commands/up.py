@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from ktrdr_sandbox.background import asked
+from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.commands.bundle import (
     hide_in_gate,
     offer_bundle,
@@ -20,7 +21,7 @@ from ktrdr_sandbox.commands.bundle import (
     write_bundle,
 )
 from ktrdr_sandbox.commands.compose_project import Composition, compose
-from ktrdr_sandbox.commands.context import Context
+from ktrdr_sandbox.commands.context import Context, is_locked, locked_instance
 from ktrdr_sandbox.commands.interrupt import interruptible
 from ktrdr_sandbox.commands.migrate import SchemaMigration, plan_migration
 from ktrdr_sandbox.commands.prepare import (
@@ -30,7 +31,6 @@ from ktrdr_sandbox.commands.prepare import (
     stale_images,
     to_build,
 )
-from ktrdr_sandbox.commands.recover import held
 from ktrdr_sandbox.commands.start_order import CannotStartError, Starter
 from ktrdr_sandbox.docker.engine import Engine, LineSink
 from ktrdr_sandbox.errors import SandboxError
@@ -39,7 +39,6 @@ from ktrdr_sandbox.gate.http import load as load_http
 from ktrdr_sandbox.gate.request import GateRequest
 from ktrdr_sandbox.gate.result import CheckName, GateProgress, GateResult
 from ktrdr_sandbox.isolation.request import Notice
-from ktrdr_sandbox.locking import is_held
 from ktrdr_sandbox.models import Instance, Stack
 from ktrdr_sandbox.state import journal
 
@@ -145,28 +144,29 @@ def _up(
     """The start and its proof; a gate that failed is in the result."""
     began = time.monotonic()
     with (
-        held(context, instance, purpose="up") as instance,
+        locked_instance(context, instance, purpose="up") as instance,
         journal.operation(context.home, instance.id, "up", {}) as log,
     ):
         engine = context.engine(instance.engine)
         with interruptible(engine, instance):
-            with log.step("files and image tags"):
-                ready = prepared(context, instance, engine)
-                composition = ready.composition
+            log.begin("files and image tags")
+            ready = prepared(context, instance, engine)
+            composition = ready.composition
             build = to_build(composition, everything=options.build)
             with explained(engine, composition):
-                asked(load_http)  # by the end of the next wait it is there
-                with log.step("containers"):
-                    engine.compose_create(
-                        composition.call,
-                        build=list(build.values()),
-                        recreate=ready.recreate,
-                        progress=progress,
-                    )
-                    keep_names_at_home(engine, composition)
+                run_in_background(load_http)  # by the end of the next wait it is there
+                log.begin("containers")
+                engine.compose_create(
+                    composition.call,
+                    build=list(build.values()),
+                    recreate=ready.recreate,
+                    progress=progress,
+                )
+                keep_names_at_home(engine, composition)
                 stale = stale_images(context, composition, built=frozenset(build))
                 migration, unmigrated = plan_migration(context, composition, engine)
-                with log.step("start"), _migrating(migration) as output:
+                log.begin("start")
+                with _migrating(migration) as output:
                     gate = asyncio.run(
                         _start(engine, composition, migration, options, progress, observe)
                     )
@@ -205,8 +205,8 @@ def wait(
         composition = compose(context, instance, engine)
         request = _gate_request(composition, timeout=timeout, only=only)
         request = request if heal else replace(request, heal_workers=False)
-        lock = context.home.instance_lock(instance.id)
-        gate = asyncio.run(_prove(engine, request, observe, starting=lambda: is_held(lock)))
+        starting = partial(is_locked, context, instance.id)
+        gate = asyncio.run(_prove(engine, request, observe, starting=starting))
         gate = _hidden(composition, gate)
     startup = Startup(
         instance=instance,

@@ -22,13 +22,14 @@ if TYPE_CHECKING:  # the records only, whose modules need not be loaded to write
     from ktrdr_sandbox.commands.configuration import Request, Setting, Survey
     from ktrdr_sandbox.commands.create import Creation
     from ktrdr_sandbox.commands.demo import Cleanup, Demonstration
-    from ktrdr_sandbox.commands.destroy import Destruction, DestructionPlan, Shutdown
+    from ktrdr_sandbox.commands.destroy import DestroyPlan
     from ktrdr_sandbox.commands.doctor import Examination
     from ktrdr_sandbox.commands.doctor_checks import Level
+    from ktrdr_sandbox.commands.down import DownPlan
     from ktrdr_sandbox.commands.environment import InstanceEnvironment
     from ktrdr_sandbox.commands.gc import Collection, Kind
     from ktrdr_sandbox.commands.inspect import InstanceStatus, Listing, Summary
-    from ktrdr_sandbox.commands.moving import Move
+    from ktrdr_sandbox.commands.move import MovePlan
     from ktrdr_sandbox.commands.parallel_runs import AllRuns
     from ktrdr_sandbox.commands.tool_versions import ToolVersions
     from ktrdr_sandbox.commands.up import Startup
@@ -387,7 +388,7 @@ def creation(result: Creation) -> CreationData:
     }
 
 
-def move(result: Move) -> MoveData:
+def move(result: MovePlan) -> MoveData:
     return {
         "instance": instance(result.instance),
         "former_slot": result.former_slot,
@@ -395,7 +396,7 @@ def move(result: Move) -> MoveData:
     }
 
 
-def shutdown(result: Shutdown) -> ShutdownData:
+def shutdown(result: DownPlan) -> ShutdownData:
     return {
         "instance": instance(result.instance),
         "removed": list(result.removed.names()),
@@ -403,7 +404,7 @@ def shutdown(result: Shutdown) -> ShutdownData:
     }
 
 
-def destroy_plan(plan: DestructionPlan) -> DestroyPlanData:
+def destroy_plan(plan: DestroyPlan) -> DestroyPlanData:
     return {
         "instance": instance(plan.instance),
         "resources": list(plan.resources.names()),
@@ -421,9 +422,9 @@ def destroy_plan(plan: DestructionPlan) -> DestroyPlanData:
     }
 
 
-def destroyed(result: Destruction) -> DestroyedData:
-    trash = None if result.trash is None else str(result.trash)
-    return {**destroy_plan(result.plan), "trash": trash}
+def destroyed(plan: DestroyPlan) -> DestroyedData:
+    trash = None if plan.trash is None else str(plan.trash)
+    return {**destroy_plan(plan), "trash": trash}
 
 
 def listing(result: Listing) -> ListData:

@@ -16,9 +16,10 @@ if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind 
     from ktrdr_sandbox.commands.compose_project import Composition
     from ktrdr_sandbox.commands.create import Creation
     from ktrdr_sandbox.commands.demo import Cleanup, Demonstration
-    from ktrdr_sandbox.commands.destroy import Destruction, DestructionPlan, Shutdown
+    from ktrdr_sandbox.commands.destroy import DestroyPlan
+    from ktrdr_sandbox.commands.down import DownPlan
     from ktrdr_sandbox.commands.inspect import InstanceStatus, Listing
-    from ktrdr_sandbox.commands.moving import Move
+    from ktrdr_sandbox.commands.move import MovePlan
     from ktrdr_sandbox.commands.up import Startup
     from ktrdr_sandbox.isolation.request import Change
     from ktrdr_sandbox.models import Instance, PublishedPort
@@ -93,7 +94,7 @@ def creation(result: Creation, *, verb: str) -> str:
     )
 
 
-def move(result: Move) -> str:
+def move(result: MovePlan) -> str:
     """The new slot with its addresses."""
     instance = result.instance
     return "\n".join(
@@ -165,7 +166,7 @@ def startup(result: Startup) -> str:
     )
 
 
-def shutdown(result: Shutdown) -> str:
+def shutdown(result: DownPlan) -> str:
     """What down removed and what it kept."""
     removed = counted(
         (len(result.removed.containers), "container"),
@@ -185,7 +186,7 @@ def counted(*counts: tuple[int, str]) -> str:
     return ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for n, what in counts if n)
 
 
-def destruction_plan(plan: DestructionPlan) -> str:
+def destruction_plan(plan: DestroyPlan) -> str:
     """Exactly what destroy would remove."""
     lines = [f"destroy {plan.instance.id} would remove:"]
     lines += [f"  {name}" for name in plan.resources.names()]
@@ -209,7 +210,7 @@ def _ignored(names: Sequence[str]) -> list[str]:
     return [f"    with what git ignores in it: {printable(', '.join(names[:10]))}{more}"]
 
 
-def _kept(plan: DestructionPlan) -> list[str]:
+def _kept(plan: DestroyPlan) -> list[str]:
     lines = []
     if plan.kept_because is not None:
         lines.append(f"The directory {plan.instance.path} stays: {plan.kept_because}.")
@@ -218,15 +219,14 @@ def _kept(plan: DestructionPlan) -> list[str]:
     return lines
 
 
-def destruction(result: Destruction) -> str:
+def destruction(plan: DestroyPlan) -> str:
     """What destroy did, and what it left in place."""
-    plan = result.plan
     lines = [f"Destroyed {plan.instance.id}; slot {plan.instance.slot} is free."]
     lines += _kept(plan)
-    if result.trash is not None:
-        lines.append(f"The directory with its unsaved work is in {result.trash}.")
+    if plan.trash is not None:
+        lines.append(f"The directory with its unsaved work is in {plan.trash}.")
         if plan.unsaved.commits:
-            lines.append(f"Its commits: git fetch '{result.trash}/lost-commits.bundle' HEAD")
+            lines.append(f"Its commits: git fetch '{plan.trash}/lost-commits.bundle' HEAD")
     return "\n".join(lines)
 
 
@@ -297,7 +297,7 @@ def statuses(found: Sequence[InstanceStatus]) -> str:
     return "\n\n".join(instance_status(one) for one in found) or _NO_INSTANCES
 
 
-def question(plan: DestructionPlan, instance: Instance) -> str:
+def question(plan: DestroyPlan, instance: Instance) -> str:
     """What destroy asks on a terminal."""
     return destruction_plan(plan) + f"\nDestroy {instance.id}?"
 

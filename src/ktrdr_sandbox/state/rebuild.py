@@ -24,14 +24,17 @@ from ktrdr_sandbox.models import (
     ENV_FILE_NAME,
     FIRST_SLOT,
     LAST_SLOT,
-    CreatedBy,
     EngineAddress,
     Instance,
 )
 from ktrdr_sandbox.paths import Home
-from ktrdr_sandbox.state.home_id import known_home_id
-from ktrdr_sandbox.state.registry import Rebuilt
-from ktrdr_sandbox.state.registry_file import MalformedRegistryError, load_instance, upgraded
+from ktrdr_sandbox.state.last_up import known_home_id
+from ktrdr_sandbox.state.registry import (
+    MalformedRegistryError,
+    Rebuilt,
+    load_instance,
+    upgraded,
+)
 
 _KEY: Final = re.compile(r'"(ktrdr--[^"]+)"\s*:\s*(?=\{)')
 _NO_SLOT: Final = 0
@@ -59,9 +62,6 @@ def rebuild(places: Places, *, copies: Sequence[Instance], damaged: str) -> Rebu
     return Rebuilt(instances=tuple(_with_own_slots(chosen, remarks)), remarks=tuple(remarks))
 
 
-# -- what the damaged file still tells -----------------------------------------------------------
-
-
 def salvaged(text: str) -> Iterator[Instance]:
     """Entries of a damaged document that are whole by themselves."""
     decoder = json.JSONDecoder()
@@ -70,9 +70,6 @@ def salvaged(text: str) -> Iterator[Instance]:
             entry, _ = decoder.raw_decode(text, found.end())
             document = upgraded({"instances": {found[1]: entry}})
             yield load_instance(found[1], document["instances"][found[1]])
-
-
-# -- markers in worktrees ------------------------------------------------------------------------
 
 
 def _repositories(places: Places, known: Iterable[Instance]) -> list[Path]:
@@ -107,6 +104,9 @@ def _from_marker(root: Path, main: Path, here: EngineAddress) -> Instance | None
     if not uuid or naming.instance_id(identity) != identity:
         return None
     linked = root != main
+    # What `destroy` deletes hangs on who made it, so a marker alone, which is easily copied, is not
+    # believed: the directory must lie exactly where create puts it.
+    is_create = values.get("CREATED_BY") == "create" and root == main.parent / identity
     return Instance(
         id=identity,
         uuid=uuid,
@@ -116,19 +116,10 @@ def _from_marker(root: Path, main: Path, here: EngineAddress) -> Instance | None
         is_worktree=linked,
         parent_repo=main if linked else None,
         state="created",
-        created_by=_maker(values.get("CREATED_BY", ""), root, main, identity),
+        created_by="create" if is_create else "init",
         engine=here,
         inode=root.stat().st_ino,
     )
-
-
-def _maker(said: str, root: Path, main: Path, identity: str) -> CreatedBy:
-    """What is deleted on `destroy` hangs on it, so a marker alone, which is easily copied, is not
-    believed: the directory must lie exactly where create puts it."""
-    return "create" if said == "create" and root == main.parent / identity else "init"
-
-
-# -- labels on an engine -------------------------------------------------------------------------
 
 
 def _labelled(places: Places, known: Sequence[Instance], remarks: list[str]) -> Iterator[Instance]:
@@ -167,9 +158,6 @@ def _from_labels(home: Home, things: Sequence[Belonging], address: EngineAddress
         created_by="init",
         engine=address,
     )
-
-
-# -- one of each, each its slot ------------------------------------------------------------------
 
 
 def _where_they_are(known: Sequence[Instance], marked: Sequence[Instance]) -> list[Instance]:
