@@ -320,6 +320,7 @@ def test_exec_of_what_is_not_there_or_not_running(world: World, feat_x: Path) ->
         "hint: See why: ktrdr-sandbox logs backend -i feat-x\n"
         "hint: Start it: ktrdr-sandbox up feat-x\n"
     )
+    assert world.run("shell", cwd=feat_x, env=engine).err == ended.err
     as_json = world.run("exec", "--json", "backend", "sh", cwd=feat_x, env=engine)
     assert as_json.error["details"]["running"] == ["db"]
     nothing = world.run("exec", "db", cwd=feat_x, env=engine)

@@ -37,6 +37,7 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     ),
     "run": (("run -i feat-x -- make test-unit", "with the instance's addresses"),),
     "exec": (('exec -i feat-x db psql -U ktrdr -c "select 1"', ""),),
+    "shell": (("shell", "in the backend's container"), ("shell db -i feat-x", "")),
     "open": (("open api -i feat-x", ""),),
     "url": (("url", "what `ktrdr` would talk to here"),),
     "isolate": (

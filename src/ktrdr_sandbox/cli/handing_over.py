@@ -1,4 +1,4 @@
-"""env, url, run, exec and open: an instance's addresses and environment for other programs."""
+"""env, url, run, exec, shell and open: an instance's environment for other programs."""
 
 from __future__ import annotations
 
@@ -109,6 +109,36 @@ def execute(
             instance_of(context, instance),
             service,
             line,
+            terminal=on_terminal(sys.stdin) and on_terminal(sys.stdout),
+        )
+    raise typer.Exit(status)
+
+
+def shell(
+    service: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SERVICE",
+            help="Service of the stack. Left out: the backend.",
+            show_default=False,
+            autocompletion=completion.services,
+        ),
+    ] = None,
+    instance: params.InstanceName = None,
+) -> None:
+    """Open a shell inside the running container of a service: bash, or sh where there is none.
+
+    Its exit status is that of the shell. --json is for a failure before the shell begins; there is
+    no document after.
+    """
+    with command("shell") as output:
+        context = command_context(output)
+        found = instance_of(context, instance)
+        status = environment.run_inside(
+            context,
+            found,
+            service or environment.backend_of(context, found),
+            environment.SHELL,
             terminal=on_terminal(sys.stdin) and on_terminal(sys.stdout),
         )
     raise typer.Exit(status)

@@ -30,6 +30,9 @@ TOOLS: Final[Mapping[str, Role]] = {
 }
 """What `open` takes, with the role of its port."""
 
+SHELL: Final = ("sh", "-c", "command -v bash >/dev/null && exec bash; exec sh")
+"""bash where a container has it, else sh."""
+
 _SHELL_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PATIENCE: Final = 2.0
 """Seconds for a connection to this machine."""
@@ -124,6 +127,12 @@ def run_inside(
     found = [c for c in engine.containers(uuid=instance.uuid) if not c.oneoff]
     container = _running(context, instance, service, found)
     return engine.execute_here(container.id, argv, terminal=terminal)
+
+
+def backend_of(context: Context, instance: Instance) -> str:
+    """The service that is the backend, by the last `up`; `backend` where that tells none."""
+    ports = last_up.load(context.home, instance).ports
+    return next((port.service for port in ports if port.role == "backend"), "backend")
 
 
 def _running(

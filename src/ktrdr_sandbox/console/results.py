@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # the records only, whose modules need not be loaded to write
     from ktrdr_sandbox.commands.down import DownPlan
     from ktrdr_sandbox.commands.environment import InstanceEnvironment
     from ktrdr_sandbox.commands.gc import Collection, Kind
-    from ktrdr_sandbox.commands.inspect import InstanceStatus, Listing, Summary
+    from ktrdr_sandbox.commands.inspect import InstanceStatus, Listing, Summary, Workers
     from ktrdr_sandbox.commands.move import MovePlan
     from ktrdr_sandbox.commands.parallel_runs import AllRuns
     from ktrdr_sandbox.commands.tool_versions import ToolVersions
@@ -280,9 +280,16 @@ class DestroyPlansData(TypedDict):
     instances: list[DestroyPlanData]
 
 
+class WorkersData(TypedDict):
+    registered: int
+    expected: int
+
+
 class ListedData(InstanceData):
     status: Summary
     api_port: Port
+    workers: WorkersData | None
+    """null where there are none, or the backend does not tell"""
 
 
 class ListData(TypedDict):
@@ -306,6 +313,8 @@ class StatusData(TypedDict):
     containers: list[ContainerData]
     missing: list[str]
     """services of the last up without a container"""
+    workers: WorkersData | None
+    """null where there are none, or the backend does not tell"""
     shared: SharedData
 
 
@@ -430,11 +439,22 @@ def destroyed(plan: DestroyPlan) -> DestroyedData:
 def listing(result: Listing) -> ListData:
     return {
         "instances": [
-            {**instance(row.instance), "status": row.status, "api_port": row.api_port}
+            {
+                **instance(row.instance),
+                "status": row.status,
+                "api_port": row.api_port,
+                "workers": _workers(row.workers),
+            }
             for row in result.instances
         ],
         "dropped": [entry.id for entry in result.dropped],
     }
+
+
+def _workers(found: Workers | None) -> WorkersData | None:
+    if found is None:
+        return None
+    return {"registered": found.registered, "expected": found.expected}
 
 
 def status(result: InstanceStatus) -> StatusData:
@@ -455,6 +475,7 @@ def status(result: InstanceStatus) -> StatusData:
             for container in result.containers
         ],
         "missing": list(result.missing),
+        "workers": _workers(result.workers),
         "shared": cast("SharedData", holdings_data(result.shared)),
     }
 
