@@ -1,4 +1,4 @@
-"""Which worker containers have registered with the backend. Pure."""
+"""Which worker containers have registered with the backend."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from ktrdr_sandbox.gate.standing import Standing
+from ktrdr_sandbox.gate.snapshot import ContainerStatus
 from ktrdr_sandbox.models import StackService
 
 _SHORT_ID: Final = 12
@@ -29,12 +29,18 @@ class Registration:
     status: str
 
     @property
-    def ailing(self) -> bool:
+    def unhealthy(self) -> bool:
         return any(word in self.status.lower() for word in _BAD_STATUS)
+
+    @property
+    def host_name(self) -> str:
+        """The first part of the host: a service, a container, or a container's short id."""
+        return self.host.partition(".")[0]
 
 
 def parse(body: bytes) -> tuple[Registration, ...] | None:
-    """The workers of an answer: a bare array, or one under `workers`. None when it is neither."""
+    """Read the workers of an answer: a bare array, or one under `workers`. None when it is
+    neither."""
     try:
         listing = json.loads(body)
     except ValueError:
@@ -48,24 +54,21 @@ def parse(body: bytes) -> tuple[Registration, ...] | None:
 
 def _registration(entry: Mapping[str, Any]) -> Registration:
     endpoint = str(entry.get("endpoint_url") or "")
+    try:
+        host = urlsplit(endpoint).hostname or ""
+    except ValueError:
+        host = ""
     return Registration(
         worker_id=str(entry.get("worker_id") or ""),
         worker_type=str(entry.get("worker_type") or ""),
-        host=_host(endpoint),
+        host=host,
         endpoint=endpoint,
         status=str(entry.get("status") or ""),
     )
 
 
-def _host(endpoint: str) -> str:
-    try:
-        return urlsplit(endpoint).hostname or ""
-    except ValueError:
-        return ""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Roster:
+class RegistrationDiff:
     """Registrations held against the containers that should have made them.
 
     A worker that registered twice, before and after a restart, counts once. `missing` are the
@@ -77,9 +80,9 @@ class Roster:
     found: int
     expected_by_type: Mapping[str, int]
     found_by_type: Mapping[str, int]
-    missing: tuple[Standing, ...]
-    unsure: tuple[Standing, ...]
-    ailing: tuple[Registration, ...]
+    missing: tuple[ContainerStatus, ...]
+    unsure: tuple[ContainerStatus, ...]
+    unhealthy: tuple[Registration, ...]
 
     @property
     def complete(self) -> bool:
@@ -94,70 +97,69 @@ class Roster:
         )
 
 
+Loose = Mapping[tuple[str, str], Registration]
+"""Registrations of no certain container, by service ("" when they do not say) and worker."""
+
+
 def reconcile(
     services: Sequence[StackService],
-    standings: Sequence[Standing],
+    containers: Sequence[ContainerStatus],
     registrations: Iterable[Registration],
-) -> Roster:
+) -> RegistrationDiff:
     """Count each worker once, and find the containers that no registration is of."""
     known: dict[str, Registration] = {}
     loose: dict[tuple[str, str], Registration] = {}
+    names = {service.name for service in services}
     listed = tuple(registrations)
-    for registration in listed:
-        container = _container(registration, standings)
+    for one in listed:
+        container = _container(one, containers)
         if container is not None:
-            known.setdefault(container, registration)
+            known.setdefault(container, one)
         else:
-            service = _service(registration, services)
-            loose.setdefault(
-                (service, registration.worker_id or registration.endpoint), registration
-            )
-    counted = [*known.values(), *_within_replicas(services, standings, known, loose)]
-    absent = [one for one in standings if one.label not in known]
+            service = one.host_name if one.host_name in names else ""
+            loose.setdefault((service, one.worker_id or one.endpoint), one)
+    counted = [*known.values(), *_within_replicas(services, containers, known, loose)]
+    absent = [one for one in containers if one.label not in known]
     doubtful = {one.label for one in absent if _doubtful(one, services, loose)}
-    return Roster(
+    expected_by_type: Counter[str] = Counter()
+    for wanted in services:
+        if wanted.worker_type:
+            expected_by_type[wanted.worker_type] += wanted.replicas
+    return RegistrationDiff(
         expected=sum(service.replicas for service in services),
         found=len(counted),
-        expected_by_type=_expected_by_type(services),
+        expected_by_type=expected_by_type,
         found_by_type=Counter(one.worker_type for one in counted),
         missing=tuple(one for one in absent if one.label not in doubtful),
         unsure=tuple(one for one in absent if one.label in doubtful),
-        ailing=tuple(one for one in listed if one.ailing),
+        unhealthy=tuple(one for one in listed if one.unhealthy),
     )
 
 
-def _container(registration: Registration, standings: Sequence[Standing]) -> str | None:
+def _container(registration: Registration, containers: Sequence[ContainerStatus]) -> str | None:
     """The label of the container that a registration is certainly of."""
-    host = registration.host.partition(".")[0]
-    for standing in standings:
-        alone = standing.label == standing.service
-        if alone and standing.service in (host, registration.worker_id):
-            return standing.label
-        detail = standing.detail
+    host = registration.host_name
+    for container in containers:
+        alone = container.label == container.service
+        if alone and container.service in (host, registration.worker_id):
+            return container.label
+        detail = container.detail
         if detail is not None:
             short = detail.id[:_SHORT_ID]
             if host in (detail.name.lower(), short) or short in registration.worker_id:
-                return standing.label
+                return container.label
     return None
-
-
-def _service(registration: Registration, services: Sequence[StackService]) -> str:
-    """The replicated service that a registration is of, or "" when it does not say."""
-    host = registration.host.partition(".")[0]
-    return next((service.name for service in services if service.name == host), "")
 
 
 def _within_replicas(
     services: Sequence[StackService],
-    standings: Sequence[Standing],
+    containers: Sequence[ContainerStatus],
     known: Mapping[str, Registration],
-    loose: Mapping[tuple[str, str], Registration],
+    loose: Loose,
 ) -> list[Registration]:
     """The loose registrations, of no service more than it has containers left to make them."""
-    room = {service.name: service.replicas for service in services}
-    for standing in standings:
-        if standing.label in known:
-            room[standing.service] -= 1
+    room = Counter({service.name: service.replicas for service in services})
+    room.subtract(one.service for one in containers if one.label in known)
     counted = []
     for (service, _), registration in loose.items():
         if not service:
@@ -168,25 +170,13 @@ def _within_replicas(
     return counted
 
 
-def _doubtful(
-    standing: Standing,
-    services: Sequence[StackService],
-    loose: Mapping[tuple[str, str], Registration],
-) -> bool:
-    """Could one of the loose registrations be this container's?"""
-    own_type = next(one.worker_type for one in services if one.name == standing.service)
+def _doubtful(container: ContainerStatus, services: Sequence[StackService], loose: Loose) -> bool:
+    """Whether one of the loose registrations could be this container's."""
+    own_type = next(one.worker_type for one in services if one.name == container.service)
     known_types = {service.worker_type for service in services} - {None}
     for (service, _), registration in loose.items():
         kind = registration.worker_type
         of_its_type = own_type in (None, kind) or kind not in known_types
-        if service == standing.service or (not service and of_its_type):
+        if service == container.service or (not service and of_its_type):
             return True
     return False
-
-
-def _expected_by_type(services: Sequence[StackService]) -> dict[str, int]:
-    wanted: Counter[str] = Counter()
-    for service in services:
-        if service.worker_type:
-            wanted[service.worker_type] += service.replicas
-    return dict(wanted)

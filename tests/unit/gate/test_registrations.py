@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.gate.roster import Registration, Roster, parse, reconcile
-from ktrdr_sandbox.gate.standing import Standing, label
+from ktrdr_sandbox.gate.registrations import Registration, RegistrationDiff, parse, reconcile
+from ktrdr_sandbox.gate.snapshot import ContainerStatus, label
 from ktrdr_sandbox.models import Stack, StackService
 from tests.support.gate_engine import GateEngine, service
 from tests.support.gate_stack import registration
@@ -21,11 +21,11 @@ SINGLE = (
 REPLICATED = (service("training-worker", "worker", worker_type="training", replicas=2),)
 
 
-def standings(services: tuple[StackService, ...]) -> tuple[Standing, ...]:
+def standings(services: tuple[StackService, ...]) -> tuple[ContainerStatus, ...]:
     engine = GateEngine(Stack(services=services, ports=()))
     by_name = {one.name: one for one in services}
     return tuple(
-        Standing(
+        ContainerStatus(
             service=one.service,
             label=label(by_name[one.service], one.replica),
             condition="running",
@@ -41,15 +41,15 @@ def listed(entries: Iterable[dict[str, Any]]) -> tuple[Registration, ...]:
     return found
 
 
-def roster(services: tuple[StackService, ...], *entries: dict[str, Any]) -> Roster:
+def diff(services: tuple[StackService, ...], *entries: dict[str, Any]) -> RegistrationDiff:
     return reconcile(services, standings(services), listed(entries))
 
 
-def missing(found: Roster) -> tuple[str, ...]:
+def missing(found: RegistrationDiff) -> tuple[str, ...]:
     return tuple(one.label for one in found.missing)
 
 
-def unsure(found: Roster) -> tuple[str, ...]:
+def unsure(found: RegistrationDiff) -> tuple[str, ...]:
     return tuple(one.label for one in found.unsure)
 
 
@@ -65,14 +65,14 @@ def test_entries_that_lack_fields_or_have_odd_ones_do_no_harm() -> None:
 
 
 def test_all_there() -> None:
-    found = roster(SINGLE, registration("training-worker-1"), registration("backtest-worker-1"))
+    found = diff(SINGLE, registration("training-worker-1"), registration("backtest-worker-1"))
     assert found.complete
     assert (missing(found), unsure(found)) == ((), ())
 
 
 def test_a_worker_listed_twice_counts_once() -> None:
     """It restarted, and its earlier registration is not forgotten yet."""
-    found = roster(
+    found = diff(
         SINGLE,
         registration("training-worker-1"),
         registration("training-worker-1", worker_id="training-worker-new"),
@@ -83,45 +83,43 @@ def test_a_worker_listed_twice_counts_once() -> None:
 def test_replicas_are_known_by_their_containers_host_names() -> None:
     first, second = standings(REPLICATED)
     assert first.detail is not None
-    found = roster(REPLICATED, registration(first.detail.id[:12]))
+    found = diff(REPLICATED, registration(first.detail.id[:12]))
     assert (found.found, missing(found), unsure(found)) == (1, (second.label,), ())
-    by_name = roster(REPLICATED, registration(first.detail.name))
+    by_name = diff(REPLICATED, registration(first.detail.name))
     assert missing(by_name) == (second.label,)
-    by_worker_id = roster(
-        REPLICATED, registration("10.0.0.7", worker_id=f"w-{first.detail.id[:12]}")
-    )
+    by_worker_id = diff(REPLICATED, registration("10.0.0.7", worker_id=f"w-{first.detail.id[:12]}"))
     assert missing(by_worker_id) == (second.label,)
 
 
 def test_replicas_that_share_an_address_are_counted_and_not_told_apart() -> None:
     one = registration("training-worker", worker_id="training-worker-a")
     two = registration("training-worker", worker_id="training-worker-b")
-    short = roster(REPLICATED, one)
+    short = diff(REPLICATED, one)
     assert (short.found, missing(short)) == (1, ())
     assert unsure(short) == ("training-worker #1", "training-worker #2")
-    assert roster(REPLICATED, one, two).complete
+    assert diff(REPLICATED, one, two).complete
 
 
 def test_a_service_counts_no_oftener_than_it_has_containers() -> None:
     shared = [registration("training-worker", worker_id=f"t-{number}") for number in range(5)]
-    assert roster(REPLICATED, *shared).found == 2
+    assert diff(REPLICATED, *shared).found == 2
 
 
 def test_a_registration_by_address_leaves_workers_of_its_type_in_doubt_only() -> None:
-    found = roster(SINGLE, registration("172.18.0.9", worker_type="training"))
+    found = diff(SINGLE, registration("172.18.0.9", worker_type="training"))
     assert (found.found, missing(found)) == (1, ("backtest-worker-1",))
     assert unsure(found) == ("training-worker-1",)
 
 
 def test_a_registration_of_an_unknown_type_leaves_all_in_doubt() -> None:
-    found = roster(SINGLE, registration("172.18.0.9", worker_type="special"))
+    found = diff(SINGLE, registration("172.18.0.9", worker_type="special"))
     assert missing(found) == ()
     assert not found.complete
 
 
 def test_workers_of_unknown_type_count_in_the_total_only() -> None:
     services = (service("helper", "worker"), *SINGLE)
-    found = roster(
+    found = diff(
         services,
         registration("helper", worker_type="other"),
         registration("training-worker-1"),
@@ -132,5 +130,5 @@ def test_workers_of_unknown_type_count_in_the_total_only() -> None:
 
 
 def test_what_ails_is_kept() -> None:
-    found = roster(SINGLE, registration("training-worker-1", status="UNHEALTHY"))
-    assert [one.status for one in found.ailing] == ["UNHEALTHY"]
+    found = diff(SINGLE, registration("training-worker-1", status="UNHEALTHY"))
+    assert [one.status for one in found.unhealthy] == ["UNHEALTHY"]

@@ -7,14 +7,12 @@ from typing import Any
 import pytest
 
 from ktrdr_sandbox.docker.engine import ContainerDetail
-from ktrdr_sandbox.gate.standing import (
-    Circumstances,
+from ktrdr_sandbox.gate.snapshot import (
     is_job,
     judge,
     label,
     loop_after,
     one_shots,
-    spoken_for,
 )
 from ktrdr_sandbox.models import Stack
 from tests.support.gate_engine import service
@@ -73,13 +71,6 @@ def detail(**fields: Any) -> ContainerDetail:
         ),
         ({}, {"restarts": 5, "loop_after": 6}, "running", ""),
         ({}, {"restarts": 6, "loop_after": 6}, "failed", "restarts again and again (6 times)"),
-        ({}, {"unsettled": True}, "running", ""),
-        (
-            {},
-            {"unsettled": True, "restarts": 1},
-            "waiting",
-            "has ended and runs anew",
-        ),
         ({"state": "exited", "exit_code": 1}, {}, "failed", "exited (1)"),
         ({"state": "exited", "exit_code": 1}, {"excused": True}, "waiting", "is being restarted"),
         (
@@ -110,7 +101,7 @@ def detail(**fields: Any) -> ContainerDetail:
 def test_judgements(
     fields: dict[str, Any], known: dict[str, Any], condition: str, reason: str
 ) -> None:
-    assert judge(detail(**fields), Circumstances(**known))[:2] == (condition, reason)
+    assert judge(detail(**fields), **known)[:2] == (condition, reason)
 
 
 def test_one_shots_are_awaited_to_their_end_and_never_restarted() -> None:
@@ -140,16 +131,6 @@ def test_a_job_may_end_whether_or_not_it_is_tried_again(policy: str) -> None:
 @pytest.mark.parametrize("policy", ["always", "unless-stopped"])
 def test_what_is_always_restarted_is_no_job(policy: str) -> None:
     assert not is_job(service("seed", restart=policy))
-
-
-def test_a_worker_is_spoken_for_where_its_type_is_known() -> None:
-    celery, web = service("celery-worker", "worker"), service("web")
-    backend = service("backend", "backend")
-    training = service("training-worker", "worker", worker_type="training", active=False)
-    others = Stack(services=(celery, web, backend), ports=())
-    ktrdrs = Stack(services=(celery, web, backend, training), ports=())
-    assert [spoken_for(one, others) for one in others.services] == [False, False, True]
-    assert [spoken_for(one, ktrdrs) for one in others.services] == [True, False, True]
 
 
 def test_a_job_that_is_tried_again_gets_more_tries_than_a_service() -> None:
