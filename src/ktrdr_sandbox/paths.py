@@ -7,8 +7,6 @@ import zlib
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import platformdirs
-
 from ktrdr_sandbox.errors import SandboxError
 
 ENV_FILE_NAME: Final = ".env.sandbox"
@@ -109,14 +107,22 @@ def checkout_root(start: Path) -> Path | None:
 
 def log_folder() -> Path:
     """Where report files of this program's own defects go, as the platform has it."""
+    import platformdirs  # loads configparser, and is needed on the way to a report alone
+
     return Path(platformdirs.user_log_dir("ktrdr-sandbox", appauthor=False))
 
 
 def demo_folder() -> Path:
     """Scratch folder of `demo`, as the platform has caches."""
-    return Path(platformdirs.user_cache_dir("ktrdr-sandbox", appauthor=False)) / "demo"
+    return _cache() / "demo"
 
 
 def pack_folder() -> Path:
     """Where packs lie while they are fetched, as the platform has caches."""
-    return Path(platformdirs.user_cache_dir("ktrdr-sandbox", appauthor=False)) / "packs"
+    return _cache() / "packs"
+
+
+def _cache() -> Path:
+    import platformdirs  # as above
+
+    return Path(platformdirs.user_cache_dir("ktrdr-sandbox", appauthor=False))

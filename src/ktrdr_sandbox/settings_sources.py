@@ -9,24 +9,24 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import ipaddress
 import json
 import os
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
     WithJsonSchema,
     create_model,
-    field_validator,
 )
 from pydantic_settings import EnvSettingsSource
 
@@ -55,16 +55,26 @@ _PLACE: Final = re.compile(r"\(at line (\d+), column (\d+)\)")
 
 def _several(value: Any) -> Any:
     """One command for a list of one. A line for a shell is refused: its words must be told."""
-    if isinstance(value, (list, tuple)) and value and all(isinstance(one, str) for one in value):
+    words = 'a list of words, as ["uv", "sync"]'
+    if not isinstance(value, (list, tuple)):  # a TypeError would not become a fault of the setting
+        raise ValueError(f"should be {words}, or a list of such lists")  # noqa: TRY004
+    if value and all(isinstance(one, str) for one in value):
         return (tuple(value),)
-    if not isinstance(value, (list, tuple)):
-        # A TypeError would not become a fault of the setting.
-        raise ValueError(  # noqa: TRY004
-            'should be a list of words, as ["uv", "sync"], or a list of such lists'
-        )
     if not all(isinstance(one, (list, tuple)) and one and one[0] for one in value):
-        raise ValueError('each command should be a list of words, as ["uv", "sync"]')
+        raise ValueError(f"each command should be {words}")
     return value
+
+
+def _model(described: type, hints: Mapping[str, Any]) -> Any:
+    """The pydantic model of a dataclass: its types, or those of `hints`, defaults and metadata."""
+    types = {**get_type_hints(described), **hints}
+    fields: dict[str, Any] = {
+        one.name: (types[one.name], Field(one.default, **one.metadata))
+        for one in dataclasses.fields(described)
+    }
+    config = ConfigDict(extra="forbid", frozen=True)
+    name, text = described.__name__, described.__doc__
+    return create_model(name, __config__=config, __doc__=text, **fields)
 
 
 _COMMAND: Final[dict[str, Any]] = {"type": "array", "items": {"type": "string"}, "minItems": 1}
@@ -73,41 +83,12 @@ _COMMANDS: Final = Annotated[
     BeforeValidator(_several),
     WithJsonSchema({"anyOf": [_COMMAND, {"type": "array", "items": _COMMAND}]}),
 ]
-
-
-def _address(value: str) -> str:
-    return str(ipaddress.ip_address(value))
-
-
-def _network(value: str | None) -> str | None:
-    return None if value is None else str(ipaddress.ip_network(value))
-
-
-def _model(
-    described: type, hints: Mapping[str, Any], validators: Mapping[str, Any] | None = None
-) -> Any:
-    """The pydantic model of a dataclass: its types, or those of `hints`, defaults and metadata."""
-    types = {**get_type_hints(described), **hints}
-    fields: dict[str, Any] = {
-        one.name: (types[one.name], Field(one.default, **one.metadata))
-        for one in dataclasses.fields(described)
-    }
-    return create_model(
-        described.__name__,
-        __config__=ConfigDict(extra="forbid", frozen=True),
-        __doc__=described.__doc__,
-        __validators__=dict(validators or {}),
-        **fields,
-    )
-
-
-_HOOKS: Final = _model(Hooks, dict.fromkeys(HOOKS, _COMMANDS))
 MODEL: Final = _model(
     Settings,
-    {"hooks": _HOOKS},
     {
-        "is_address": field_validator("bind_address")(_address),
-        "is_network": field_validator("network_pool")(_network),
+        "bind_address": Annotated[str, AfterValidator(lambda x: str(ip_address(x)))],
+        "network_pool": Annotated[str, AfterValidator(lambda x: str(ip_network(x)))] | None,
+        "hooks": _model(Hooks, dict.fromkeys(HOOKS, _COMMANDS)),
     },
 )
 
@@ -332,16 +313,21 @@ def _read_file(path: Path, kind: Kind) -> Layer | None:
         if not path.is_symlink() and not path.exists():
             return None
         if not path.is_file():
-            raise BadSettingsError(Problem("cannot read it: it is not a regular file", whole))
+            raise OSError(0, "it is not a regular file")
         text = path.read_bytes().decode("utf-8")
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise _no_toml(whole, str(error)) from error
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
-        reason = str(getattr(error, "strerror", "")) or "it is nested too deeply"
-        if isinstance(error, UnicodeDecodeError):
-            reason = f"byte {error.start} is not UTF-8"
-        raise BadSettingsError(Problem(f"cannot read it: {reason}", whole)) from error
+        place = _PLACE.search(str(error))
+        line, column = (int(place[1]), int(place[2])) if place else (None, None)
+        fault = f"no valid TOML: {_PLACE.sub('', str(error)).strip()}"
+        fault += f" (column {column})" if column else ""
+        raise BadSettingsError(Problem(fault, replace(whole, line=line), column=column)) from error
+    except UnicodeDecodeError as error:
+        fault = f"cannot read it: byte {error.start} is not UTF-8"
+        raise BadSettingsError(Problem(fault, whole)) from error
+    except (OSError, RecursionError) as error:
+        fault = f"cannot read it: {getattr(error, 'strerror', 'it is nested too deeply')}"
+        raise BadSettingsError(Problem(fault, whole)) from error
     origins = {key: replace(whole, line=number) for key, number in reversed(list(_lines(text)))}
     return Layer(whole, _flat(values), origins)
 
@@ -354,14 +340,6 @@ def _lines(text: str) -> Iterator[tuple[str, int]]:
             table = f"{head[1]}."
         elif key := _KEY.match(line):
             yield table + key[1], number
-
-
-def _no_toml(whole: Origin, message: str) -> BadSettingsError:
-    place = _PLACE.search(message)
-    line, column = (int(place[1]), int(place[2])) if place else (None, None)
-    text = f"no valid TOML: {_PLACE.sub('', message).strip()}"
-    text += f" (column {column})" if column else ""
-    return BadSettingsError(Problem(text, replace(whole, line=line), column=column))
 
 
 def _judged(layer: Layer) -> Settings:

@@ -40,14 +40,10 @@ def env(
 
 
 def url(
-    url: Annotated[
-        str | None, typer.Option("--url", metavar="URL", help="This one.", show_default=False)
-    ] = None,
+    url: Annotated[str | None, typer.Option("--url", metavar="URL", help="This one.")] = None,
     port: Annotated[
         str | None,
-        typer.Option(
-            "--port", metavar="PORT", help="That port of this machine.", show_default=False
-        ),
+        typer.Option("--port", metavar="PORT", help="That port of this machine."),
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Also say why, on stderr.")] = False,
 ) -> None:
@@ -68,7 +64,8 @@ def url(
             output.tell(warning)
         if explain:
             output.tell(f"{found.why}.")
-        output.result(found.url, results.url(found))
+        data = {"url": found.url, "source": found.source, "why": found.why}
+        output.result(found.url, data)
 
 
 def run(command_line: params.CommandLine = None, instance: params.InstanceName = None) -> None:

@@ -19,7 +19,6 @@ def init_shared(
             "--from",
             metavar="PATH",
             help="A checkout, another shared folder, or a .tar.gz or .tar.zst of one.",
-            show_default=False,
         ),
     ] = None,
     minimal: Annotated[
@@ -27,13 +26,11 @@ def init_shared(
     ] = False,
     url: Annotated[
         str | None,
-        typer.Option("--url", metavar="URL", help="An archive to fetch.", show_default=False),
+        typer.Option("--url", metavar="URL", help="An archive to fetch."),
     ] = None,
     sha256: Annotated[
         str | None,
-        typer.Option(
-            "--sha256", metavar="HASH", help="What the archive must be.", show_default=False
-        ),
+        typer.Option("--sha256", metavar="HASH", help="What the archive must be."),
     ] = None,
     link: Annotated[
         bool, typer.Option("--link", help="Use the folders where they lie; copy nothing.")

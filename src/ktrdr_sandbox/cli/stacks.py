@@ -41,7 +41,6 @@ def up(
             metavar="FILE",
             help="Write a new .tar.gz with what a report of the outcome needs: the gate's report, "
             "logs, Compose model, versions. Secrets are hidden.",
-            show_default=False,
         ),
     ] = None,
     every: params.All = False,
@@ -90,7 +89,6 @@ def wait(
             "--for",
             metavar="CHECKS",
             help="Only these checks, for example backend,workers. [default: all]",
-            show_default=False,
             autocompletion=completion.checks,
         ),
     ] = None,
@@ -174,7 +172,6 @@ def demo(
             "--directory",
             metavar="PATH",
             help="Scratch folder. [default: in the user's cache folder]",
-            show_default=False,
         ),
     ] = None,
 ) -> None:
@@ -185,7 +182,9 @@ def demo(
         context = command_context(output)
         if clean:
             gone = demonstrating.clean(context, folder, step=output.progress)
-            output.result(text.cleanup(gone), results.cleanup(gone))
+            folder_gone = None if gone.folder is None else str(gone.folder)
+            ids = [instance.id for instance in gone.destroyed]
+            output.result(text.cleanup(gone), {"destroyed": ids, "directory": folder_gone})
             return
         with _report_of_failed_gate(output):
             shown = demonstrating.demonstrate(
@@ -195,7 +194,8 @@ def demo(
                 progress=start_view.ComposeLines(output, everything=output.verbose),
                 observer=lambda _: start_view.GateLines(output),
             )
-        output.result(text.demonstration(shown), results.demonstration(shown))
+        stacks = [results.startup(done) for done in shown.startups]
+        output.result(text.demonstration(shown), {"directory": str(folder), "stacks": stacks})
 
 
 def _tell_notices(output: Output, done: starting.Startup) -> None:

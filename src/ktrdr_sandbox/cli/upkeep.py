@@ -25,7 +25,6 @@ def doctor(
         typer.Argument(
             metavar="NAME",
             help="Leave out what is about other instances.",
-            show_default=False,
             autocompletion=completion.instances,
         ),
     ] = None,
@@ -39,7 +38,6 @@ def doctor(
             metavar="FILE",
             help="Write a new .tar.gz with what a report about the instance needs: these findings, "
             "the gate's as of now, logs, Compose model, versions. Secrets are hidden.",
-            show_default=False,
         ),
     ] = None,
 ) -> None:

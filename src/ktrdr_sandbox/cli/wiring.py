@@ -7,9 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ktrdr_sandbox.commands import sharing
+from ktrdr_sandbox.commands import relocated, sharing
 from ktrdr_sandbox.commands.context import Context, current, recover
-from ktrdr_sandbox.commands.relocated import resolve_moved
 from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.env_file import find
 from ktrdr_sandbox.models import EngineAddress, Instance
@@ -67,7 +66,7 @@ def instance_of(context: Context, name: str | None) -> Instance:
     if recover(context, instance.id):
         instance = current(context, instance)
     marker = find(context.cwd) if name is None else None
-    return resolve_moved(context, instance, here=marker.parent if marker else None)
+    return relocated.resolve_moved(context, instance, here=marker.parent if marker else None)
 
 
 def instance_to_end(context: Context, name: str | None) -> Instance | None:

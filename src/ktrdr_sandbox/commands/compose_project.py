@@ -186,6 +186,7 @@ def compose(context: Context, instance: Instance, engine: Engine) -> Composition
         active=active,
         images=images.result(),
         networks=frozenset(networks.result()),
+        containers=_similar_containers(context, instance, engine),
         allow=settings.allow,
         network_pool=settings.network_pool,
         host_routes=occupied_subnets(networks.result()) if settings.network_pool else (),
@@ -246,6 +247,18 @@ def _read(
         return model, as_spelt.result(), active
     except SandboxError:
         return model, None, active
+
+
+def _similar_containers(context: Context, instance: Instance, engine: Engine) -> frozenset[str]:
+    """Names of containers of instances whose names begin with this one's, or the reverse."""
+    similar = {
+        other.uuid
+        for other in context.registry.peek().instances.values()
+        if other.id.startswith(f"{instance.id}-") or instance.id.startswith(f"{other.id}-")
+    }
+    if not similar:
+        return frozenset()
+    return frozenset(one.name for one in engine.containers() if one.uuid in similar)
 
 
 def _database_values(stack: Stack) -> dict[str, str]:

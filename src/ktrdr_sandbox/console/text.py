@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.console.sharing import holdings
+from ktrdr_sandbox.gate.report import report_lines
 from ktrdr_sandbox.naming import printable
 
 if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind them
@@ -148,8 +149,6 @@ def _some(names: Sequence[str]) -> str:
 
 def startup(result: Startup) -> str:
     """The gate's report, and the addresses when it passed."""
-    from ktrdr_sandbox.gate.report import report_lines
-
     lines = report_lines(result.gate) if result.gate is not None else []
     if result.gate is not None and not result.gate.passed:
         return "\n".join(lines)
