@@ -15,8 +15,7 @@ from ktrdr_sandbox.commands.doctor_checks import CHECKS, Check, DoctorContext, F
 from ktrdr_sandbox.commands.up import GateFailedError, wait
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import Instance
-from ktrdr_sandbox.shared_data.holdings import Inventory
-from ktrdr_sandbox.shared_data.inventory import take
+from ktrdr_sandbox.shared.inventory import Inventory, take_inventory
 
 GATE_PATIENCE: Final = 5.0
 """Seconds for the gate, which is to tell how things are and not to wait until they are well."""
@@ -36,7 +35,7 @@ class Examination:
 
 def examine(context: Context, *, instance_id: str = "", fix: bool = False) -> Examination:
     """Look at everything, or at what concerns one instance. `fix` applies the safe repairs."""
-    holdings = run_in_background(functools.partial(take, context.home.shared))
+    holdings = run_in_background(functools.partial(take_inventory, context.home.shared))
     around = look_around(context)
     answers = [run_in_background(functools.partial(_run, check, around)) for check in CHECKS]
     found = [finding for answer in answers for finding in answer.result()]

@@ -13,13 +13,13 @@ from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.api_address import URL_VARIABLE, api_url, tool_addresses
 from ktrdr_sandbox.commands.compose_project import current_values
 from ktrdr_sandbox.commands.context import Context
-from ktrdr_sandbox.commands.shared_folders import shared_variables
 from ktrdr_sandbox.docker.engine import Container
 from ktrdr_sandbox.docker.environment import child_environment, engine_variables, foreign
 from ktrdr_sandbox.errors import ErrorCode, SandboxError
 from ktrdr_sandbox.exec_process import exec_process
 from ktrdr_sandbox.gate.http import published_address, shown_url
 from ktrdr_sandbox.models import Instance, PublishedPort, Role
+from ktrdr_sandbox.shared.layout import shared_variables
 from ktrdr_sandbox.state import last_up
 
 TOOLS: Final[Mapping[str, Role]] = {

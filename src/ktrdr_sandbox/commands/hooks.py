@@ -20,7 +20,6 @@ import psutil
 from ktrdr_sandbox import env_file
 from ktrdr_sandbox.api_address import URL_VARIABLE, api_url
 from ktrdr_sandbox.commands.context import Context
-from ktrdr_sandbox.commands.shared_folders import shared_variables
 from ktrdr_sandbox.docker.environment import PLATFORM_SOCKET, child_environment, engine_variables
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import cannot_write, make_folder
@@ -29,6 +28,7 @@ from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.naming import printable
 from ktrdr_sandbox.process import LineSink, Outcome, Patience, end_marked, stream
 from ktrdr_sandbox.settings import Hook, may_be_set
+from ktrdr_sandbox.shared.layout import shared_variables
 
 HOOK_VARIABLE: Final = "KTRDR_HOOK"
 """Tells a hook's commands which hook they are of, and us which processes are a hook's."""

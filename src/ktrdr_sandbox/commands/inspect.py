@@ -20,7 +20,7 @@ from ktrdr_sandbox.state import last_up
 
 if TYPE_CHECKING:
     from ktrdr_sandbox.models import PublishedPort
-    from ktrdr_sandbox.shared_data.holdings import Inventory
+    from ktrdr_sandbox.shared.inventory import Inventory
 
 Summary = Literal["running", "partial", "stopped", "orphaned", "unknown", "creating", "removing"]
 """running: every container runs; partial: some do; stopped: none; orphaned: the directory is gone
@@ -94,10 +94,10 @@ def list_instances(context: Context) -> Listing:
 
 def status(context: Context, instance: Instance) -> InstanceStatus:
     """One instance in detail. Raises `docker-not-answering`, `docker-missing`."""
-    from ktrdr_sandbox.shared_data import inventory  # not for list
+    from ktrdr_sandbox.shared.inventory import take_inventory  # not for list
 
     found = context.engine(instance.engine).containers(uuid=instance.uuid)
-    return _in_detail(context, instance, found, inventory.take(context.home.shared))
+    return _in_detail(context, instance, found, take_inventory(context.home.shared))
 
 
 def status_of_all(context: Context) -> list[InstanceStatus]:
@@ -105,9 +105,9 @@ def status_of_all(context: Context) -> list[InstanceStatus]:
 
     Of those of an engine that does not answer the status is `unknown`.
     """
-    from ktrdr_sandbox.shared_data import inventory  # not for list
+    from ktrdr_sandbox.shared.inventory import take_inventory  # not for list
 
-    shared = inventory.take(context.home.shared)
+    shared = take_inventory(context.home.shared)
     return [_in_detail(context, *stack, shared) for stack in _stacks(context)]
 
 

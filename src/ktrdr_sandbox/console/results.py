@@ -8,12 +8,12 @@ To add a command: a type here, and a line in `DATA` of `scripts/result_schema.py
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from typing_extensions import TypedDict
 
-from ktrdr_sandbox.console.sharing import holdings_data
 from ktrdr_sandbox.gate.report import as_json
 from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT, CreatedBy, Instance, Protocol, Role
 
@@ -435,7 +435,7 @@ def status(result: InstanceStatus) -> dict[str, Any]:
         ports=_each(PublishedData, result.ports),
         containers=_each(ContainerData, result.containers),
         workers=_workers(result.workers),
-        shared=holdings_data(result.shared),
+        shared=asdict(result.shared),
     )
 
 
@@ -494,7 +494,7 @@ def examination(result: Examination) -> dict[str, Any]:
         fill(FindingData, finding, fix=finding.fix or None, instance=finding.instance or None)
         for finding in result.findings
     ]
-    return fill(DoctorData, result, shared=holdings_data(result.shared), findings=findings)
+    return fill(DoctorData, result, shared=asdict(result.shared), findings=findings)
 
 
 def collection(result: Collection) -> dict[str, Any]:

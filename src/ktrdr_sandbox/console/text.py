@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from ktrdr_sandbox import own_commands
-from ktrdr_sandbox.console.sharing import holdings
+from ktrdr_sandbox.console.shared import inventory_text
 from ktrdr_sandbox.gate.report import report_lines
 from ktrdr_sandbox.naming import printable
 
@@ -276,7 +276,7 @@ def instance_status(result: InstanceStatus) -> str:
         ("Docker", instance.engine.label),
     ]
     pairs += links_of(result.ports) if result.ports else links(result.named_ports)
-    pairs.append(("Shared", holdings(result.shared)))
+    pairs.append(("Shared", inventory_text(result.shared)))
     lines = [instance.id, *facts(pairs)]
     if result.containers:
         rows = [["SERVICE", "STATE", "CONTAINER"]]
