@@ -264,7 +264,10 @@ def test_what_is_laid_over_the_file(world: World, slot: int) -> None:
     assert text.out.startswith(
         "Laid over <world>/ktrdr--feat-x/docker-compose.yml\n"
         "written at 'up' to <world>/home/sandbox/instances/ktrdr--feat-x/override.yml\n"
+        "\n"
+        "  starts"
     )
+    assert f"  ports         backend {8000 + slot}" in text.out
     assert not list((world.home / "sandbox" / "instances").glob("*/override.yml"))
 
 

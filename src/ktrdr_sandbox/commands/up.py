@@ -27,6 +27,7 @@ from ktrdr_sandbox.commands.migrate import SchemaMigration, plan_migration
 from ktrdr_sandbox.commands.prepare import (
     explained,
     keep_names_at_home,
+    noting_volumes,
     prepared,
     stale_images,
     to_build,
@@ -154,6 +155,7 @@ def _up(
             ready = prepared(context, instance, engine)
             composition = ready.composition
             build = to_build(composition, everything=options.build)
+            kept: list[Notice] = []
             with explained(engine, composition):
                 run_in_background(load_http)  # by the end of the next wait it is there
                 log.begin("containers")
@@ -161,7 +163,7 @@ def _up(
                     composition.call,
                     build=list(build.values()),
                     recreate=ready.recreate,
-                    progress=progress,
+                    progress=noting_volumes(progress, instance, kept),
                 )
                 keep_names_at_home(engine, composition)
                 stale = stale_images(context, composition, built=frozenset(build))
@@ -179,7 +181,7 @@ def _up(
         instance=instance,
         stack=composition.isolation.stack,
         gate=gate if options.wait or (gate is not None and not gate.passed) else None,
-        notices=(*composition.isolation.notices, *stale, *unmigrated, *_moot(gate)),
+        notices=(*composition.isolation.notices, *kept, *stale, *unmigrated, *_moot(gate)),
         seconds=time.monotonic() - began,
         migration_output=tuple(output),
     )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind 
     from ktrdr_sandbox.commands.inspect import InstanceStatus, ListedInstance, Listing
     from ktrdr_sandbox.commands.move import MovePlan
     from ktrdr_sandbox.commands.up import Startup
-    from ktrdr_sandbox.isolation.request import Change
+    from ktrdr_sandbox.isolation.request import Change, IsolatedStack
     from ktrdr_sandbox.models import Instance, PublishedPort
 
 _LINKS = (
@@ -313,7 +313,8 @@ def isolation(found: Composition) -> str:
     """What the override changes and why, service by service."""
     result = found.isolation
     files = ", ".join(str(path) for path in found.call.files[:-1])
-    lines = [f"Laid over {files}", f"written at 'up' to {found.call.files[-1]}"]
+    lines = [f"Laid over {files}", f"written at 'up' to {found.call.files[-1]}", ""]
+    lines += facts(_isolation_summary(result))
     by_service: dict[str, list[Change]] = {}
     for change in result.changes:
         by_service.setdefault(change.service or "(top level)", []).append(change)
@@ -330,6 +331,26 @@ def isolation(found: Composition) -> str:
     if result.refusals:
         lines.append(f"To run it all the same: KTRDR_SANDBOX_ALLOW='{json.dumps(result.tokens)}'")
     return "\n".join(lines).rstrip()
+
+
+def _isolation_summary(result: IsolatedStack) -> list[tuple[str, str]]:
+    stack = result.stack
+    own = {
+        section: ", ".join(result.override.get(section, {})) for section in ("volumes", "networks")
+    }
+    moved = [change for change in result.changes if change.key.startswith("volumes./")]
+    rows = [
+        ("starts", ", ".join(service.name for service in stack.startable)),
+        ("off", ", ".join(service.name for service in stack.services if not service.active)),
+        ("ports", ", ".join(f"{port.service} {port.published}" for port in stack.ports)),
+        ("own volumes", own["volumes"]),
+        ("own networks", own["networks"]),
+        ("joins", ", ".join(sorted({member.network for member in result.memberships}))),
+        ("own images", ", ".join(result.images)),
+        ("folders", ", ".join(dict.fromkeys(change.after for change in moved))),
+        ("to know", f"{len(result.notices)} notes and {len(result.refusals)} refusals, at the end"),
+    ]
+    return [(name, value) for name, value in rows if value]
 
 
 def demonstration(result: Demonstration) -> str:
