@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from ktrdr_sandbox.commands.context import Context, is_locked, recover
 from ktrdr_sandbox.commands.destroy import destroy
-from ktrdr_sandbox.commands.doctor_checks import Surroundings, look_around
+from ktrdr_sandbox.commands.doctor_checks import DoctorContext, look_around
 from ktrdr_sandbox.commands.down import remove_resources
 from ktrdr_sandbox.commands.trash import delete, trashed
 from ktrdr_sandbox.docker.engine import Belonging
@@ -57,7 +57,7 @@ def collect(context: Context, *, yes: bool) -> Collection:
     around = look_around(context)
     if around.registry_error is not None:
         raise around.registry_error
-    remarks = [f"{error.message} Left out." for error in around.engines.silent.values()]
+    remarks = [f"{error.message} Left out." for error in around.silent.values()]
     items = [
         *_killed(context, remarks),
         *_gone(around),
@@ -93,7 +93,7 @@ def _killed(context: Context, remarks: list[str]) -> Iterator[Item]:
         )
 
 
-def _gone(around: Surroundings) -> Iterator[Item]:
+def _gone(around: DoctorContext) -> Iterator[Item]:
     """Instances whose directory is gone, ended as destroy does."""
     context = around.context
     for instance in around.instances:
@@ -116,7 +116,7 @@ def _parts(things: Sequence[Belonging], images: Sequence[str]) -> tuple[str, ...
     return (*named, *(f"image tag {image}" for image in images))
 
 
-def _orphans(around: Surroundings, remarks: list[str]) -> Iterator[Item]:
+def _orphans(around: DoctorContext, remarks: list[str]) -> Iterator[Item]:
     for (address, uuid), things in around.orphans().items():
         identity = things[0].instance_id
         if is_locked(around.context, identity):
@@ -132,10 +132,10 @@ def _orphans(around: Surroundings, remarks: list[str]) -> Iterator[Item]:
         )
 
 
-def _images_of(around: Surroundings, address: EngineAddress, identity: str) -> tuple[str, ...]:
+def _images_of(around: DoctorContext, address: EngineAddress, identity: str) -> tuple[str, ...]:
     """Image tags of an orphaned instance. Tags carry no label, so they are only taken for its own
     while nobody else, here or in another home, has an instance so called."""
-    found = around.engines.belongings.get(address, ())
+    found = around.belongings.get(address, ())
     others = any(thing.instance_id == identity and thing.home != around.home_id for thing in found)
     if others or any(instance.id == identity for instance in around.instances):
         return ()
@@ -156,7 +156,7 @@ def _remove(
         shutil.rmtree(context.home.state_of(identity), ignore_errors=True)
 
 
-def _expired(around: Surroundings) -> Iterator[Item]:
+def _expired(around: DoctorContext) -> Iterator[Item]:
     """What was kept for its time: the trash, and registries that were damaged."""
     context = around.context
     keep = context.settings(None).trash_days
@@ -179,9 +179,9 @@ def _expired(around: Surroundings) -> Iterator[Item]:
             )
 
 
-def _empty(around: Surroundings, path: Path) -> None:
+def _empty(around: DoctorContext, path: Path) -> None:
     """Files of other users in it are given to this one by a container, if there is an engine."""
-    here = around.engines.here
-    engine = around.context.engine(here) if here in around.engines.belongings else None
+    here = around.here
+    engine = around.context.engine(here) if here in around.belongings else None
     images = sorted(engine.images(), key=lambda name: "ktrdr" not in name)[:5] if engine else ()
     delete(path, engine=engine, images=images, uuid=f"trash-{path.name}")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind 
     from ktrdr_sandbox.commands.demo import Cleanup, Demonstration
     from ktrdr_sandbox.commands.destroy import DestroyPlan
     from ktrdr_sandbox.commands.down import DownPlan
-    from ktrdr_sandbox.commands.inspect import InstanceStatus, Listing
+    from ktrdr_sandbox.commands.inspect import InstanceStatus, ListedInstance, Listing
     from ktrdr_sandbox.commands.move import MovePlan
     from ktrdr_sandbox.commands.up import Startup
     from ktrdr_sandbox.isolation.request import Change, IsolatedStack
@@ -250,13 +250,21 @@ def listing(result: Listing) -> str:
         [
             row.instance.id,
             str(row.instance.slot),
-            row.status,
+            _status(row),
             str(row.api_port),
             _local(row.instance.created_at),
         ]
         for row in result.instances
     ]
     return "\n".join(table(rows))
+
+
+def _status(found: ListedInstance | InstanceStatus) -> str:
+    """With the workers that have not registered, where there are such."""
+    workers = found.workers
+    if workers is None or workers.registered >= workers.expected:
+        return found.status
+    return f"{found.status}, {workers.registered} of {workers.expected} workers registered"
 
 
 def _local(stamp: str) -> str:
@@ -270,7 +278,7 @@ def instance_status(result: InstanceStatus) -> str:
     """One instance: identity, addresses, containers."""
     instance = result.instance
     pairs = [
-        ("Status", result.status),
+        ("Status", _status(result)),
         ("Slot", str(instance.slot)),
         ("Directory", str(instance.path)),
         ("Created", f"{_local(instance.created_at)} UTC by {instance.created_by}"),
