@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,23 +75,17 @@ def test_an_unknown_uuid_has_nothing(stack: ContractStack) -> None:
 # -- Compose: reading ----------------------------------------------------------------------------
 
 
-def test_the_model_holds_services_of_every_profile(stack: ContractStack) -> None:
-    call = stack.call(
-        {"app": stack.service(), "debug": stack.service(profiles=["debug"])}, volumes=("data",)
-    )
-    model = stack.engine.compose_config(call)
+def test_the_model_holds_the_services_of_the_calls_profiles(stack: ContractStack) -> None:
+    services = {"app": stack.service(), "debug": stack.service(profiles=["debug"])}
+    model = stack.engine.compose_config(stack.call(services, volumes=("data",)))
     assert model["name"] == stack.project
-    assert set(model["services"]) == {"app", "debug"}
-    assert model["services"]["debug"]["profiles"] == ["debug"]
+    assert set(model["services"]) == {"app"}
     assert model["services"]["app"]["labels"] == stack.labels
     assert model["networks"]["default"]["name"] == f"{stack.project}_default"
-
-
-def test_active_services_are_those_of_the_calls_profiles(stack: ContractStack) -> None:
-    services = {"app": stack.service(), "debug": stack.service(profiles=["debug"])}
-    assert stack.engine.compose_active_services(stack.call(services)) == {"app"}
-    with_debug = stack.call(services, profiles=("debug",))
-    assert stack.engine.compose_active_services(with_debug) == {"app", "debug"}
+    for profiles in (("debug",), ("*",)):
+        model = stack.engine.compose_config(stack.call(services, profiles=profiles))
+        assert set(model["services"]) == {"app", "debug"}
+        assert model["services"]["debug"]["profiles"] == ["debug"]
 
 
 def test_variables_come_from_the_environment_then_the_file(stack: ContractStack) -> None:
@@ -372,6 +367,27 @@ def test_a_stopped_container_stays(stack: ContractStack, grace: int) -> None:
     stack.engine.stop([own], grace=grace)
     assert stack.container_once("app", "exited").id == own
     stack.engine.stop([own], grace=grace)  # what has ended already is no failure
+
+
+@pytest.mark.parametrize("files", [True, False], ids=["files", "name alone"])
+def test_stopping_as_compose_does(stack: ContractStack, files: bool) -> None:
+    web = stack.service(depends_on=["db"])
+    call = stack.started({"db": stack.service(), "web": web})
+    seen: list[str] = []
+    if not files:
+        call = replace(call, files=())
+    stack.engine.compose_stop(call, grace=0, progress=seen.append)
+    found = stack.engine.containers(uuid=stack.uuid)
+    assert sorted((c.service, c.state) for c in found) == [("db", "exited"), ("web", "exited")]
+    stopped = [line for line in seen if line.rstrip().endswith("Stopped")]
+    assert ["web" in line for line in stopped] == [True, False], seen
+    stack.engine.compose_stop(call, grace=None, progress=seen.append)
+
+
+def test_only_the_named_services_stop(stack: ContractStack) -> None:
+    call = stack.started({"db": stack.service(), "web": stack.service()})
+    stack.engine.compose_stop(call, grace=0, progress=lambda _: None, services=["web"])
+    assert (stack.container("db").state, stack.container("web").state) == ("running", "exited")
 
 
 def test_restarting_begins_a_new_run(stack: ContractStack) -> None:

@@ -197,6 +197,11 @@ class FakeEngine(Engine):
                     "Env": [f"{key}={value}" for key, value in one.detail.environment.items()],
                     "Labels": dict(one.labels),
                 },
+                "Mounts": [
+                    {"Type": "bind", "Source": mount["source"], "RW": not mount.get("read_only")}
+                    for mount in json.loads(one.made_from).get("volumes") or ()
+                    if mount["type"] == "bind"
+                ],
             }
             for one in found
         ]
@@ -341,23 +346,20 @@ class FakeEngine(Engine):
 
     @locked
     def compose_config(self, call: ComposeCall, *, resolve_paths: bool = True) -> dict[str, Any]:
+        def is_on(service: Mapping[str, Any]) -> bool:
+            profiles = service.get("profiles") or []
+            return not profiles or bool({"*", *profiles} & set(call.profiles))
+
+        model = self._model(call, resolve_paths=resolve_paths)
+        services = {name: body for name, body in model["services"].items() if is_on(body)}
+        return {**model, "services": services}
+
+    def _model(self, call: ComposeCall, *, resolve_paths: bool = True) -> dict[str, Any]:
         try:
             model = read_compose([_interpolated(path, call) for path in call.files])
         except ValueError as error:
             raise _failed("compose-file-invalid", f"yaml: {error}") from error
         return _resolved(model, call, resolve_paths=resolve_paths)
-
-    @locked
-    def compose_active_services(self, call: ComposeCall) -> frozenset[str]:
-        return frozenset(self._active(call))
-
-    def _active(self, call: ComposeCall) -> dict[str, Any]:
-        def enabled(service: Mapping[str, Any]) -> bool:
-            profiles = service.get("profiles") or []
-            return not profiles or bool({"*", *profiles} & set(call.profiles))
-
-        services = self.compose_config(call)["services"]
-        return {name: service for name, service in services.items() if enabled(service)}
 
     @locked
     def compose_create(
@@ -368,7 +370,8 @@ class FakeEngine(Engine):
         progress: LineSink,
         recreate: Sequence[str] = (),
     ) -> None:
-        model, services = self.compose_config(call), self._active(call)
+        model = self.compose_config(call)
+        services = model["services"]
         for name, service in services.items():
             if not service.get("provider"):
                 reference = _reference(call, name, service)
@@ -485,6 +488,22 @@ class FakeEngine(Engine):
                 self._start(container)
             self._save()
             progress(f" Container {detail.name}  Started")
+
+    @locked
+    def compose_stop(
+        self,
+        call: ComposeCall,
+        *,
+        grace: int | None,
+        progress: LineSink,
+        services: Sequence[str] = (),
+    ) -> None:
+        for container in reversed(list(self.held.values())):
+            detail = container.detail
+            wanted = container.project == call.project and not container.oneoff
+            if wanted and (not services or detail.service in services):
+                self.stop([detail.id], grace=grace)
+                progress(f" Container {detail.name}  Stopped")
 
     def end_commands(self, *, at_once: bool = False) -> None:
         """Noted even while `failing`: it asks the engine nothing."""

@@ -245,13 +245,13 @@ class GateEngine(Engine):
     def compose_config(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         raise NotImplementedError
 
-    def compose_active_services(self, *args: Any, **kwargs: Any) -> frozenset[str]:
-        raise NotImplementedError
-
     def compose_create(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError
 
     def compose_start(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError
+
+    def compose_stop(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError
 
     def describe(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ktrdr_sandbox.cli import exit_codes, options
-from ktrdr_sandbox.cli.boundary import command
-from ktrdr_sandbox.cli.wiring import sharing_place
+from ktrdr_sandbox.cli.boundary import command, leave_with_failure
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.paths import Home
 
 
 def init_shared(
@@ -20,7 +20,6 @@ def init_shared(
             "--from",
             metavar="PATH",
             help="A checkout, another shared folder, or a .tar.gz or .tar.zst of one.",
-            show_default=False,
         ),
     ] = None,
     minimal: Annotated[
@@ -28,13 +27,11 @@ def init_shared(
     ] = False,
     url: Annotated[
         str | None,
-        typer.Option("--url", metavar="URL", help="An archive to fetch.", show_default=False),
+        typer.Option("--url", metavar="URL", help="An archive to fetch."),
     ] = None,
     sha256: Annotated[
         str | None,
-        typer.Option(
-            "--sha256", metavar="HASH", help="What the archive must be.", show_default=False
-        ),
+        typer.Option("--sha256", metavar="HASH", help="What the archive must be."),
     ] = None,
     link: Annotated[
         bool, typer.Option("--link", help="Use the folders where they lie; copy nothing.")
@@ -55,7 +52,6 @@ def init_shared(
             help="Try a download again when nothing comes for so long.",
         ),
     ] = 30.0,
-    json_mode: options.Json = False,
 ) -> None:
     """Fill the folders that all instances share: data, models, strategies.
 
@@ -63,13 +59,12 @@ def init_shared(
     changed in the shared folder is kept and listed.
     """
     interrupted = "Everything that was copied is whole; the same command goes on from there."
-    with command("init-shared", json_mode=json_mode, when_interrupted=interrupted) as output:
-        from ktrdr_sandbox.commands import sharing
-        from ktrdr_sandbox.console import sharing as shown
-        from ktrdr_sandbox.console.copying import watching
+    with command("init-shared", when_interrupted=interrupted) as output:
+        from ktrdr_sandbox.commands import init_shared as use_case
+        from ktrdr_sandbox.console.shared import counted, init_shared_text
+        from ktrdr_sandbox.console.shared_progress import shown_progress
 
-        place = sharing_place(output)
-        wanted = sharing.Wanted(
+        request = use_case.Request(
             source=source,
             minimal=minimal,
             url=url,
@@ -79,19 +74,15 @@ def init_shared(
             dry_run=dry_run,
             stall=stall,
         )
-        with watching(output) as observe:
-            done = sharing.init_shared(place, wanted, observe=observe)
-        held = sharing.holdings(place) if done.changed else None
-        text, data = shown.filling(done, held), shown.filling_data(done, held)
-        if not done.failures:
-            output.result(text, data)
-            return
-        error = SandboxError(
-            "copy-incomplete",
-            f"{shown.counted(len(done.failures), 'item')} of the source could not be copied.",
-            hints=("Put right what is said above and run it again: it copies the rest.",),
-        )
-        if not json_mode:
-            output.result(text, data)
-        output.failure(error, data=data)
-        raise typer.Exit(exit_codes.exit_code("init-shared", error.code))
+        home = Home.from_environment()
+        with shown_progress(output) as observe:
+            done = use_case.init_shared(home, request, tell=output.tell, observe=observe)
+        text, data = init_shared_text(done), asdict(done)
+        if done.failures:
+            error = SandboxError(
+                "copy-incomplete",
+                f"{counted(done.failures, 'item')} of the source could not be copied.",
+                hints=("Put right what is said above and run it again: it copies the rest.",),
+            )
+            leave_with_failure(output, text, data, error, told=False)
+        output.result(text, data)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from ktrdr_sandbox.models import EngineAddress
-
-if TYPE_CHECKING:
-    pass
-
+from ktrdr_sandbox.process import LineSink as LineSink
 
 ContainerState = Literal["created", "running", "paused", "restarting", "removing", "exited", "dead"]
 STOPPED: Final[frozenset[ContainerState]] = frozenset({"created", "exited"})
@@ -37,10 +34,6 @@ class Container:
     uuid: str
     published: tuple[tuple[str, int, int, str], ...] = ()
     """(host address, host port, container port, protocol) for each port published now."""
-
-
-LineSink = Callable[[str], None]
-"""Receives progress of a long command, one whole line at a time, without line end."""
 
 
 class Engine(ABC):
@@ -163,14 +156,10 @@ class Engine(ABC):
 
     @abstractmethod
     def compose_config(self, call: ComposeCall, *, resolve_paths: bool = True) -> dict[str, Any]:
-        """The resolved model, inactive profiles included. `compose-file-invalid` when refused.
+        """The resolved model of the call's profiles. `compose-file-invalid` when refused.
 
         Without `resolve_paths`, paths stay as the file spells them.
         """
-
-    @abstractmethod
-    def compose_active_services(self, call: ComposeCall) -> frozenset[str]:
-        """Names of the services that the call's own profiles enable."""
 
     @abstractmethod
     def compose_create(
@@ -194,6 +183,23 @@ class Engine(ABC):
         self, call: ComposeCall, services: Sequence[str], *, progress: LineSink
     ) -> None:
         """Start created services without regard to their dependencies. Raises as `create`."""
+
+    @abstractmethod
+    def compose_stop(
+        self,
+        call: ComposeCall,
+        *,
+        grace: int | None,
+        progress: LineSink,
+        services: Sequence[str] = (),
+    ) -> None:
+        """Stop services as Compose does, keeping their containers: all of them without `services`.
+
+        Dependents go first; `pre_stop` hooks, `stop_signal` and each container's own stop timeout
+        are kept, the timeout unless `grace` (seconds) is given. Without files in the call the
+        project's name serves: the order is kept then, hooks are not known. One-off containers are
+        left alone. Raises as `create`.
+        """
 
     @abstractmethod
     def compose_run(
@@ -236,6 +242,14 @@ class ContainerDetail:
     finished_at: str
     health_test: tuple[str, ...] = ()
     health_log: str = ""
+    health_exits: tuple[int, ...] = ()
+    """Exit statuses of the engine's latest health probes, the last one last."""
+    health_shell: tuple[str, ...] = ("/bin/sh", "-c")
+    """What runs a `CMD-SHELL` test: the image's SHELL."""
+    health_timeout: float = 30.0
+    """Seconds that one health probe may take."""
+    start_period: float = 0.0
+    """Seconds in which failing health probes do not count."""
     published: tuple[tuple[str, int, int, str], ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     volumes: tuple[str, ...] = ()

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from ktrdr_sandbox.docker.process import Outcome
 from ktrdr_sandbox.errors import CommandError, ErrorCode, SandboxError
 from ktrdr_sandbox.models import EngineAddress
+from ktrdr_sandbox.process import Outcome
 
 _NOT_ANSWERING: Final = (
     r"cannot connect to the docker daemon|is the docker daemon running|error during connect"
@@ -61,6 +61,14 @@ def not_answering(address: EngineAddress, said: str) -> SandboxError:
         f"Docker does not answer at {address.label}: {reason}",
         hints=hints,
         details={"context": address.context, "host": address.host},
+    )
+
+
+def docker_missing() -> SandboxError:
+    return SandboxError(
+        "docker-missing",
+        "The docker command was not found on PATH.",
+        hints=("Install Docker: https://docs.docker.com/engine/install/",),
     )
 
 

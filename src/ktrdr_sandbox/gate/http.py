@@ -1,13 +1,15 @@
-"""HTTP questions to published ports. httpx is imported when the first one is asked: it is slow to
-import, and most commands need no gate."""
+"""HTTP questions to published ports.
+
+httpx is imported when the first one is asked: it is slow to import, and commands that only show an
+address load this module too.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from ktrdr_sandbox.models import PublishedPort
 
@@ -72,33 +74,31 @@ class Http:
         self._timeout = timeout
         self._client: httpx.AsyncClient | None = None
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def aclose(self) -> None:
         if self._client is not None:
             await self._client.aclose()
 
-    async def get(self, port: PublishedPort, path: str, *, body: bool = False) -> Answer:
-        """Ask once. Never raises for what the other side does. `body`: read the answer's too."""
+    async def get(
+        self, port: PublishedPort, path: str, *, body: bool = False, host: str | None = None
+    ) -> Answer:
+        """Ask once. Never raises for what the other side does.
+
+        `body`: read the answer's too. `host` is whom the question is for, as its header says.
+        """
         import httpx
 
         shown = shown_url(port, path)
         try:
             # Bounds an answer that comes in drops, each in time; the client's limits do not.
             async with asyncio.timeout(2 * self._timeout):
-                status, content = await self._ask(asked_url(port, path), body=body)
+                status, content = await self._ask(asked_url(port, path), body=body, host=host)
         except (httpx.TransportError, httpx.DecodingError, TimeoutError) as error:
             return Answer(shown=shown, trouble=self._trouble(error), silent=_is_silence(error))
         return Answer(shown=shown, status=status, body=content)
 
-    async def _ask(self, url: str, *, body: bool) -> tuple[int, bytes]:
-        async with self._open().stream("GET", url) as response:
+    async def _ask(self, url: str, *, body: bool, host: str | None) -> tuple[int, bytes]:
+        headers = {"Host": host} if host else {}
+        async with self._open().stream("GET", url, headers=headers) as response:
             content = b""
             if body:
                 async for part in response.aiter_bytes():

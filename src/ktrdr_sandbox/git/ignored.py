@@ -81,7 +81,7 @@ def ignored(root: Path, names: Iterable[str]) -> frozenset[str]:
     if not given:
         return frozenset()
     outcome = try_git(["check-ignore", "--stdin", "-z"], cwd=root, stdin=given)
-    if outcome.exit_code > 1:  # 1: none of them
+    if outcome.exit_code not in (0, 1):  # 1: none of them
         git(["check-ignore", "--stdin", "-z"], cwd=root, stdin=given)
     return frozenset(_split(outcome.stdout))
 

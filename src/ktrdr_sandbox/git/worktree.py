@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ktrdr_sandbox.background import asked
+from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.git.git import GitOutcome, failed, git, try_git, wait_for_git_on
+from ktrdr_sandbox.git.git import failed, git, try_git, wait_for_git_on
 from ktrdr_sandbox.git.repository import (
     Repository,
     Worktree,
@@ -24,6 +24,7 @@ from ktrdr_sandbox.git.repository import (
     remotes_with_branch,
     worktrees,
 )
+from ktrdr_sandbox.process import Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +76,8 @@ def choose_checkout(repository: Repository, *, name: str, branch: str | None) ->
 def _ask(root: Path, branch: str) -> tuple[str | None, list[str], str | None]:
     """All that decides what is checked out, asked at once: the commit of a branch of that name,
     the remotes that have one, and the current commit."""
-    existing = asked(lambda: commit_of(root, f"refs/heads/{branch}"))
-    remotes = asked(lambda: remotes_with_branch(root, branch))
+    existing = run_in_background(lambda: commit_of(root, f"refs/heads/{branch}"))
+    remotes = run_in_background(lambda: remotes_with_branch(root, branch))
     head = commit_of(root, "HEAD")
     return existing.result(), remotes.result(), head
 
@@ -272,7 +273,7 @@ _CHECKED_OUT: Final = re.compile(
 """Git 2.43 changed the words."""
 
 
-def _not_added(path: Path, outcome: GitOutcome) -> SandboxError:
+def _not_added(path: Path, outcome: Outcome) -> SandboxError:
     error = failed(outcome)
     if found := _CHECKED_OUT.search(error.stderr):
         return checked_out(found["branch"], Path(found["path"]))

@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from ktrdr_sandbox.cli.exit_codes import MEANING, exit_code
+from ktrdr_sandbox.cli.error_table import MEANING, exit_code
 from ktrdr_sandbox.errors import ErrorCode
 
 

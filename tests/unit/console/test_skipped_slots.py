@@ -7,7 +7,7 @@ import pytest
 from ktrdr_sandbox.commands.create import Creation
 from ktrdr_sandbox.console.text import skipped
 from ktrdr_sandbox.slots.allocation import BusyPort
-from tests.unit.registry.instances import an_instance
+from tests.unit.state.instances import an_instance
 
 
 def told(passed_over: Mapping[int, Sequence[BusyPort]]) -> list[str]:

@@ -6,9 +6,9 @@ from __future__ import annotations
 import pytest
 
 from ktrdr_sandbox.docker.errors import compose_failed, compose_missing, engine_failed
-from ktrdr_sandbox.docker.process import Outcome
 from ktrdr_sandbox.errors import CommandError, SandboxError
 from ktrdr_sandbox.models import EngineAddress
+from ktrdr_sandbox.process import Outcome
 
 ADDRESS = EngineAddress(host="unix:///var/run/docker.sock")
 

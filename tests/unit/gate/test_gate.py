@@ -234,26 +234,10 @@ def test_the_engine_is_asked_in_one_call_a_period_not_once_a_container() -> None
         world.backend.replies["/api/v1/health"] = lambda: Reply(
             status=200 if len(world.backend.asked) > 30 else 503
         )
-        result = world.gate(timeout=PATIENT, poll_max=0.2)
+        result = world.gate(timeout=PATIENT, poll_first=0.2)
     assert result.passed
     assert world.engine.listings == 1
-    # One more at each end, and one for each of the four answers that need a fresh word on whose
-    # they are.
-    assert world.engine.inspections <= result.seconds / 0.2 + 6
-
-
-def test_a_container_that_is_still_to_come_is_looked_for_more_often() -> None:
-    """Its start may be the last thing missing, and nobody tells the gate of it."""
-    with GateStack() as world:
-        world.engine.change("grafana", state="created", started_at="")
-
-        async def start_late() -> float:
-            gate = asyncio.create_task(world.run(timeout=120, poll_max=60.0))
-            await until(lambda: any("grafana" in one.state for one in world.seen))
-            world.engine.start("grafana")
-            return (await gate).seconds
-
-        assert asyncio.run(start_late()) < 30
+    assert world.engine.inspections <= result.seconds / 0.1 + 2
 
 
 def test_an_engine_that_does_not_answer_is_an_error_and_not_a_failed_stack() -> None:

@@ -186,7 +186,7 @@ def without_port(world: GateStack) -> None:
 def test_a_backend_without_a_port_is_judged_by_its_own_health_test() -> None:
     with GateStack() as world:
         without_port(world)
-        world.engine.change("backend", health="starting", health_test=("CMD", "curl"))
+        world.engine.change("backend", health="starting", health_test=("CMD", "redis-cli", "ping"))
         world.engine.executor = lambda detail, argv: ExecResult(exit_code=22, output="503\n")
         assert backend(world).facts[0] == "backend: its health test failed: 503"
         world.engine.executor = lambda detail, argv: ExecResult(exit_code=0, output="")

@@ -197,18 +197,20 @@ def test_services_of_inactive_profiles_are_not_expected() -> None:
 
 def test_a_health_test_is_run_and_dockers_interval_not_waited_for() -> None:
     with GateStack(also=(CACHE,)) as world:
-        world.engine.change("cache", health="starting", health_test=("CMD", "cache-cli", "ping"))
+        world.engine.change("cache", health="starting", health_test=("CMD", "redis-cli", "ping"))
         assert world.gate(timeout=PATIENT).passed
-        assert ("cache", ("cache-cli", "ping")) in world.engine.executed
+        assert ("cache", ("redis-cli", "ping")) in world.engine.executed
 
 
 def test_a_health_test_that_fails_is_reported_with_what_it_said() -> None:
     with GateStack(also=(CACHE,)) as world:
-        world.engine.change("cache", health="unhealthy", health_test=("CMD-SHELL", "cache ping"))
+        world.engine.change(
+            "cache", health="unhealthy", health_test=("CMD-SHELL", "redis-cli ping")
+        )
 
         def loading(detail: ContainerDetail, argv: Sequence[str]) -> ExecResult:
             if detail.service == "cache":
-                assert list(argv) == ["/bin/sh", "-c", "cache ping"]
+                assert list(argv) == ["/bin/sh", "-c", "redis-cli ping"]
                 return ExecResult(exit_code=1, output="trying\nLOADING dataset\n")
             return ExecResult(exit_code=0, output="")
 
@@ -233,7 +235,7 @@ def test_what_a_start_waits_for_is_blamed_and_not_what_waits() -> None:
     waits = service("api", depends_on={"cache": "service_healthy"})
     last = service("mcp", depends_on={"api": "service_healthy"})
     with GateStack(also=(CACHE, waits, last)) as world:
-        world.engine.change("cache", health="starting", health_test=("CMD", "wget"))
+        world.engine.change("cache", health="starting", health_test=("CMD", "redis-cli", "ping"))
         for name in ("api", "mcp"):
             world.engine.change(name, state="created", started_at="")
 
@@ -256,7 +258,7 @@ def test_what_a_start_waits_for_is_blamed_and_not_what_waits() -> None:
 def test_a_health_test_that_hangs_holds_up_nobody_who_asks() -> None:
     waits = service("api", depends_on={"cache": "service_healthy"})
     with GateStack(also=(CACHE, waits)) as world:
-        world.engine.change("cache", health="starting", health_test=("CMD", "wget"))
+        world.engine.change("cache", health="starting", health_test=("CMD", "redis-cli", "ping"))
         world.engine.change("api", state="created", started_at="")
         release, asked = threading.Event(), threading.Event()
 
@@ -297,7 +299,7 @@ def test_one_that_died_has_to_stay_up_where_nothing_else_speaks_for_it(
 
 def test_a_slow_health_test_does_not_hide_a_container_that_ends() -> None:
     with GateStack(also=(CACHE,)) as world:
-        world.engine.change("cache", health="starting", health_test=("CMD", "cache-cli", "ping"))
+        world.engine.change("cache", health="starting", health_test=("CMD", "redis-cli", "ping"))
         release = threading.Event()
 
         def slow(detail: ContainerDetail, argv: Sequence[str]) -> ExecResult:

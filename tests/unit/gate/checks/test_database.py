@@ -11,7 +11,7 @@ import pytest
 
 from ktrdr_sandbox.docker.engine import ContainerDetail, ExecResult
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.gate.checks.database import QUERY_SCRIPT
+from ktrdr_sandbox.gate.database import QUERY_SCRIPT
 from ktrdr_sandbox.gate.result import CheckResult
 from tests.support.gate_stack import PATIENT, GateStack, check
 
@@ -126,9 +126,9 @@ def test_without_any_client_the_containers_health_test_speaks(exit_code: int) ->
     with GateStack() as world:
 
         def no_client(detail: ContainerDetail, argv: Sequence[str]) -> ExecResult:
-            return ExecResult(exit_code=0 if argv[0] == "pooler" else exit_code, output="")
+            return ExecResult(exit_code=0 if argv[0] == "redis-cli" else exit_code, output="")
 
-        world.engine.change("db", health="starting", health_test=("CMD", "pooler", "ping"))
+        world.engine.change("db", health="starting", health_test=("CMD", "redis-cli", "ping"))
         world.engine.executor = no_client
         found = database(world, timeout=PATIENT)
     assert found.passed
@@ -149,7 +149,7 @@ class Image:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.command("hostname", "echo db-container")
-        for name in ("cat", "sleep"):
+        for name in ("cat", "sleep", "sed"):
             (folder / name).symlink_to(f"/bin/{name}")
 
     def command(self, name: str, body: str) -> None:
@@ -180,7 +180,7 @@ def test_the_script_takes_address_user_database_and_password_as_the_image_does(
     seen = tmp_path / "seen"
     image.command("psql", f'echo "$PGPASSWORD|$*" > {seen}; echo 1')
     environment = {"POSTGRES_USER": "ktrdr", "POSTGRES_DB": "prices", "POSTGRES_PASSWORD": "a b'$c"}
-    assert image.query(**environment) == (0, "")
+    assert image.query(**environment) == (0, "port 5432\n")
     password, arguments = seen.read_text(encoding="utf-8").strip().split("|")
     assert password == "a b'$c"
     assert arguments == "-XqtAw -h db-container -U ktrdr -d prices -c SELECT 1"
@@ -192,7 +192,7 @@ def test_the_script_reads_secret_files_and_has_the_images_defaults(
     seen, secret = tmp_path / "seen", tmp_path / "secret"
     secret.write_text("from-file\n", encoding="utf-8")
     image.command("psql", f'echo "$PGPASSWORD|$*" > {seen}; echo 1')
-    assert image.query(POSTGRES_PASSWORD_FILE=str(secret)) == (0, "")
+    assert image.query(POSTGRES_PASSWORD_FILE=str(secret)) == (0, "port 5432\n")
     assert seen.read_text(encoding="utf-8").strip() == (
         "from-file|-XqtAw -h db-container -U postgres -d postgres -c SELECT 1"
     )
@@ -205,7 +205,7 @@ def test_the_script_knocks_again_while_the_server_starts(image: Image, tmp_path:
         f'echo x >> {count}; [ "$(cat {count})" = "x\nx\nx" ] && echo 1 || '
         "{ echo 'FATAL: the database system is starting up' >&2; exit 2; }",
     )
-    assert image.query() == (0, "")
+    assert image.query() == (0, "port 5432\n")
 
 
 def test_the_script_gives_up_at_once_on_a_refused_password(image: Image, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from ktrdr_sandbox.docker.engine import ContainerDetail, ExecResult
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.gate.migration import NO_ALEMBIC
+from ktrdr_sandbox.gate.migrations import NO_ALEMBIC
 from ktrdr_sandbox.gate.result import CheckName, GateResult
 from tests.support.gate_stack import PATIENT, GateStack, check, until
 
@@ -27,6 +27,7 @@ class ScriptedMigration:
     world: GateStack
     exit_code: int | None = 0
     required: bool = False
+    only_checked: bool = False
     applied: list[bool] = field(default_factory=list)
     refusal: SandboxError | None = None
     service: str = "backend"
@@ -165,7 +166,7 @@ def test_an_image_without_alembic_proves_nothing_and_fails_nothing() -> None:
         result = run(world, ScriptedMigration(world, exit_code=NO_ALEMBIC), only=None)
     assert result.passed
     assert "migrations" not in {one.name for one in result.checks}
-    assert result.moot == (
+    assert result.not_applicable == (
         ("backend", "its image has no alembic, so alembic upgrade head was not run"),
     )
 
@@ -188,7 +189,7 @@ def test_an_image_without_a_shell_is_one_without_alembic() -> None:
     with GateStack() as world:
         result = run(world, ScriptedMigration(world, refusal=no_shell()), only=None)
     assert result.passed
-    assert result.moot[0][1].startswith("its image has no shell")
+    assert result.not_applicable[0][1].startswith("its image has no shell")
 
 
 @pytest.mark.parametrize("required", [True, False])

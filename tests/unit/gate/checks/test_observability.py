@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ktrdr_sandbox.gate.checks.observability import tools
+from ktrdr_sandbox.gate.observability import tools
 from ktrdr_sandbox.models import Stack
 from tests.support.gate_engine import published, service
 from tests.support.gate_stack import PATIENT, GateStack, check
