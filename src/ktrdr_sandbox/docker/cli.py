@@ -7,6 +7,7 @@ import functools
 import json
 import re
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 _ANSWER_TIME: Final = 20.0
 """Seconds an engine may take for a plain question before it counts as not answering."""
 
+_EXEC_MARK: Final = "KTRDR_SANDBOX_EXEC"
+
 _SETTLING: Final = 3.0
 """Seconds for which networks, volumes and images may still be held by containers just removed:
 Engine 20.10 answers `rm` before the last of their endpoints is gone."""
@@ -67,6 +70,8 @@ class DockerEngine(ComposeEngine):
         self.address = address
         self._environment = child_environment(inherited, address=address)
         self._docker = ["docker", *flags(address)]
+        self._executing: dict[str, str] = {}
+        """Containers of the commands that run inside one, by the mark of each."""
 
     # -- questions ---------------------------------------------------------------------------
 
@@ -202,8 +207,23 @@ class DockerEngine(ComposeEngine):
     def execute(self, container_id: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
         from ktrdr_sandbox.docker.engine import ExecResult
 
-        outcome = self._run("exec", container_id, *argv, timeout=timeout)
+        token = f"{_EXEC_MARK}={uuid.uuid4().hex}"
+        self._executing[token] = container_id
+        try:
+            outcome = self._run("exec", "--env", token, container_id, *argv, timeout=timeout)
+            if outcome.exit_code is None:
+                self._end_inside(container_id, token)
+        finally:
+            self._executing.pop(token, None)
         return ExecResult(exit_code=outcome.exit_code, output=outcome.stdout + outcome.stderr)
+
+    def _end_inside(self, container_id: str, token: str) -> None:
+        """End a command that is given up: the engine lets it go on without its client."""
+        script = (
+            f"grep -ls {token} /proc/[0-9]*/environ | "
+            "while IFS=/ read -r _ _ pid _; do kill -9 $pid; done"
+        )
+        self._run("exec", container_id, "sh", "-c", script, timeout=2.0)
 
     def execute_here(self, container_id: str, argv: Sequence[str], *, terminal: bool) -> int:
         streams = ["--interactive", *(["--tty"] if terminal else [])]
@@ -265,7 +285,10 @@ class DockerEngine(ComposeEngine):
         self._do("image", "rm", reference, until=time.monotonic() + _SETTLING)
 
     def end_commands(self, *, at_once: bool = False) -> None:
+        given_up = dict(self._executing)
         process.end_all(at_once=at_once)
+        for token, container_id in given_up.items():
+            run_in_background(functools.partial(self._end_inside, container_id, token))
 
     # -- how -----------------------------------------------------------------------------------
 
