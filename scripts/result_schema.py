@@ -19,7 +19,7 @@ from ktrdr_sandbox.console import results
 from ktrdr_sandbox.console.output import SCHEMA
 from ktrdr_sandbox.errors import ErrorCode
 from ktrdr_sandbox.gate.result import CheckName
-from ktrdr_sandbox.shared_data.remarks import KeptReason
+from ktrdr_sandbox.shared.results import KeptReason
 
 Shape = dict[str, Any]
 
@@ -217,6 +217,7 @@ DATA: Final[dict[str, tuple[str, ...]]] = {
     # What they run has stdout to itself: a document only when that does not begin.
     "run": (),
     "exec": (),
+    "shell": (),
     "open": ("PageData",),
     "completion": ("CompletionScriptData", "CompletionInstalledData"),
     "config show": ("SettingsData",),

@@ -13,7 +13,7 @@ from ktrdr_sandbox.cli import completion, params
 from ktrdr_sandbox.cli.all_instances import refuse_with_all, run_on_all
 from ktrdr_sandbox.cli.boundary import command, leave_with_failure
 from ktrdr_sandbox.cli.wiring import command_context, instance_of
-from ktrdr_sandbox.commands import compose_project, hooks, parallel_runs, shared_folders
+from ktrdr_sandbox.commands import compose_project, hooks, parallel_runs
 from ktrdr_sandbox.commands import demo as demonstrating
 from ktrdr_sandbox.commands import down as stopping
 from ktrdr_sandbox.commands import up as starting
@@ -22,6 +22,7 @@ from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.result import CHECK_NAMES, CheckName
 from ktrdr_sandbox.paths import demo_folder
+from ktrdr_sandbox.shared.inventory import is_empty
 
 
 def up(
@@ -67,7 +68,7 @@ def up(
         chosen = starting.UpOptions(wait=not no_wait, build=build, timeout=timeout, bundle=target)
         with _report_of_failed_gate(output), start_view.watching(output) as view:
             done = starting.up(context, instance, chosen, progress=view.line, observe=view.gate)
-        if shared_folders.nothing_shared(context.home):
+        if is_empty(context.home.shared):
             output.tell(
                 "The shared folder is empty: 'ktrdr-sandbox init-shared --minimal' fills it."
             )

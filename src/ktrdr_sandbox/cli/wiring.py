@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ktrdr_sandbox.commands import relocated, sharing
+from ktrdr_sandbox.commands import relocated
 from ktrdr_sandbox.commands.context import Context, current, recover
 from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.env_file import find
@@ -48,11 +48,6 @@ def command_context(output: Output, *, purpose: str = "") -> Context:
         settings=settings,
         tell=output.tell,
     )
-
-
-def sharing_place(output: Output) -> sharing.Place:
-    """The real home, without what it knows of instances."""
-    return sharing.Place(Home.from_environment(), _working_directory(), output.tell)
 
 
 def instance_of(context: Context, name: str | None) -> Instance:
