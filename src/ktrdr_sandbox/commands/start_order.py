@@ -70,7 +70,7 @@ class Starter:
 
     async def _read(self, *, max_age: float = 0.0) -> Reading:
         while True:
-            reading = await self.watch.reader.read(max_age=max_age)
+            reading = await self.watch.read(max_age=max_age)
             if reading is not None:
                 return reading
             await asyncio.sleep(LONGEST_POLL)

@@ -9,9 +9,7 @@ from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple
 
 from ktrdr_sandbox import own_commands
-from ktrdr_sandbox.background import in_background
-from ktrdr_sandbox.docker.engine import ContainerDetail, Engine
-from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.docker.engine import ContainerDetail
 from ktrdr_sandbox.gate.causes import FREE_MEMORY, likely_cause
 from ktrdr_sandbox.gate.result import GateRequest
 from ktrdr_sandbox.models import Stack, StackService
@@ -41,62 +39,6 @@ class Reading:
 
     def of(self, service: str) -> tuple[ContainerDetail, ...]:
         return tuple(one for one in self.details if one.service == service)
-
-
-class ContainerReader:
-    """Asks the engine about all of a stack's containers in one request, for whoever needs it.
-
-    Only containers with the instance's uuid count. `one_off` is the id of a container that is
-    asked about in the same request and is none of the stack's.
-    """
-
-    def __init__(self, engine: Engine, stack: Stack, uuid: str, *, patience: float = 3.0) -> None:
-        self.one_off: str | None = None
-        self.one_off_detail: ContainerDetail | None = None
-        self._engine = engine
-        self._uuid = uuid
-        self._patience = patience
-        self._wanted = sum(service.replicas for service in stack.active)
-        self._ids: tuple[str, ...] = ()
-        self._latest: Reading | None = None
-        self._asking = asyncio.Lock()
-        self._silent_since: float | None = None
-
-    async def read(self, *, max_age: float = 0.0) -> Reading | None:
-        """Ask, unless the latest answer is younger than `max_age` seconds.
-
-        None when the engine did not answer. Raises its error when it has not for `patience`
-        seconds.
-        """
-        asked = monotonic()
-        async with self._asking:
-            if self._latest is not None and self._latest.taken >= asked - max_age:
-                return self._latest
-            taken = monotonic()
-            try:
-                details = await in_background(self._read)
-            except SandboxError:
-                self._silent_since = taken if self._silent_since is None else self._silent_since
-                if monotonic() - self._silent_since >= self._patience:
-                    raise
-                return None
-            self._silent_since = None
-            self._latest = Reading(taken=taken, details=details)
-            return self._latest
-
-    def _read(self) -> tuple[ContainerDetail, ...]:
-        """Blocking. Lists only when a container is missing or gone; else one `inspect`."""
-        one_off = self.one_off
-        found = self._engine.inspect((*self._ids, *([one_off] if one_off else [])))
-        details = tuple(one for one in found if one.id != one_off)
-        self.one_off_detail = next((one for one in found if one.id == one_off), None)
-        if len(self._ids) < self._wanted or len(details) < len(self._ids):
-            listed = self._engine.containers(uuid=self._uuid)
-            ids = tuple(sorted(one.id for one in listed if one.service and not one.oneoff))
-            if ids != self._ids or len(details) < len(ids):
-                self._ids = ids
-                details = self._engine.inspect(ids)
-        return details
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
