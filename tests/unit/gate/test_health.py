@@ -179,7 +179,7 @@ def test_a_command_that_is_given_up_says_so() -> None:
     made = engine("CMD", "redis-cli", "ping", health_timeout=2.5)
     timeouts: list[float] = []
 
-    def hang(container: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
+    def hang(container_id: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
         timeouts.append(timeout)
         return ExecResult(exit_code=None, output="")
 
