@@ -70,9 +70,8 @@ class ContainerStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """The status of every expected container at one moment (monotonic seconds)."""
+    """The status of every expected container at one moment."""
 
-    taken: float
     statuses: tuple[ContainerStatus, ...]
 
     def of(self, *services: str) -> tuple[ContainerStatus, ...]:
@@ -84,14 +83,11 @@ class Snapshot:
 
     @property
     def runs(self) -> frozenset[Run]:
-        return frozenset(
-            status.run
-            for status in self.statuses
-            if status.run and status.condition in ("running", "completed")
-        )
+        up = (one for one in self.statuses if one.condition in ("running", "completed"))
+        return frozenset(one.run for one in up if one.run)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class _Seen:
     """What was seen of one container so far. `first`: how it looked when the gate began."""
 
@@ -144,7 +140,7 @@ class StatusHistory:
             missing = range(len(present), service.replicas)
             statuses += [self._status(service, detail, reading.taken) for detail in ordered]
             statuses += [self._missing(service, place, reading.taken) for place in missing]
-        return Snapshot(taken=reading.taken, statuses=tuple(statuses))
+        return Snapshot(statuses=tuple(statuses))
 
     def _missing(self, service: StackService, place: int, now: float) -> ContainerStatus:
         return ContainerStatus(
@@ -189,14 +185,9 @@ class StatusHistory:
         if seen is None:
             # One found down between two runs may be in a loop.
             in_loop = detail.state == "restarting" and not self._starting
-            seen = self._seen[detail.id] = _Seen(
-                first=_appearance(detail),
-                restarts=0 if in_loop else detail.restart_count,
-                run=run,
-                since=now - _age(detail),
-                state=detail.state,
-                state_since=now,
-            )
+            restarts = 0 if in_loop else detail.restart_count
+            first, since = _appearance(detail), now - _age(detail)
+            seen = self._seen[detail.id] = _Seen(first, restarts, run, since, detail.state, now)
         if seen.run != run:
             seen.run, seen.since = run, now
         if seen.state != detail.state:
@@ -327,22 +318,16 @@ def _loop(detail: ContainerDetail, restarts: int) -> str:
 
 def one_shots(stack: Stack) -> frozenset[str]:
     """Name the services that are meant to end: never restarted, and waited for until they have."""
+    completed = "service_completed_successfully"
     awaited = {
-        name
-        for service in stack.active
-        for name, condition in service.depends_on.items()
-        if condition == "service_completed_successfully"
+        name for one in stack.active for name, what in one.depends_on.items() if what == completed
     }
-    return frozenset(
-        service.name
-        for service in stack.active
-        if service.name in awaited and _may_stay_down(service)
-    )
+    return frozenset(one.name for one in stack.active if one.name in awaited and _may_end(one))
 
 
 def is_job(service: StackService) -> bool:
     """Tell whether ending well is no failure: nothing undoes it, no part, no health."""
-    return not service.roles and not service.has_healthcheck and _may_stay_down(service)
+    return not service.roles and not service.has_healthcheck and _may_end(service)
 
 
 def loop_after(service: StackService) -> int:
@@ -351,7 +336,7 @@ def loop_after(service: StackService) -> int:
     return JOB_RESTARTS if tried_again else LOOP_RESTARTS
 
 
-def _may_stay_down(service: StackService) -> bool:
+def _may_end(service: StackService) -> bool:
     """Once it has ended well. The policy may say how often: `on-failure:3`."""
     return service.restart.partition(":")[0] in ("no", "", "on-failure")
 

@@ -239,10 +239,12 @@ class WorkersCheck(Check):
         elif port is not None:
             if (await self.watch.http.get(port, KNOCK)).status is not None:
                 self._answered_at[run] = monotonic()
-        elif not detail.health_test:
-            unseen = UNSEEN_START * self.request.lost_after
-            if monotonic() - worker.since >= unseen:
-                self._answered_at[run] = worker.since
+        elif not detail.health_test and monotonic() - worker.since >= self._unseen_start:
+            self._answered_at[run] = worker.since
+
+    @property
+    def _unseen_start(self) -> float:
+        return UNSEEN_START * self.request.lost_after
 
     async def _restart(self) -> None:
         """Each by a call of its own: one call for all takes them one after the other."""
