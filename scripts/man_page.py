@@ -84,7 +84,7 @@ def section(name: str, command: Any) -> Iterator[str]:
         record = parameter.get_help_record(context)
         if record is not None and not getattr(parameter, "hidden", False):
             yield f".TP\n.B {quoted(record[0])}\n{text(record[1])}\n"
-    typed = examples.lines(name)
+    typed = examples.examples().get(name)
     if typed:
         yield ".PP\nExamples:\n.PP\n.nf\n.RS\n"
         yield from (

@@ -10,8 +10,8 @@ import typer
 
 from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.cli import completion, params
-from ktrdr_sandbox.cli.all_instances import confirm, refuse_with_all, run_on_all
-from ktrdr_sandbox.cli.boundary import command, leave_with_failure
+from ktrdr_sandbox.cli.all_instances import refuse_with_all, run_on_all
+from ktrdr_sandbox.cli.boundary import command, confirm, leave_with_failure
 from ktrdr_sandbox.cli.wiring import command_context, instance_of, instance_to_end
 from ktrdr_sandbox.commands import create as creating
 from ktrdr_sandbox.commands import destroy as destroying
@@ -33,7 +33,6 @@ def create(
         typer.Option(
             "--branch",
             help="Git branch to check out. [default: NAME, made at the current commit if new]",
-            show_default=False,
             autocompletion=completion.branches,
         ),
     ] = None,
@@ -138,7 +137,7 @@ def destroy(
             return
         if force or not plan.unsaved:  # a refusal needs no question, and no hook before it
             if not yes:
-                confirm(text.question(plan, instance), json_mode=output.json_mode)
+                _confirm(output, text.question(plan, instance))
             _run_hook(context, instance, output, force=force)
         with _hint_at_lost_engine(instance):
             done = destroying.destroy(
@@ -180,7 +179,17 @@ def _show_all(
         output.result(shown or "There is no instance.", data)
         return
     meant = instances[0].id if len(instances) == 1 else f"all {len(instances)} instances"
-    confirm(f"{shown}\n\nDestroy {meant}?", json_mode=output.json_mode)
+    _confirm(output, f"{shown}\n\nDestroy {meant}?")
+
+
+def _confirm(output: Output, question: str) -> None:
+    confirm(
+        output,
+        question,
+        refusal="destroy asks before it removes, and there is no terminal to ask on.",
+        hint="Add --yes, or look first with --dry-run.",
+        declined="Nothing was removed.",
+    )
 
 
 def _run_hook(context: Context, instance: Instance, output: Output, *, force: bool) -> None:

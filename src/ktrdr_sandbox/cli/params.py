@@ -25,7 +25,6 @@ Name = Annotated[
     typer.Argument(
         metavar="NAME",
         help="Instance, with or without 'ktrdr--'. Left out: that of the current directory.",
-        show_default=False,
         autocompletion=completion.instances,
     ),
 ]
@@ -36,7 +35,6 @@ InstanceName = Annotated[
         "-i",
         metavar="NAME",
         help="Instance. Left out: that of the current directory.",
-        show_default=False,
         autocompletion=completion.instances,
     ),
 ]
@@ -47,7 +45,6 @@ Slot = Annotated[
         min=FIRST_SLOT,
         max=LAST_SLOT,
         help="Force a port slot. [default: the first free one]",
-        show_default=False,
         autocompletion=completion.free_slots,
     ),
 ]
@@ -59,7 +56,6 @@ Jobs = Annotated[
         min=1,
         metavar="COUNT",
         help="With --all: how many at once. [default: 3]",
-        show_default=False,
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -70,7 +66,6 @@ Timeout = Annotated[
         min=1,
         metavar="SECONDS",
         help="Longest wait for the gate. [default: the setting gate_timeout, 120]",
-        show_default=False,
     ),
 ]
 CommandLine = Annotated[

@@ -13,7 +13,7 @@ from ktrdr_sandbox.cli import completion, params
 from ktrdr_sandbox.cli.all_instances import refuse_with_all, run_on_all
 from ktrdr_sandbox.cli.boundary import command, leave_with_failure
 from ktrdr_sandbox.cli.wiring import command_context, instance_of
-from ktrdr_sandbox.commands import compose_project, hooks, parallel_runs, shared_folders
+from ktrdr_sandbox.commands import compose_project, hooks, parallel_runs
 from ktrdr_sandbox.commands import demo as demonstrating
 from ktrdr_sandbox.commands import down as stopping
 from ktrdr_sandbox.commands import up as starting
@@ -22,6 +22,7 @@ from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.result import CHECK_NAMES, CheckName
 from ktrdr_sandbox.paths import demo_folder
+from ktrdr_sandbox.shared.inventory import is_empty
 
 
 def up(
@@ -41,7 +42,6 @@ def up(
             metavar="FILE",
             help="Write a new .tar.gz with what a report of the outcome needs: the gate's report, "
             "logs, Compose model, versions. Secrets are hidden.",
-            show_default=False,
         ),
     ] = None,
     every: params.All = False,
@@ -68,7 +68,7 @@ def up(
         chosen = starting.UpOptions(wait=not no_wait, build=build, timeout=timeout, bundle=target)
         with _report_of_failed_gate(output), start_view.watching(output) as view:
             done = starting.up(context, instance, chosen, progress=view.line, observe=view.gate)
-        if shared_folders.nothing_shared(context.home):
+        if is_empty(context.home.shared):
             output.tell(
                 "The shared folder is empty: 'ktrdr-sandbox init-shared --minimal' fills it."
             )
@@ -90,7 +90,6 @@ def wait(
             "--for",
             metavar="CHECKS",
             help="Only these checks, for example backend,workers. [default: all]",
-            show_default=False,
             autocompletion=completion.checks,
         ),
     ] = None,
@@ -174,7 +173,6 @@ def demo(
             "--directory",
             metavar="PATH",
             help="Scratch folder. [default: in the user's cache folder]",
-            show_default=False,
         ),
     ] = None,
 ) -> None:
@@ -185,7 +183,9 @@ def demo(
         context = command_context(output)
         if clean:
             gone = demonstrating.clean(context, folder, step=output.progress)
-            output.result(text.cleanup(gone), results.cleanup(gone))
+            folder_gone = None if gone.folder is None else str(gone.folder)
+            ids = [instance.id for instance in gone.destroyed]
+            output.result(text.cleanup(gone), {"destroyed": ids, "directory": folder_gone})
             return
         with _report_of_failed_gate(output):
             shown = demonstrating.demonstrate(
@@ -195,7 +195,8 @@ def demo(
                 progress=start_view.ComposeLines(output, everything=output.verbose),
                 observer=lambda _: start_view.GateLines(output),
             )
-        output.result(text.demonstration(shown), results.demonstration(shown))
+        stacks = [results.startup(done) for done in shown.startups]
+        output.result(text.demonstration(shown), {"directory": str(folder), "stacks": stacks})
 
 
 def _tell_notices(output: Output, done: starting.Startup) -> None:

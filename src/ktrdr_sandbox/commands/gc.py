@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from ktrdr_sandbox.commands.context import Context, is_locked, recover
 from ktrdr_sandbox.commands.destroy import destroy
-from ktrdr_sandbox.commands.doctor_checks import Surroundings, look_around
+from ktrdr_sandbox.commands.doctor_checks import DoctorContext, look_around
 from ktrdr_sandbox.commands.down import remove_resources
 from ktrdr_sandbox.commands.trash import delete, trashed
 from ktrdr_sandbox.docker.engine import Belonging
@@ -58,7 +58,7 @@ def collect(context: Context, *, yes: bool) -> Collection:
     around = look_around(context)
     if around.registry_error is not None:
         raise around.registry_error
-    remarks = [f"{error.message} Left out." for error in around.engines.silent.values()]
+    remarks = [f"{error.message} Left out." for error in around.silent.values()]
     items = [
         *_killed(around, remarks),
         *_gone(around),
@@ -80,7 +80,7 @@ def _ended(item: Item) -> Item:
     return replace(item, done=True)
 
 
-def _killed(around: Surroundings, remarks: list[str]) -> Iterator[Item]:
+def _killed(around: DoctorContext, remarks: list[str]) -> Iterator[Item]:
     """Commands that were killed, ended as the next command on their instance would."""
     for one in journal.pending(around.context.home):
         name = one.instance_id.removeprefix(ID_PREFIX)
@@ -99,7 +99,7 @@ def _recover(context: Context, instance_id: str) -> None:
     recover(context, instance_id)
 
 
-def _gone(around: Surroundings) -> Iterator[Item]:
+def _gone(around: DoctorContext) -> Iterator[Item]:
     """Instances whose directory is gone, ended as destroy does."""
     for instance in around.instances:
         things = around.of(instance)
@@ -127,7 +127,7 @@ def _named(things: Sequence[Belonging]) -> Iterator[str]:
     return (f"{one.kind} {one.name}" for one in things)
 
 
-def _orphans(around: Surroundings, remarks: list[str]) -> Iterator[Item]:
+def _orphans(around: DoctorContext, remarks: list[str]) -> Iterator[Item]:
     for (address, uuid), things in around.orphans().items():
         identity = things[0].instance_id
         if is_locked(around.context, identity):
@@ -143,12 +143,12 @@ def _orphans(around: Surroundings, remarks: list[str]) -> Iterator[Item]:
         )
 
 
-def _images_of(around: Surroundings, address: EngineAddress, identity: str) -> tuple[str, ...]:
+def _images_of(around: DoctorContext, address: EngineAddress, identity: str) -> tuple[str, ...]:
     """Image tags of an orphaned instance. Tags carry no label, so they are only taken for its own
     while nobody else, here or in another home, has an instance so called."""
     if any(one.id == identity for one in around.instances):
         return ()
-    found = around.engines.belongings.get(address, ())
+    found = around.belongings.get(address, ())
     if any(one.instance_id == identity and one.home != around.home_id for one in found):
         return ()
     with contextlib.suppress(SandboxError):
@@ -168,7 +168,7 @@ def _remove(
         shutil.rmtree(context.home.state_of(identity), ignore_errors=True)
 
 
-def _trash(around: Surroundings) -> Iterator[Item]:
+def _trash(around: DoctorContext) -> Iterator[Item]:
     keep = around.context.settings(None).trash_days
     for one in trashed(around.context.home):
         if one.age_days >= keep:
@@ -180,15 +180,15 @@ def _trash(around: Surroundings) -> Iterator[Item]:
             )
 
 
-def _empty(around: Surroundings, path: Path) -> None:
+def _empty(around: DoctorContext, path: Path) -> None:
     """Files of other users in it are given to this one by a container, if there is an engine."""
-    here = around.engines.here
-    engine = around.context.engine(here) if here in around.engines.belongings else None
+    here = around.here
+    engine = around.context.engine(here) if here in around.belongings else None
     images = sorted(engine.images(), key=lambda name: "ktrdr" not in name)[:5] if engine else ()
     delete(path, engine=engine, images=images, uuid=f"trash-{path.name}")
 
 
-def _set_aside(around: Surroundings) -> Iterator[Item]:
+def _set_aside(around: DoctorContext) -> Iterator[Item]:
     for path in sorted(around.context.home.sandbox.glob("instances.json.damaged-*")):
         since = datetime.fromtimestamp(path.lstat().st_mtime, UTC)
         if (datetime.now(UTC) - since).days >= KEEP_ASIDE_DAYS and path.is_file():

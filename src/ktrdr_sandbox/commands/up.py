@@ -13,15 +13,21 @@ from pathlib import Path
 from typing import Final
 
 from ktrdr_sandbox.background import run_in_background
-from ktrdr_sandbox.commands.bundle import offer_bundle, refuse_target, write_bundle
+from ktrdr_sandbox.commands.bundle import (
+    hide_in_gate,
+    offer_bundle,
+    redactor_for,
+    refuse_target,
+    write_bundle,
+)
 from ktrdr_sandbox.commands.compose_project import Composition, compose
 from ktrdr_sandbox.commands.context import Context, is_locked, locked_instance
 from ktrdr_sandbox.commands.interrupt import interruptible
-from ktrdr_sandbox.commands.known_secrets import hide_in_gate, redactor_for
 from ktrdr_sandbox.commands.migrate import SchemaMigration, plan_migration
 from ktrdr_sandbox.commands.prepare import (
     explained,
     keep_names_at_home,
+    noting_volumes,
     prepared,
     stale_images,
     to_build,
@@ -149,6 +155,7 @@ def _up(
             ready = prepared(context, instance, engine)
             composition = ready.composition
             build = to_build(composition, everything=options.build)
+            kept: list[Notice] = []
             with explained(engine, composition):
                 run_in_background(load_http)  # by the end of the next wait it is there
                 log.begin("containers")
@@ -156,7 +163,7 @@ def _up(
                     composition.call,
                     build=list(build.values()),
                     recreate=ready.recreate,
-                    progress=progress,
+                    progress=noting_volumes(progress, instance, kept),
                 )
                 keep_names_at_home(engine, composition)
                 stale = stale_images(context, composition, built=frozenset(build))
@@ -174,7 +181,7 @@ def _up(
         instance=instance,
         stack=composition.isolation.stack,
         gate=gate if options.wait or (gate is not None and not gate.passed) else None,
-        notices=(*composition.isolation.notices, *stale, *unmigrated, *_moot(gate)),
+        notices=(*composition.isolation.notices, *kept, *stale, *unmigrated, *_moot(gate)),
         seconds=time.monotonic() - began,
         migration_output=tuple(output),
     )

@@ -7,7 +7,7 @@ from collections.abc import Collection as Texts
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from ktrdr_sandbox.console.sharing import holdings
+from ktrdr_sandbox.console.shared import inventory_text
 from ktrdr_sandbox.console.text import counted, table
 
 if TYPE_CHECKING:  # the records only
@@ -25,7 +25,7 @@ _DONE: Final = {"up": "up", "down": "down", "destroy": "destroyed"}
 def examination(result: Examination) -> str:
     """One line a finding, its fix below; then how many problems remain."""
     lines = [line for finding in result.findings for line in _finding(finding)]
-    lines.append(f"✓ shared folder: {holdings(result.shared)} ({result.shared.root})")
+    lines.append(f"✓ shared folder: {inventory_text(result.shared)} ({result.shared.path})")
     if not result.shared.files:
         lines.append("  → ktrdr-sandbox init-shared --minimal")
     problems = sum(1 for one in result.findings if one.level == "problem" and not one.repaired)

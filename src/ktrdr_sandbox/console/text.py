@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from ktrdr_sandbox import own_commands
-from ktrdr_sandbox.console.sharing import holdings
+from ktrdr_sandbox.console.shared import inventory_text
+from ktrdr_sandbox.gate.report import report_lines
 from ktrdr_sandbox.naming import printable
 
 if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind them
@@ -18,10 +19,10 @@ if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind 
     from ktrdr_sandbox.commands.demo import Cleanup, Demonstration
     from ktrdr_sandbox.commands.destroy import DestroyPlan
     from ktrdr_sandbox.commands.down import DownPlan
-    from ktrdr_sandbox.commands.inspect import InstanceStatus, Listing
+    from ktrdr_sandbox.commands.inspect import InstanceStatus, ListedInstance, Listing
     from ktrdr_sandbox.commands.move import MovePlan
     from ktrdr_sandbox.commands.up import Startup
-    from ktrdr_sandbox.isolation.request import Change
+    from ktrdr_sandbox.isolation.request import Change, IsolatedStack
     from ktrdr_sandbox.models import Instance, PublishedPort
 
 _LINKS = (
@@ -148,8 +149,6 @@ def _some(names: Sequence[str]) -> str:
 
 def startup(result: Startup) -> str:
     """The gate's report, and the addresses when it passed."""
-    from ktrdr_sandbox.gate.report import report_lines
-
     lines = report_lines(result.gate) if result.gate is not None else []
     if result.gate is not None and not result.gate.passed:
         return "\n".join(lines)
@@ -242,13 +241,21 @@ def listing(result: Listing) -> str:
         [
             row.instance.id,
             str(row.instance.slot),
-            row.status,
+            _status(row),
             str(row.api_port),
             _local(row.instance.created_at),
         ]
         for row in result.instances
     ]
     return "\n".join(table(rows))
+
+
+def _status(found: ListedInstance | InstanceStatus) -> str:
+    """With the workers that have not registered, where there are such."""
+    workers = found.workers
+    if workers is None or workers.registered >= workers.expected:
+        return found.status
+    return f"{found.status}, {workers.registered} of {workers.expected} workers registered"
 
 
 def _local(stamp: str) -> str:
@@ -262,14 +269,14 @@ def instance_status(result: InstanceStatus) -> str:
     """One instance: identity, addresses, containers."""
     instance = result.instance
     pairs = [
-        ("Status", result.status),
+        ("Status", _status(result)),
         ("Slot", str(instance.slot)),
         ("Directory", str(instance.path)),
         ("Created", f"{_local(instance.created_at)} UTC by {instance.created_by}"),
         ("Docker", instance.engine.label),
     ]
     pairs += links_of(result.ports) if result.ports else links(result.named_ports)
-    pairs.append(("Shared", holdings(result.shared)))
+    pairs.append(("Shared", inventory_text(result.shared)))
     lines = [instance.id, *facts(pairs)]
     if result.containers:
         rows = [["SERVICE", "STATE", "CONTAINER"]]
@@ -306,7 +313,8 @@ def isolation(found: Composition) -> str:
     """What the override changes and why, service by service."""
     result = found.isolation
     files = ", ".join(str(path) for path in found.call.files[:-1])
-    lines = [f"Laid over {files}", f"written at 'up' to {found.call.files[-1]}"]
+    lines = [f"Laid over {files}", f"written at 'up' to {found.call.files[-1]}", ""]
+    lines += facts(_isolation_summary(result))
     by_service: dict[str, list[Change]] = {}
     for change in result.changes:
         by_service.setdefault(change.service or "(top level)", []).append(change)
@@ -323,6 +331,26 @@ def isolation(found: Composition) -> str:
     if result.refusals:
         lines.append(f"To run it all the same: KTRDR_SANDBOX_ALLOW='{json.dumps(result.tokens)}'")
     return "\n".join(lines).rstrip()
+
+
+def _isolation_summary(result: IsolatedStack) -> list[tuple[str, str]]:
+    stack = result.stack
+    own = {
+        section: ", ".join(result.override.get(section, {})) for section in ("volumes", "networks")
+    }
+    moved = [change for change in result.changes if change.key.startswith("volumes./")]
+    rows = [
+        ("starts", ", ".join(service.name for service in stack.startable)),
+        ("off", ", ".join(service.name for service in stack.services if not service.active)),
+        ("ports", ", ".join(f"{port.service} {port.published}" for port in stack.ports)),
+        ("own volumes", own["volumes"]),
+        ("own networks", own["networks"]),
+        ("joins", ", ".join(sorted({member.network for member in result.memberships}))),
+        ("own images", ", ".join(result.images)),
+        ("folders", ", ".join(dict.fromkeys(change.after for change in moved))),
+        ("to know", f"{len(result.notices)} notes and {len(result.refusals)} refusals, at the end"),
+    ]
+    return [(name, value) for name, value in rows if value]
 
 
 def demonstration(result: Demonstration) -> str:

@@ -34,7 +34,6 @@ WORKERS_PER_SLOT: Final = 10
 
 _LAST_PORT: Final = 65536
 _PROTOCOLS: Final[dict[str, Protocol]] = {"udp": "udp", "sctp": "sctp"}
-"""Those that Compose prints besides `tcp`, its own default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +158,9 @@ def _give_roles(
 ) -> None:
     """Serve the named roles, taking them off the waiting ones."""
     for role, (service, target) in allocation.assignment.publishes.items():
-        publication = _first(waiting, service, target)
+        publication = next(
+            p for p in waiting if (p.service, p.target, p.protocol) == (service, target, "tcp")
+        )
         if publication.replicas > 1:
             text = (
                 f"{service} has {publication.replicas} replicas and the port map one {role} "
@@ -178,7 +179,9 @@ def _give_workers(
     """Serve the workers, each with as many ports in a row as it has replicas."""
     used = 0
     for service, target in allocation.assignment.workers:
-        publication = _first(waiting, service, target)
+        publication = next(
+            p for p in waiting if (p.service, p.target, p.protocol) == (service, target, "tcp")
+        )
         if used + publication.replicas > WORKERS_PER_SLOT:
             text = f"a slot has {WORKERS_PER_SLOT} worker ports; {service} gets extra ports instead"
             allocation.findings.append(Notice(service=service, text=text))
@@ -210,12 +213,6 @@ def _give_extra(
             variables = [_variable(publication, names) for _ in ports]
             allocation.publications.append(publication.given_from(ports[0], variables))
     allocation.findings += _beyond_block(beyond, request)
-
-
-def _first(waiting: list[Publication], service: str, target: int) -> Publication:
-    return next(
-        p for p in waiting if p.service == service and p.target == target and p.protocol == "tcp"
-    )
 
 
 def _variable(publication: Publication, taken: set[str]) -> str:

@@ -25,9 +25,7 @@ def test_files_come_home_and_are_never_shared(section: str) -> None:
         "inline": {"content": "x"},
         "variable": {"environment": "TOKEN"},
     }
-
     isolation = isolated({"app": {}}, **{section: files})
-
     assert plain(isolation.override[section]) == {"main": {"file": f"{ROOT}/a/token"}}
 
 
@@ -39,7 +37,6 @@ def test_build_paths_come_home() -> None:
             "additional_contexts": {"lib": f"{PARENT}/lib", "url": "https://example.com/x.git"},
         }
     )
-
     assert found == {
         "context": str(ROOT),
         "dockerfile": f"{ROOT}/docker/Dockerfile",
@@ -47,29 +44,10 @@ def test_build_paths_come_home() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"context": f"{ROOT}/data", "dockerfile": "Dockerfile"},
-        {"context": "https://example.com/app.git", "dockerfile": "Dockerfile"},
-        {"context": str(ROOT), "dockerfile": "../outside/Dockerfile"},
-    ],
-)
-def test_other_build_paths_stay(body: dict[str, Any]) -> None:
-    assert build(body) == {}
-
-
 def test_a_context_that_climbs_to_the_root_comes_home() -> None:
     """`../../..` of the Compose file's folder, which from the root is an ancestor of it."""
     body = {"context": "/", "dockerfile": "Dockerfile"}
-
     assert build(body, compose_directory=COMPOSE) == {"context": str(ROOT)}
-
-
-def test_a_context_beside_the_checkout_stays() -> None:
-    body = {"context": "/dev/code", "dockerfile": "Dockerfile"}
-
-    assert build(body, compose_directory=ROOT) == {}
 
 
 def test_watched_folders_come_home() -> None:
@@ -77,9 +55,7 @@ def test_watched_folders_come_home() -> None:
         {"path": f"{ROOT}/src", "action": "sync", "target": "/src"},
         {"path": f"{PARENT}/lib", "action": "rebuild"},
     ]
-
     isolation = isolated({"app": {"develop": {"watch": watch}}})
-
     assert plain(isolation.override["services"]["app"]["develop"]) == {
         "watch": {"!override": [watch[0], {"path": f"{ROOT}/lib", "action": "rebuild"}]}
     }
