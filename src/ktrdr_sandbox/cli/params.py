@@ -60,6 +60,9 @@ Jobs = Annotated[
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only show what would be done, and do nothing.")
+]
 Timeout = Annotated[
     float | None,
     typer.Option(
