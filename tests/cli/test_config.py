@@ -54,6 +54,8 @@ def test_every_setting_with_its_origin(world: World) -> None:
         "SETTING                VALUE                                FROM\n"
         'bind_address           "127.0.0.1"                          default\n'
         "compose_file           -                                    default\n"
+        "env_files              []                                   default\n"
+        "profiles               []                                   default\n"
         'health_paths           ["/health", "/api/v1/health"]        default\n'
         "gate_timeout           90                                   "
         "<world>/ktrdr/.ktrdr-sandbox.toml, line 1\n"

@@ -126,6 +126,7 @@ def down(
     now: Annotated[
         bool, typer.Option("--now", help="Kill at once instead of honouring grace periods.")
     ] = False,
+    dry_run: params.DryRun = False,
     every: params.All = False,
     jobs: params.Jobs = None,
 ) -> None:
@@ -136,13 +137,20 @@ def down(
     with command("down", when_interrupted="Run 'down' again to finish.") as output:
         context = command_context(output)
         if every:
-            refuse_with_all(("NAME", name))
+            refuse_with_all(("NAME", name), ("--dry-run", dry_run))
             options = [*(["--volumes"] if volumes else []), *(["--now"] if now else [])]
             instances = parallel_runs.all_instances(context)
             run_on_all(output, instances, ["down", *options], jobs=jobs)
             return
-        done = stopping.down(context, instance_of(context, name), volumes=volumes, now=now)
-        output.result(text.shutdown(done), results.shutdown(done))
+        done = stopping.down(
+            context,
+            instance_of(context, name),
+            volumes=volumes,
+            now=now,
+            dry_run=dry_run,
+            progress=output.progress,
+        )
+        output.result(text.shutdown(done, dry_run=dry_run), results.shutdown(done))
 
 
 def isolate(

@@ -13,11 +13,16 @@ from pathlib import Path
 from typing import Final
 
 from ktrdr_sandbox.background import run_in_background
-from ktrdr_sandbox.commands.bundle import offer_bundle, refuse_target, write_bundle
+from ktrdr_sandbox.commands.bundle import (
+    hide_in_gate,
+    offer_bundle,
+    redactor_for,
+    refuse_target,
+    write_bundle,
+)
 from ktrdr_sandbox.commands.compose_project import Composition, compose
 from ktrdr_sandbox.commands.context import Context, is_locked, locked_instance
 from ktrdr_sandbox.commands.interrupt import interruptible
-from ktrdr_sandbox.commands.known_secrets import hide_in_gate, redactor_for
 from ktrdr_sandbox.commands.migrate import SchemaMigration, plan_migration
 from ktrdr_sandbox.commands.prepare import (
     explained,

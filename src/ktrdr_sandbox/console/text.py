@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind 
     from ktrdr_sandbox.commands.demo import Cleanup, Demonstration
     from ktrdr_sandbox.commands.destroy import DestroyPlan
     from ktrdr_sandbox.commands.down import DownPlan
-    from ktrdr_sandbox.commands.inspect import InstanceStatus, Listing
+    from ktrdr_sandbox.commands.inspect import InstanceStatus, ListedInstance, Listing
     from ktrdr_sandbox.commands.move import MovePlan
     from ktrdr_sandbox.commands.up import Startup
     from ktrdr_sandbox.isolation.request import Change, IsolatedStack
@@ -95,12 +95,13 @@ def creation(result: Creation, *, verb: str) -> str:
     )
 
 
-def move(result: MovePlan) -> str:
+def move(result: MovePlan, *, dry_run: bool = False) -> str:
     """The new slot with its addresses."""
     instance = result.instance
+    verb = "would get" if dry_run else "has"
     return "\n".join(
         [
-            f"{instance.id} has slot {instance.slot} (before: {result.former_slot})",
+            f"{instance.id} {verb} slot {instance.slot} (before: {result.former_slot})",
             *facts(links(result.ports)),
             f"Next: {own_commands.on(instance.name, 'up')}",
         ]
@@ -165,8 +166,11 @@ def startup(result: Startup) -> str:
     )
 
 
-def shutdown(result: DownPlan) -> str:
-    """What down removed and what it kept."""
+def shutdown(result: DownPlan, *, dry_run: bool = False) -> str:
+    """What down removed and what it kept, or would."""
+    if dry_run:
+        names = result.removed.names() or ("nothing",)
+        return "\n".join([f"down {result.instance.id} would remove:", *(f"  {x}" for x in names)])
     removed = counted(
         (len(result.removed.containers), "container"),
         (len(result.removed.networks), "network"),
@@ -194,6 +198,11 @@ def destruction_plan(plan: DestroyPlan) -> str:
         lines.append(f"  directory {plan.directory}")
         lines += _ignored(plan.ignored)
     lines.append(f"  slot {plan.instance.slot} and the registry entry")
+    if plan.resources.volumes:
+        lines.append("The database, and whatever else is in these volumes, ends with it.")
+    if plan.finish_first:
+        names = ", ".join(plan.finish_first)
+        lines.append(f"Up to {plan.grace} s to finish writing to what stays: {names}.")
     lines += _kept(plan)
     if plan.unsaved:
         lines.append("It would refuse, because this work is nowhere else:")
@@ -241,13 +250,21 @@ def listing(result: Listing) -> str:
         [
             row.instance.id,
             str(row.instance.slot),
-            row.status,
+            _status(row),
             str(row.api_port),
             _local(row.instance.created_at),
         ]
         for row in result.instances
     ]
     return "\n".join(table(rows))
+
+
+def _status(found: ListedInstance | InstanceStatus) -> str:
+    """With the workers that have not registered, where there are such."""
+    workers = found.workers
+    if workers is None or workers.registered >= workers.expected:
+        return found.status
+    return f"{found.status}, {workers.registered} of {workers.expected} workers registered"
 
 
 def _local(stamp: str) -> str:
@@ -261,7 +278,7 @@ def instance_status(result: InstanceStatus) -> str:
     """One instance: identity, addresses, containers."""
     instance = result.instance
     pairs = [
-        ("Status", result.status),
+        ("Status", _status(result)),
         ("Slot", str(instance.slot)),
         ("Directory", str(instance.path)),
         ("Created", f"{_local(instance.created_at)} UTC by {instance.created_by}"),
