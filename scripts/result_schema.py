@@ -1,4 +1,7 @@
-"""The JSON Schema of what `--json` prints, made from the types in `console/results.py`."""
+"""The JSON Schema of what `--json` prints, made from the types in `console/results.py`.
+
+Documents that their command puts together in place have their types here.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Final, cast
 
 from pydantic import ConfigDict, TypeAdapter
+from typing_extensions import TypedDict
 
 from ktrdr_sandbox import api_address, settings_sources
 from ktrdr_sandbox.commands import doctor_checks, gc, inspect
@@ -15,9 +19,180 @@ from ktrdr_sandbox.console import results
 from ktrdr_sandbox.console.output import SCHEMA
 from ktrdr_sandbox.errors import ErrorCode
 from ktrdr_sandbox.gate.result import CheckName
-from ktrdr_sandbox.shared_data.remarks import KeptReason
+from ktrdr_sandbox.shared.results import KeptReason
 
 Shape = dict[str, Any]
+
+
+class ErrorData(TypedDict):
+    """A failure. The code is stable; the wording may change."""
+
+    code: ErrorCode
+    """docs/errors.md, or `ktrdr-sandbox explain CODE`"""
+    message: str
+    hints: list[str]
+    details: dict[str, Any]
+    """facts of this failure; which, depends on it"""
+
+
+class NothingLeftData(TypedDict):
+    """A killed command had all but ended it."""
+
+    instance: None
+
+
+class DestroyPlansData(TypedDict):
+    """--all --dry-run"""
+
+    instances: list[results.DestroyPlanData]
+
+
+class StatusesData(TypedDict):
+    """--all"""
+
+    instances: list[results.StatusData]
+
+
+class ListData(TypedDict):
+    instances: list[results.ListedData]
+    dropped: list[str]
+    """ids of entries of which nothing was left"""
+
+
+class ContainerLogData(TypedDict):
+    name: str
+    service: str
+    lines: list[str]
+
+
+class LogsData(TypedDict):
+    instance: str
+    containers: list[ContainerLogData]
+
+
+class UrlData(TypedDict):
+    url: str
+    source: api_address.Source
+    why: str
+
+
+class PageData(TypedDict):
+    tool: str
+    url: str
+    service: str
+
+
+class AllRunsData(TypedDict):
+    """Every instance (--all), by slot."""
+
+    instances: list[results.RunData]
+    succeeded: results.Count
+    failed: results.Count
+
+
+class CompletionScriptData(TypedDict):
+    shell: str
+    script: str
+
+
+class CompletionInstalledData(TypedDict):
+    shell: str
+    path: str
+    added_to: str | None
+
+
+class SettingsFileData(TypedDict):
+    path: str
+    exists: bool
+
+
+class SettingsFilesData(TypedDict):
+    files: list[SettingsFileData]
+
+
+class SettingsSchemaData(TypedDict):
+    schema: dict[str, Any]
+
+
+class GcData(TypedDict):
+    items: list[results.OrphanData]
+
+
+class CopiedData(TypedDict):
+    files: results.Count
+    new: results.Count
+    replaced: results.Count
+    bytes: results.Count
+    links: results.Count
+    folders: results.Count
+
+
+class KeptData(TypedDict):
+    path: str
+    reason: KeptReason
+    detail: str
+
+
+class LeftOutData(TypedDict):
+    path: str
+    reason: str
+    failed: bool
+
+
+class FillingData(TypedDict):
+    source: str
+    destination: str
+    dry_run: bool
+    copied: CopiedData
+    unchanged: results.Count
+    kept: list[KeptData]
+    left_out: list[LeftOutData]
+    linked: dict[str, str]
+    ignored: results.Count
+    sha256: str | None
+    seconds: results.Seconds
+    shared: results.SharedData | None
+
+
+class DemoData(TypedDict):
+    directory: str
+    stacks: list[results.StartupData]
+
+
+class DemoCleanedData(TypedDict):
+    destroyed: list[str]
+    directory: str | None
+
+
+class SchemaData(TypedDict):
+    document: dict[str, Any]
+    """a JSON Schema"""
+
+
+class CodeData(TypedDict):
+    code: ErrorCode
+    meaning: str
+    remedy: str
+    exit_status: results.Count
+    exit_status_of: dict[str, results.Count]
+    """commands where it is another"""
+
+
+class CodesData(TypedDict):
+    codes: list[CodeData]
+
+
+class VersionData(TypedDict):
+    version: str
+    tools: results.ToolsData | None
+    """with --verbose; a tool is null when missing or not answering"""
+
+
+class HelpData(TypedDict):
+    of: str
+    """the command's whole name"""
+    text: str
+
 
 DATA: Final[dict[str, tuple[str, ...]]] = {
     "create": ("CreationData",),
@@ -42,6 +217,7 @@ DATA: Final[dict[str, tuple[str, ...]]] = {
     # What they run has stdout to itself: a document only when that does not begin.
     "run": (),
     "exec": (),
+    "shell": (),
     "open": ("PageData",),
     "completion": ("CompletionScriptData", "CompletionInstalledData"),
     "config show": ("SettingsData",),
@@ -88,12 +264,9 @@ _PUBLIC_NAMES: Final = {
 
 _WORDS: Final[dict[str, Any]] = {
     "CheckName": CheckName,
-    "ErrorCode": ErrorCode,
-    "KeptReason": KeptReason,
     "Kind": gc.Kind,
     "Level": doctor_checks.Level,
     "SettingSource": settings_sources.Kind,
-    "Source": api_address.Source,
     "Summary": inspect.Summary,
 }
 """Types that `results` imports for type checking alone."""
@@ -147,9 +320,10 @@ def text() -> str:
 
 def _types() -> dict[str, Shape]:
     """The schema of each type in `results`, by name."""
-    vars(results).update({name: word for name, word in _WORDS.items() if name not in vars(results)})
+    vars(results).update(_WORDS)
     config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-    found = [kind for name, kind in vars(results).items() if name.endswith("Data")]
+    known = {**vars(results), **globals()}
+    found = [kind for name, kind in known.items() if name.endswith("Data")]
     for kind in found:
         kind.__pydantic_config__ = config
     _, schema = TypeAdapter.json_schemas(
@@ -198,6 +372,7 @@ def _choices(kinds: tuple[str, ...], types: dict[str, Shape]) -> Iterator[Shape]
 def _of_all(kinds: list[str], types: dict[str, Shape]) -> Shape:
     """What `--all` gives of a command whose own data is one of these types."""
     run = copy.deepcopy(types["RunData"])
+    run["properties"]["error"] = {"anyOf": [_reference("error"), {"type": "null"}]}
     own = [_reference(_PUBLIC_NAMES.get(kind, kind)) for kind in kinds]
     run["properties"]["data"] = {"anyOf": [NOTHING, *own]}
     found = copy.deepcopy(types["AllRunsData"])

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "src" / "ktrdr_sandbox"
 BASE = {"models", "errors", "paths", "files", "locking", "naming", "redaction"}
 BASE |= {"process", "exec_process", "own_commands", "background"}
-ROOMS = {"slots", "state", "env_file", "git", "isolation", "docker", "gate", "shared_data"}
+ROOMS = {"slots", "state", "env_file", "git", "isolation", "docker", "gate", "shared"}
 ALLOWED = {
     "base": BASE,
     "room": BASE,
@@ -27,11 +27,11 @@ ALLOWED = {
     # records only, to render them
     "console": {*BASE, "commands", "gate.result", "gate.report", "isolation.request"}
     | {"api_address", "settings_sources"}
-    | {"shared_data.holdings", "shared_data.remarks", "shared_data.results"},
+    | {"shared.inventory", "shared.results"},
     "cli": {*BASE, "console", "commands", "targeting", "settings", "state.registry"}
     | {"api_address", "settings_sources"}
     | {"docker.engine", "docker.cli", "docker.environment", "env_file", "gate.result"}
-    | {"state.journal", "state.rebuild"},
+    | {"state.journal", "state.rebuild", "shared.inventory"},
 }
 
 
@@ -101,4 +101,4 @@ def test_typer_is_the_command_lines_alone() -> None:
 
 
 def test_httpx_is_the_gates_and_the_downloads() -> None:
-    assert {name.split(".")[0] for name in importers("httpx")} == {"gate", "shared_data"}
+    assert {name.split(".")[0] for name in importers("httpx")} == {"gate", "shared"}

@@ -21,13 +21,9 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "ktrdr-sandbo
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         # Here and not above: a tenth of a second in which Ctrl-C must not bring a traceback.
-        from ktrdr_sandbox.cli.ahead import reading_ahead
+        from ktrdr_sandbox.cli.app import run
 
-        given = sys.argv[1:] if arguments is None else arguments
-        with reading_ahead(given):
-            from ktrdr_sandbox.cli.app import run
-
-            status = run(given, program=program)
+        status = run(sys.argv[1:] if arguments is None else arguments, program=program)
     except KeyboardInterrupt:
         _tell_interrupted()
         status = INTERRUPTED

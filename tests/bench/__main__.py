@@ -46,8 +46,8 @@ ROWS: Final = (
         against="`docker compose down -v` and `git worktree remove`",
         wanted=0.06,
     ),
-    Row(work="`init-shared`", against="`cp -a`", wanted=1.0),
-    Row(work="`init-shared` with nothing to do", against="`cp -a`", wanted=0.1),
+    Row(work="`init-shared`", against="`cp -a`", wanted=1.3),
+    Row(work="`init-shared` with nothing to do", against="`cp -a`", wanted=0.5),
     Row(
         work="five `up` at once, to all passed",
         against="five plain stacks at once",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 import typer
 
@@ -20,7 +20,7 @@ Shell = Literal["bash", "zsh", "fish"]
 _SHELLS: Final[tuple[Shell, ...]] = get_args(Shell)
 
 
-def tools() -> tuple[str, results.ToolsData]:
+def tools() -> tuple[str, dict[str, Any]]:
     """The versions of the tools, as text and as data."""
     found = tool_versions()
     return reports.versions(found), results.tools(found)
@@ -39,7 +39,6 @@ def explain(
         typer.Argument(
             metavar="CODE",
             help="Of an error in --json. Left out: all.",
-            show_default=False,
             autocompletion=lambda: get_args(ErrorCode),
         ),
     ] = None,
@@ -63,7 +62,7 @@ def explain(
         output.result("\n".join(lines), {"codes": [_code(entry) for entry in found]})
 
 
-def _code(entry: Entry) -> results.CodeData:
+def _code(entry: Entry) -> dict[str, Any]:
     return {
         "code": entry.code,
         "meaning": entry.meaning,
@@ -76,9 +75,7 @@ def _code(entry: Entry) -> results.CodeData:
 def completion(
     shell: Annotated[
         Shell | None,
-        typer.Argument(
-            metavar="[bash|zsh|fish]", help="Left out: that of $SHELL.", show_default=False
-        ),
+        typer.Argument(metavar="[bash|zsh|fish]", help="Left out: that of $SHELL."),
     ] = None,
     install: Annotated[
         bool,

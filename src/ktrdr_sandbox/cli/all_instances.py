@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import typer
@@ -10,7 +9,7 @@ import typer
 from ktrdr_sandbox.cli import error_table
 from ktrdr_sandbox.commands import parallel_runs
 from ktrdr_sandbox.console import reports, results
-from ktrdr_sandbox.console.output import Output, on_terminal
+from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.errors import ErrorCode, SandboxError
 from ktrdr_sandbox.models import Instance
 
@@ -51,15 +50,3 @@ def run_on_all(
     statuses = [run.exit_code for run in found.failed if run.exit_code and run.exit_code > 0]
     status = error_table.worst(statuses)
     raise typer.Exit(error_table.INTERRUPTED if found.interrupted else status)
-
-
-def confirm(question: str, *, json_mode: bool) -> None:
-    """Ask before something is removed. Raises `confirmation-needed` without a terminal."""
-    if json_mode or not (on_terminal(sys.stdin) and on_terminal(sys.stderr)):
-        raise SandboxError(
-            "confirmation-needed",
-            "destroy asks before it removes, and there is no terminal to ask on.",
-            hints=("Add --yes, or look first with --dry-run.",),
-        )
-    if not typer.confirm(question, default=False, err=True):
-        raise SandboxError("interrupted", "Nothing was removed.")

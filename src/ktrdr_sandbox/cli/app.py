@@ -40,6 +40,7 @@ _COMMANDS: Final = {
     "url": "handing_over.url",
     "run": "handing_over.run",
     "exec": "handing_over.execute",
+    "shell": "handing_over.shell",
     "open": "handing_over.open_tool",
     "doctor": "upkeep.doctor",
     "gc": "upkeep.gc",

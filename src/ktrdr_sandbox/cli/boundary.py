@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -15,7 +16,7 @@ import typer
 
 from ktrdr_sandbox import __version__
 from ktrdr_sandbox.cli import error_table, params
-from ktrdr_sandbox.console.output import Output
+from ktrdr_sandbox.console.output import Output, on_terminal
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import replace_file
 from ktrdr_sandbox.paths import log_folder
@@ -68,6 +69,14 @@ def leave_with_failure(
     if output.json_mode or not told:
         output.failure(error, data=data)
     raise typer.Exit(error_table.exit_code(output.command, error.code))
+
+
+def confirm(output: Output, question: str, *, refusal: str, hint: str, declined: str) -> None:
+    """Ask on the terminal. Raises `confirmation-needed` without one, `interrupted` for a no."""
+    if output.json_mode or not (on_terminal(sys.stdin) and on_terminal(sys.stderr)):
+        raise SandboxError("confirmation-needed", refusal, hints=(hint,))
+    if not typer.confirm(question, default=False, err=True):
+        raise SandboxError("interrupted", declined)
 
 
 def ended_by(name: str, error: BaseException) -> int:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ktrdr_sandbox.cli import completion, params
-from ktrdr_sandbox.cli.boundary import command
+from ktrdr_sandbox.cli.boundary import command, confirm
 from ktrdr_sandbox.cli.wiring import command_context, instance_of
 from ktrdr_sandbox.commands import configuration
 from ktrdr_sandbox.commands.context import Context
 from ktrdr_sandbox.console import reports, results
-from ktrdr_sandbox.console.output import on_terminal
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.redaction import redact
 
@@ -31,7 +29,6 @@ Checkout = Annotated[
     typer.Argument(
         metavar="NAME",
         help="Instance. Left out: the checkout that the current directory is in.",
-        show_default=False,
         autocompletion=completion.instances,
     ),
 ]
@@ -104,7 +101,13 @@ def approve(name: Checkout = None, yes: params.Yes = False) -> None:
         if wanted.asked is not None and not wanted.approved:
             _refuse_hidden(shown, checkout)
             if not yes:
-                _confirm(shown, wanted.repository, json_mode=output.json_mode)
+                confirm(
+                    output,
+                    f"{shown}\nApprove exactly this for {wanted.repository}?",
+                    refusal=f"{shown}\nconfig approve asks, and there is no terminal to ask on.",
+                    hint="If that may be so, add --yes.",
+                    declined="Nothing was approved.",
+                )
             configuration.grant(context, wanted)
             done = f"\nApproved, for {wanted.repository}."
         output.result(f"{shown}{done}", results.approval(wanted))
@@ -126,15 +129,3 @@ def _refuse_hidden(shown: str, checkout: Path) -> None:
             hints=("Let the hook read it from a file or a variable.",),
             details={"shown": shown},
         )
-
-
-def _confirm(shown: str, repository: str, *, json_mode: bool) -> None:
-    if json_mode or not (on_terminal(sys.stdin) and on_terminal(sys.stderr)):
-        raise SandboxError(
-            "confirmation-needed",
-            f"{shown}\nconfig approve asks, and there is no terminal to ask on.",
-            hints=("If that may be so, add --yes.",),
-        )
-    question = f"{shown}\nApprove exactly this for {repository}?"
-    if not typer.confirm(question, default=False, err=True):
-        raise SandboxError("interrupted", "Nothing was approved.")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ktrdr_sandbox.cli.boundary import command, leave_with_failure
-from ktrdr_sandbox.cli.wiring import sharing_place
+from ktrdr_sandbox.commands import init_shared as use_case
+from ktrdr_sandbox.console import shared, shared_progress
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.paths import Home
 
 
 def init_shared(
@@ -19,7 +22,6 @@ def init_shared(
             "--from",
             metavar="PATH",
             help="A checkout, another shared folder, or a .tar.gz or .tar.zst of one.",
-            show_default=False,
         ),
     ] = None,
     minimal: Annotated[
@@ -27,13 +29,11 @@ def init_shared(
     ] = False,
     url: Annotated[
         str | None,
-        typer.Option("--url", metavar="URL", help="An archive to fetch.", show_default=False),
+        typer.Option("--url", metavar="URL", help="An archive to fetch."),
     ] = None,
     sha256: Annotated[
         str | None,
-        typer.Option(
-            "--sha256", metavar="HASH", help="What the archive must be.", show_default=False
-        ),
+        typer.Option("--sha256", metavar="HASH", help="What the archive must be."),
     ] = None,
     link: Annotated[
         bool, typer.Option("--link", help="Use the folders where they lie; copy nothing.")
@@ -62,12 +62,7 @@ def init_shared(
     """
     interrupted = "Everything that was copied is whole; the same command goes on from there."
     with command("init-shared", when_interrupted=interrupted) as output:
-        from ktrdr_sandbox.commands import sharing
-        from ktrdr_sandbox.console import sharing as shown
-        from ktrdr_sandbox.console.copying import watching
-
-        place = sharing_place(output)
-        wanted = sharing.Wanted(
+        request = use_case.Request(
             source=source,
             minimal=minimal,
             url=url,
@@ -77,14 +72,14 @@ def init_shared(
             dry_run=dry_run,
             stall=stall,
         )
-        with watching(output) as observe:
-            done = sharing.init_shared(place, wanted, observe=observe)
-        held = sharing.holdings(place) if done.changed else None
-        text, data = shown.filling(done, held), shown.filling_data(done, held)
+        home = Home.from_environment()
+        with shared_progress.shown_progress(output) as observe:
+            done = use_case.init_shared(home, request, tell=output.tell, observe=observe)
+        text, data = shared.init_shared_text(done), asdict(done)
         if done.failures:
             error = SandboxError(
                 "copy-incomplete",
-                f"{shown.counted(len(done.failures), 'item')} of the source could not be copied.",
+                f"{shared.counted(done.failures, 'item')} of the source could not be copied.",
                 hints=("Put right what is said above and run it again: it copies the rest.",),
             )
             leave_with_failure(output, text, data, error, told=False)

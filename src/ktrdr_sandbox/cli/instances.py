@@ -10,8 +10,8 @@ import typer
 
 from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.cli import completion, params
-from ktrdr_sandbox.cli.all_instances import confirm, refuse_with_all, run_on_all
-from ktrdr_sandbox.cli.boundary import command, leave_with_failure
+from ktrdr_sandbox.cli.all_instances import refuse_with_all, run_on_all
+from ktrdr_sandbox.cli.boundary import command, confirm, leave_with_failure
 from ktrdr_sandbox.cli.wiring import command_context, instance_of, instance_to_end
 from ktrdr_sandbox.commands import create as creating
 from ktrdr_sandbox.commands import destroy as destroying
@@ -33,19 +33,23 @@ def create(
         typer.Option(
             "--branch",
             help="Git branch to check out. [default: NAME, made at the current commit if new]",
-            show_default=False,
             autocompletion=completion.branches,
         ),
     ] = None,
     slot: params.Slot = None,
+    dry_run: params.DryRun = False,
 ) -> None:
     """Create a sandbox instance: a git worktree beside the main one, with its own port slot."""
     interrupted = "An instance that 'list' shows is complete."
     with command("create", when_interrupted=interrupted) as output:
         context = command_context(output, purpose=f"create {name}")
-        made = creating.create(context, name=name, branch=branch, slot=slot)
+        made = creating.create(context, name=name, branch=branch, slot=slot, dry_run=dry_run)
         for sentence in (*text.skipped(made), *text.left_out(made)):
             output.tell(sentence)
+        if dry_run:
+            shown, data = text.creation(made, verb="Would create"), results.creation(made)
+            output.result(shown, data)
+            return
         failure = hooks.run_hook(context, made.instance, "after_create", sink=output.progress)
         shown, data = text.creation(made, verb="Created"), results.creation(made)
         if failure is not None:
@@ -54,13 +58,14 @@ def create(
         output.result(shown, data)
 
 
-def init(slot: params.Slot = None) -> None:
+def init(slot: params.Slot = None, dry_run: params.DryRun = False) -> None:
     """Make the current checkout an instance (for existing clones and worktrees)."""
     with command("init") as output:
-        made = creating.init(command_context(output), slot=slot)
+        made = creating.init(command_context(output), slot=slot, dry_run=dry_run)
         for sentence in text.skipped(made):
             output.tell(sentence)
-        output.result(text.creation(made, verb="Initialised"), results.creation(made))
+        verb = "Would initialise" if dry_run else "Initialised"
+        output.result(text.creation(made, verb=verb), results.creation(made))
 
 
 def move(
@@ -75,12 +80,13 @@ def move(
         ),
     ],
     name: params.Name = None,
+    dry_run: params.DryRun = False,
 ) -> None:
     """Give a stopped instance another port slot. Its data stays."""
     with command("move") as output:
         context = command_context(output)
-        done = moving.move(context, instance_of(context, name), slot=slot)
-        output.result(text.move(done), results.move(done))
+        done = moving.move(context, instance_of(context, name), slot=slot, dry_run=dry_run)
+        output.result(text.move(done, dry_run=dry_run), results.move(done))
 
 
 def destroy(
@@ -96,6 +102,12 @@ def destroy(
         bool,
         typer.Option(
             "--without-docker", help="Do not ask Docker: for an engine that is gone for good."
+        ),
+    ] = False,
+    now: Annotated[
+        bool,
+        typer.Option(
+            "--now", help="Kill at once, even what writes to folders that outlive the instance."
         ),
     ] = False,
     dry_run: Annotated[
@@ -121,6 +133,7 @@ def destroy(
                     "--keep-worktree": keep_worktree,
                     "--force": force,
                     "--without-docker": without_docker,
+                    "--now": now,
                 }
                 given = [option for option, value in options.items() if value]
                 run_on_all(output, instances, ["destroy", "--yes", *given], jobs=jobs)
@@ -138,7 +151,7 @@ def destroy(
             return
         if force or not plan.unsaved:  # a refusal needs no question, and no hook before it
             if not yes:
-                confirm(text.question(plan, instance), json_mode=output.json_mode)
+                _confirm(output, text.question(plan, instance))
             _run_hook(context, instance, output, force=force)
         with _hint_at_lost_engine(instance):
             done = destroying.destroy(
@@ -147,6 +160,8 @@ def destroy(
                 keep_worktree=keep_worktree,
                 force=force,
                 without_docker=without_docker,
+                now=now,
+                progress=output.progress,
             )
         output.result(text.destruction(done), results.destroyed(done))
 
@@ -180,7 +195,17 @@ def _show_all(
         output.result(shown or "There is no instance.", data)
         return
     meant = instances[0].id if len(instances) == 1 else f"all {len(instances)} instances"
-    confirm(f"{shown}\n\nDestroy {meant}?", json_mode=output.json_mode)
+    _confirm(output, f"{shown}\n\nDestroy {meant}?")
+
+
+def _confirm(output: Output, question: str) -> None:
+    confirm(
+        output,
+        question,
+        refusal="destroy asks before it removes, and there is no terminal to ask on.",
+        hint="Add --yes, or look first with --dry-run.",
+        declined="Nothing was removed.",
+    )
 
 
 def _run_hook(context: Context, instance: Instance, output: Output, *, force: bool) -> None:

@@ -13,15 +13,16 @@ from ktrdr_sandbox.cli import completion, params
 from ktrdr_sandbox.cli.all_instances import refuse_with_all, run_on_all
 from ktrdr_sandbox.cli.boundary import command, leave_with_failure
 from ktrdr_sandbox.cli.wiring import command_context, instance_of
-from ktrdr_sandbox.commands import compose_project, hooks, parallel_runs, shared_folders
+from ktrdr_sandbox.commands import compose_project, hooks, parallel_runs
 from ktrdr_sandbox.commands import demo as demonstrating
 from ktrdr_sandbox.commands import down as stopping
 from ktrdr_sandbox.commands import up as starting
-from ktrdr_sandbox.console import results, start_view, text
+from ktrdr_sandbox.console import reports, results, start_view, text
 from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.result import CHECK_NAMES, CheckName
 from ktrdr_sandbox.paths import demo_folder
+from ktrdr_sandbox.shared.inventory import is_empty
 
 
 def up(
@@ -41,7 +42,6 @@ def up(
             metavar="FILE",
             help="Write a new .tar.gz with what a report of the outcome needs: the gate's report, "
             "logs, Compose model, versions. Secrets are hidden.",
-            show_default=False,
         ),
     ] = None,
     every: params.All = False,
@@ -61,14 +61,14 @@ def up(
         instance = instance_of(context, name)
         if dry_run:
             found = compose_project.compose(context, instance, context.engine(instance.engine))
-            output.result(text.isolation(found), results.isolation(found))
+            output.result(reports.isolation(found), results.isolation(found))
             return
         hooks.end_left_over(context, instance)
         target = None if bundle is None else context.cwd / bundle
         chosen = starting.UpOptions(wait=not no_wait, build=build, timeout=timeout, bundle=target)
         with _report_of_failed_gate(output), start_view.watching(output) as view:
             done = starting.up(context, instance, chosen, progress=view.line, observe=view.gate)
-        if shared_folders.nothing_shared(context.home):
+        if is_empty(context.home.shared):
             output.tell(
                 "The shared folder is empty: 'ktrdr-sandbox init-shared --minimal' fills it."
             )
@@ -90,7 +90,6 @@ def wait(
             "--for",
             metavar="CHECKS",
             help="Only these checks, for example backend,workers. [default: all]",
-            show_default=False,
             autocompletion=completion.checks,
         ),
     ] = None,
@@ -127,6 +126,7 @@ def down(
     now: Annotated[
         bool, typer.Option("--now", help="Kill at once instead of honouring grace periods.")
     ] = False,
+    dry_run: params.DryRun = False,
     every: params.All = False,
     jobs: params.Jobs = None,
 ) -> None:
@@ -137,13 +137,20 @@ def down(
     with command("down", when_interrupted="Run 'down' again to finish.") as output:
         context = command_context(output)
         if every:
-            refuse_with_all(("NAME", name))
+            refuse_with_all(("NAME", name), ("--dry-run", dry_run))
             options = [*(["--volumes"] if volumes else []), *(["--now"] if now else [])]
             instances = parallel_runs.all_instances(context)
             run_on_all(output, instances, ["down", *options], jobs=jobs)
             return
-        done = stopping.down(context, instance_of(context, name), volumes=volumes, now=now)
-        output.result(text.shutdown(done), results.shutdown(done))
+        done = stopping.down(
+            context,
+            instance_of(context, name),
+            volumes=volumes,
+            now=now,
+            dry_run=dry_run,
+            progress=output.progress,
+        )
+        output.result(text.shutdown(done, dry_run=dry_run), results.shutdown(done))
 
 
 def isolate(
@@ -160,7 +167,7 @@ def isolate(
         context = command_context(output)
         instance = instance_of(context, name)
         found = compose_project.compose(context, instance, context.engine(instance.engine))
-        shown = found.override if override or not explain else text.isolation(found)
+        shown = found.override if override or not explain else reports.isolation(found)
         output.result(shown, results.isolation(found))
 
 
@@ -174,7 +181,6 @@ def demo(
             "--directory",
             metavar="PATH",
             help="Scratch folder. [default: in the user's cache folder]",
-            show_default=False,
         ),
     ] = None,
 ) -> None:
@@ -185,7 +191,9 @@ def demo(
         context = command_context(output)
         if clean:
             gone = demonstrating.clean(context, folder, step=output.progress)
-            output.result(text.cleanup(gone), results.cleanup(gone))
+            folder_gone = None if gone.folder is None else str(gone.folder)
+            ids = [instance.id for instance in gone.destroyed]
+            output.result(reports.cleanup(gone), {"destroyed": ids, "directory": folder_gone})
             return
         with _report_of_failed_gate(output):
             shown = demonstrating.demonstrate(
@@ -195,7 +203,8 @@ def demo(
                 progress=start_view.ComposeLines(output, everything=output.verbose),
                 observer=lambda _: start_view.GateLines(output),
             )
-        output.result(text.demonstration(shown), results.demonstration(shown))
+        stacks = [results.startup(done) for done in shown.startups]
+        output.result(reports.demonstration(shown), {"directory": str(folder), "stacks": stacks})
 
 
 def _tell_notices(output: Output, done: starting.Startup) -> None:

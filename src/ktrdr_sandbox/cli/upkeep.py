@@ -11,7 +11,6 @@ from ktrdr_sandbox.cli import completion, params
 from ktrdr_sandbox.cli.boundary import command, leave_with_failure
 from ktrdr_sandbox.cli.wiring import command_context
 from ktrdr_sandbox.commands import bundle as bundles
-from ktrdr_sandbox.commands import bundle_now
 from ktrdr_sandbox.commands import doctor as examining
 from ktrdr_sandbox.commands import gc as collecting
 from ktrdr_sandbox.console import reports, results
@@ -26,7 +25,6 @@ def doctor(
         typer.Argument(
             metavar="NAME",
             help="Leave out what is about other instances.",
-            show_default=False,
             autocompletion=completion.instances,
         ),
     ] = None,
@@ -40,7 +38,6 @@ def doctor(
             metavar="FILE",
             help="Write a new .tar.gz with what a report about the instance needs: these findings, "
             "the gate's as of now, logs, Compose model, versions. Secrets are hidden.",
-            show_default=False,
         ),
     ] = None,
 ) -> None:
@@ -55,7 +52,7 @@ def doctor(
         text, data = reports.examination(found), results.examination(found)
         if bundle is not None:
             more = {"doctor.txt": f"{text}\n", "doctor.json": data}
-            bundle_now.bundle_now(context, instance, context.cwd / bundle, more=more)
+            examining.bundle_now(context, instance, context.cwd / bundle, more=more)
         if not found.healthy:
             error = SandboxError("problems-found", "There are problems; each names its fix.")
             leave_with_failure(output, text, data, error, told=True)

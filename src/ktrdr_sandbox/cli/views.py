@@ -44,7 +44,6 @@ def logs(
         typer.Argument(
             metavar="[SERVICE]...",
             help="Only these services.",
-            show_default=False,
             autocompletion=completion.services,
         ),
     ] = None,
@@ -52,13 +51,11 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
     tail: Annotated[
         int | None,
-        typer.Option("--tail", min=0, metavar="LINES", help="Last lines only.", show_default=False),
+        typer.Option("--tail", min=0, metavar="LINES", help="Last lines only."),
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option(
-            "--since", metavar="TIME", help="Since a time, or 10m ago.", show_default=False
-        ),
+        typer.Option("--since", metavar="TIME", help="Since a time, or 10m ago."),
     ] = None,
     timestamps: Annotated[
         bool, typer.Option("--timestamps", "-t", help="Show when each line was printed.")

@@ -7,9 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ktrdr_sandbox.commands import sharing
+from ktrdr_sandbox.commands import relocated
 from ktrdr_sandbox.commands.context import Context, current, recover
-from ktrdr_sandbox.commands.relocated import resolve_moved
 from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.env_file import find
 from ktrdr_sandbox.models import EngineAddress, Instance
@@ -51,11 +50,6 @@ def command_context(output: Output, *, purpose: str = "") -> Context:
     )
 
 
-def sharing_place(output: Output) -> sharing.Place:
-    """The real home, without what it knows of instances."""
-    return sharing.Place(Home.from_environment(), _working_directory(), output.tell)
-
-
 def instance_of(context: Context, name: str | None) -> Instance:
     """Resolve the target instance, running crash recovery first.
 
@@ -67,7 +61,7 @@ def instance_of(context: Context, name: str | None) -> Instance:
     if recover(context, instance.id):
         instance = current(context, instance)
     marker = find(context.cwd) if name is None else None
-    return resolve_moved(context, instance, here=marker.parent if marker else None)
+    return relocated.resolve_moved(context, instance, here=marker.parent if marker else None)
 
 
 def instance_to_end(context: Context, name: str | None) -> Instance | None:

@@ -14,11 +14,6 @@ from ktrdr_sandbox import env_file, own_commands
 from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.commands.compose_files import compose_project
 from ktrdr_sandbox.commands.context import Context
-from ktrdr_sandbox.commands.shared_folders import (
-    make_shared_folders,
-    shared_folders,
-    shared_variables,
-)
 from ktrdr_sandbox.docker.engine import ComposeCall, Engine
 from ktrdr_sandbox.docker.environment import child_environment
 from ktrdr_sandbox.errors import SandboxError
@@ -28,6 +23,7 @@ from ktrdr_sandbox.isolation.override import render
 from ktrdr_sandbox.isolation.request import BindSource, IsolatedStack, IsolationRequest, Notice
 from ktrdr_sandbox.models import ID_PREFIX, Instance, Stack
 from ktrdr_sandbox.settings import Settings
+from ktrdr_sandbox.shared.layout import make_shared_folders, shared_folders, shared_variables
 from ktrdr_sandbox.slots.port_map import extra_ports, get_ports, worker_ports
 from ktrdr_sandbox.state.last_up import home_id
 
@@ -186,6 +182,7 @@ def compose(context: Context, instance: Instance, engine: Engine) -> Composition
         active=active,
         images=images.result(),
         networks=frozenset(networks.result()),
+        containers=_similar_containers(context, instance, engine),
         allow=settings.allow,
         network_pool=settings.network_pool,
         host_routes=occupied_subnets(networks.result()) if settings.network_pool else (),
@@ -246,6 +243,18 @@ def _read(
         return model, as_spelt.result(), active
     except SandboxError:
         return model, None, active
+
+
+def _similar_containers(context: Context, instance: Instance, engine: Engine) -> frozenset[str]:
+    """Names of containers of instances whose names begin with this one's, or the reverse."""
+    similar = {
+        other.uuid
+        for other in context.registry.peek().instances.values()
+        if other.id.startswith(f"{instance.id}-") or instance.id.startswith(f"{other.id}-")
+    }
+    if not similar:
+        return frozenset()
+    return frozenset(one.name for one in engine.containers() if one.uuid in similar)
 
 
 def _database_values(stack: Stack) -> dict[str, str]:

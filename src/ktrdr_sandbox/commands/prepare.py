@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -16,13 +17,13 @@ from ktrdr_sandbox.commands.compose_project import Composition, compose, refuse,
 from ktrdr_sandbox.commands.context import Context
 from ktrdr_sandbox.commands.migrate import end_left_over
 from ktrdr_sandbox.docker.compose import require_compose
-from ktrdr_sandbox.docker.engine import STOPPED, Belonging, Container, Engine
+from ktrdr_sandbox.docker.engine import STOPPED, Belonging, Container, Engine, LineSink
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.isolation.images import full_reference
 from ktrdr_sandbox.isolation.model import unescape
 from ktrdr_sandbox.isolation.request import Notice
 from ktrdr_sandbox.models import Instance
-from ktrdr_sandbox.slots.allocation import BusyPort, port_conflict
+from ktrdr_sandbox.slots.allocation import port_conflict
 from ktrdr_sandbox.slots.probe import busy_ports
 from ktrdr_sandbox.state import last_up
 
@@ -43,19 +44,16 @@ def refuse_foreign(composition: Composition, belongings: Sequence[Belonging]) ->
         for one in belongings
         if one.uuid != instance.uuid and (one.project == instance.id or one.name in names)
     ]
-    if foreign:
-        raise _foreign(instance, foreign)
-
-
-def _foreign(instance: Instance, foreign: Sequence[Belonging]) -> SandboxError:
+    if not foreign:
+        return
     listed = ", ".join(f"{one.kind} {one.name}" for one in foreign)
     places = ", ".join(sorted({one.directory for one in foreign if one.directory}))
-    origin = "They were made by plain Compose, another user or another KTRDR_HOME"
-    return SandboxError(
+    raise SandboxError(
         "compose-failed",
         f"On this engine are things of another stack called {instance.id}: {listed}.",
         hints=(
-            f"{origin}, from {places}." if places else f"{origin}.",
+            "They were made by plain Compose, another user or another KTRDR_HOME"
+            + (f", from {places}." if places else "."),
             "Remove them where they came from, or use another name.",
         ),
         details={
@@ -95,25 +93,43 @@ def refuse_busy_ports(composition: Composition, containers: tuple[Container, ...
         if port.service in starting and (port.published, port.protocol) not in own
     ]
     conflicts = busy_ports(wanted, address=composition.settings.bind_address)
-    if conflicts:
-        raise port_conflict(
-            [_by_container(conflict, containers) for conflict in conflicts],
-            slot=instance.slot,
-            another_slot=own_commands.on(instance.name, "move", "--slot N"),
+    if not conflicts:
+        return
+    # Name the container behind the engine's port proxy, which says nothing to a user.
+    holders = {
+        (port, protocol): f"container {container.name}"
+        for container in reversed(containers)
+        for _, port, _, protocol in container.published
+    }
+    raise port_conflict(
+        [
+            replace(busy, holder=holders.get((busy.port, busy.protocol), busy.holder))
+            for busy in conflicts
+        ],
+        slot=instance.slot,
+        another_slot=own_commands.on(instance.name, "move", "--slot N"),
+    )
+
+
+_CHANGED_VOLUME: Final = re.compile(r'Volume "([^"]+)" exists but doesn.t match')
+
+
+def noting_volumes(progress: LineSink, instance: Instance, notices: list[Notice]) -> LineSink:
+    """Pass on what Compose says, but for a question that it asks and nobody is there to answer."""
+
+    def sink(line: str) -> None:
+        question = _CHANGED_VOLUME.search(line)
+        if question is None:
+            progress(line)
+            return
+        anew = own_commands.on(instance.name, "down", "--volumes")
+        text = (
+            f"the Compose file gives volume {question[1]} other options than it was made with; it "
+            f"was left as it is. {anew} removes this instance's volumes, and up makes them anew"
         )
+        notices.append(Notice(service=None, text=text))
 
-
-def _by_container(conflict: BusyPort, containers: tuple[Container, ...]) -> BusyPort:
-    """Name the container behind the engine's port proxy, which says nothing to a user."""
-    for container in containers:
-        published = {(port, protocol) for _, port, _, protocol in container.published}
-        if (conflict.port, conflict.protocol) in published:
-            return BusyPort(
-                port=conflict.port,
-                protocol=conflict.protocol,
-                holder=f"container {container.name}",
-            )
-    return conflict
+    return sink
 
 
 @contextmanager
@@ -130,18 +146,18 @@ def explained(engine: Engine, composition: Composition) -> Iterator[None]:
         elif error.code == "image-missing":
             _explain_missing_image(error, composition)
         elif error.code == "network-pool-exhausted":
-            _name_unused_networks(error, engine)
+            unused = engine.unused_networks()
+            error.details["unused_networks"] = list(unused)
+            if unused:
+                error.hints = (f"These are used by no container: {' '.join(unused)}", *error.hints)
         raise
 
 
 def _explain_missing_image(error: SandboxError, composition: Composition) -> None:
     """Name the services that want it; building is no way out where they have nothing to build."""
     output = str(error.details.get("output", ""))
-    services = [
-        service
-        for service in composition.isolation.stack.active
-        if service.image and service.image in output
-    ]
+    active = composition.isolation.stack.active
+    services = [service for service in active if service.image and service.image in output]
     if services:
         error.details["services"] = [service.name for service in services]
         wanted = f"It is the image of {', '.join(service.name for service in services)}."
@@ -149,13 +165,6 @@ def _explain_missing_image(error: SandboxError, composition: Composition) -> Non
     if not services or any(service.builds for service in services):
         build = own_commands.on(composition.instance.name, "up", "--build")
         error.hints = (*error.hints, f"Or build it: {build}")
-
-
-def _name_unused_networks(error: SandboxError, engine: Engine) -> None:
-    unused = engine.unused_networks()
-    error.details["unused_networks"] = list(unused)
-    if unused:
-        error.hints = (f"These are used by no container: {' '.join(unused)}", *error.hints)
 
 
 def keep_names_at_home(engine: Engine, composition: Composition) -> None:
@@ -200,7 +209,9 @@ def prepared(context: Context, instance: Instance, engine: Engine) -> Prepared:
     refuse_foreign(composition, belongings)
     refuse_paused(instance, containers)
     end_left_over(engine, instance, containers, composition.isolation.stack)
-    cut_off = run_in_background(lambda: _cut_off(engine, instance, containers))
+    cut_off = run_in_background(
+        lambda: _cut_off(engine, instance, containers, composition.model["services"])
+    )
     refuse_busy_ports(composition, containers)
     write_down(context, composition)
     former = last_up.load(context.home, instance)
@@ -212,17 +223,32 @@ def prepared(context: Context, instance: Instance, engine: Engine) -> Prepared:
 
 
 def _cut_off(
-    engine: Engine, instance: Instance, containers: Sequence[Container]
+    engine: Engine,
+    instance: Instance,
+    containers: Sequence[Container],
+    services: Mapping[str, Mapping[str, Any]],
 ) -> tuple[str, ...]:
     """Services that Compose would leave with a network which was removed while they were stopped,
-    by `docker network prune` or with the engine's own records. It looks at running ones only."""
+    by `docker network prune` or with the engine's own records. It looks at running ones only.
+
+    What shares the network, or another namespace, of such a container hangs on to it by its id.
+    """
     stopped = {
         one.id: one.service
         for one in containers
         if one.uuid == instance.uuid and one.state in STOPPED and not one.oneoff
     }
-    gone = engine.cut_off(list(stopped))
-    return tuple(sorted({stopped[one] for one in gone}))
+    gone = {stopped[one] for one in engine.cut_off(list(stopped))}
+    while True:
+        shared = {f"service:{name}" for name in gone}
+        hanging = {
+            name
+            for name, service in services.items()
+            if shared & {service.get(key) for key in ("network_mode", "ipc", "pid")}
+        }
+        if hanging <= gone:
+            return tuple(sorted(gone))
+        gone |= hanging
 
 
 def to_build(composition: Composition, *, everything: bool) -> dict[str, str]:

@@ -13,15 +13,21 @@ from pathlib import Path
 from typing import Final
 
 from ktrdr_sandbox.background import run_in_background
-from ktrdr_sandbox.commands.bundle import offer_bundle, refuse_target, write_bundle
+from ktrdr_sandbox.commands.bundle import (
+    hide_in_gate,
+    offer_bundle,
+    redactor_for,
+    refuse_target,
+    write_bundle,
+)
 from ktrdr_sandbox.commands.compose_project import Composition, compose
 from ktrdr_sandbox.commands.context import Context, is_locked, locked_instance
 from ktrdr_sandbox.commands.interrupt import interruptible
-from ktrdr_sandbox.commands.known_secrets import hide_in_gate, redactor_for
 from ktrdr_sandbox.commands.migrate import SchemaMigration, plan_migration
 from ktrdr_sandbox.commands.prepare import (
     explained,
     keep_names_at_home,
+    noting_volumes,
     prepared,
     stale_images,
     to_build,
@@ -31,10 +37,11 @@ from ktrdr_sandbox.docker.engine import Engine, LineSink
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.gate import run_gate
 from ktrdr_sandbox.gate.http import load as load_http
-from ktrdr_sandbox.gate.request import GateRequest
-from ktrdr_sandbox.gate.result import CheckName, GateProgress, GateResult
+from ktrdr_sandbox.gate.result import CheckName, GateProgress, GateRequest, GateResult
+from ktrdr_sandbox.gate.watch import StackWatch
 from ktrdr_sandbox.isolation.request import Notice
 from ktrdr_sandbox.models import Instance, Stack
+from ktrdr_sandbox.settings import Settings
 from ktrdr_sandbox.state import journal
 
 Observer = Callable[[GateProgress], None]
@@ -148,6 +155,7 @@ def _up(
             ready = prepared(context, instance, engine)
             composition = ready.composition
             build = to_build(composition, everything=options.build)
+            kept: list[Notice] = []
             with explained(engine, composition):
                 run_in_background(load_http)  # by the end of the next wait it is there
                 log.begin("containers")
@@ -155,7 +163,7 @@ def _up(
                     composition.call,
                     build=list(build.values()),
                     recreate=ready.recreate,
-                    progress=progress,
+                    progress=noting_volumes(progress, instance, kept),
                 )
                 keep_names_at_home(engine, composition)
                 stale = stale_images(context, composition, built=frozenset(build))
@@ -173,7 +181,7 @@ def _up(
         instance=instance,
         stack=composition.isolation.stack,
         gate=gate if options.wait or (gate is not None and not gate.passed) else None,
-        notices=(*composition.isolation.notices, *stale, *unmigrated, *_moot(gate)),
+        notices=(*composition.isolation.notices, *kept, *stale, *unmigrated, *_moot(gate)),
         seconds=time.monotonic() - began,
         migration_output=tuple(output),
     )
@@ -198,7 +206,8 @@ def wait(
     engine = context.engine(instance.engine)
     with interruptible(engine, instance):
         composition = compose(context, instance, engine)
-        request = _gate_request(composition, timeout=timeout, only=only)
+        migration, _ = plan_migration(context, composition, engine, only_checked=True)
+        request = _gate_request(composition, timeout=timeout, only=only, migration=migration)
         request = request if heal else replace(request, heal_workers=False)
         starting = partial(is_locked, context, instance.id)
         gate = asyncio.run(_prove(engine, request, observe, starting=starting))
@@ -244,6 +253,7 @@ def _gate_request(
         instance=composition.instance,
         stack=composition.isolation.stack,
         timeout=settings.gate_timeout if timeout is None else timeout,
+        follow_file=timeout is None and settings.gate_timeout == Settings().gate_timeout,
         health_paths=settings.health_paths,
         heal_workers=settings.heal_workers,
         only=only,
@@ -252,7 +262,7 @@ def _gate_request(
 
 
 def _moot(gate: GateResult | None) -> list[Notice]:
-    found = gate.moot if gate is not None else ()
+    found = gate.not_applicable if gate is not None else ()
     return [Notice(service=service, text=text) for service, text in found]
 
 
@@ -268,27 +278,23 @@ async def _start(
 
     Without it the schema is proven all the same, for nothing would make up for it later.
     """
-    starter = Starter(
-        engine=engine,
-        call=composition.call,
-        stack=composition.isolation.stack,
-        uuid=composition.instance.uuid,
-        progress=progress,
-    )
+    stack = composition.isolation.stack
     request = _gate_request(
         composition,
         timeout=options.timeout,
         only=None if options.wait else SCHEMA,
         migration=migration,
     )
-    if options.wait:
-        return await _start_and_prove(engine, starter, request, observe)
-    try:
-        if migration is not None:
-            return await _start_and_prove(engine, starter, request, observe, whole_start=True)
-        await starter.run()
-    except CannotStartError as failure:
-        raise SandboxError("compose-failed", f"{failure}.") from failure
+    async with StackWatch(engine, stack, composition.instance.uuid) as watch:
+        starter = Starter(watch=watch, call=composition.call, stack=stack, progress=progress)
+        if options.wait:
+            return await _start_and_prove(starter, request, observe)
+        try:
+            if migration is not None:
+                return await _start_and_prove(starter, request, observe, whole_start=True)
+            await starter.run()
+        except CannotStartError as failure:
+            raise SandboxError("compose-failed", f"{failure}.") from failure
     return None
 
 
@@ -312,7 +318,6 @@ async def _prove(
 
 
 async def _start_and_prove(
-    engine: Engine,
     starter: Starter,
     request: GateRequest,
     observe: Observer,
@@ -324,7 +329,10 @@ async def _start_and_prove(
     `whole_start`: it asks for less than all, so what cannot start is not named by it.
     """
     started = asyncio.Event()
-    gate = asyncio.create_task(run_gate(engine, request, observe=observe, started=started))
+    watch = starter.watch
+    gate = asyncio.create_task(
+        run_gate(watch.engine, request, observe=observe, started=started, watch=watch)
+    )
     start = asyncio.create_task(starter.run())
     try:
         await asyncio.wait({gate, start}, return_when=asyncio.FIRST_COMPLETED)

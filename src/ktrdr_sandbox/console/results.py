@@ -1,5 +1,5 @@
 """The `data` of every command's document: its type, from which the JSON Schema is made, and how
-it is made from the command's result. Names here are part of the output's contract.
+it is filled from the command's result. Names here are part of the output's contract.
 
 To add a command: a type here, and a line in `DATA` of `scripts/result_schema.py`; then
 `python -m scripts.generate`.
@@ -7,37 +7,33 @@ To add a command: a type here, and a line in `DATA` of `scripts/result_schema.py
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from typing_extensions import TypedDict
 
-from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT, CreatedBy, Protocol, Role
+from ktrdr_sandbox.gate.report import as_json
+from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT, CreatedBy, Instance, Protocol, Role
 
 if TYPE_CHECKING:  # the records only, whose modules need not be loaded to write them down
-    from ktrdr_sandbox.api_address import ApiAddress, Source
     from ktrdr_sandbox.commands.compose_project import Composition
     from ktrdr_sandbox.commands.configuration import Request, Setting, Survey
     from ktrdr_sandbox.commands.create import Creation
-    from ktrdr_sandbox.commands.demo import Cleanup, Demonstration
     from ktrdr_sandbox.commands.destroy import DestroyPlan
     from ktrdr_sandbox.commands.doctor import Examination
     from ktrdr_sandbox.commands.doctor_checks import Level
     from ktrdr_sandbox.commands.down import DownPlan
-    from ktrdr_sandbox.commands.environment import Handout
+    from ktrdr_sandbox.commands.environment import InstanceEnvironment
     from ktrdr_sandbox.commands.gc import Collection, Kind
-    from ktrdr_sandbox.commands.inspect import InstanceStatus, Listing, Summary
+    from ktrdr_sandbox.commands.inspect import InstanceStatus, Listing, Summary, Workers
     from ktrdr_sandbox.commands.move import MovePlan
     from ktrdr_sandbox.commands.parallel_runs import AllRuns
     from ktrdr_sandbox.commands.tool_versions import ToolVersions
     from ktrdr_sandbox.commands.up import Startup
-    from ktrdr_sandbox.errors import ErrorCode
     from ktrdr_sandbox.gate.result import CheckName
-    from ktrdr_sandbox.models import Instance, PublishedPort
     from ktrdr_sandbox.settings_sources import Kind as SettingSource
-    from ktrdr_sandbox.shared_data.remarks import KeptReason
 
 
 SCHEMA_FILE: Final = Path(__file__).with_name("ktrdr-sandbox-1.schema.json")
@@ -58,9 +54,6 @@ Count = Annotated[int, Within(0)]
 Seconds = Annotated[float, Within(0)]
 Port = Annotated[int, Within(1, 65535)]
 Slot = Annotated[int, Within(FIRST_SLOT, LAST_SLOT)]
-
-
-# -- what several commands have --------------------------------------------------------------------
 
 
 class InstanceData(TypedDict):
@@ -163,51 +156,6 @@ class SharedData(TypedDict):
     updated: str | None
 
 
-class ErrorData(TypedDict):
-    """A failure. The code is stable; the wording may change."""
-
-    code: ErrorCode
-    """docs/errors.md, or `ktrdr-sandbox explain CODE`"""
-    message: str
-    hints: list[str]
-    details: dict[str, Any]
-    """facts of this failure; which, depends on it"""
-
-
-def instance(value: Instance) -> InstanceData:
-    return {
-        "id": value.id,
-        "name": value.name,
-        "uuid": value.uuid,
-        "slot": value.slot,
-        "path": str(value.path),
-        "created_at": value.created_at,
-        "created_by": value.created_by,
-        "is_worktree": value.is_worktree,
-        "parent_repo": None if value.parent_repo is None else str(value.parent_repo),
-        "engine": value.engine.label,
-    }
-
-
-def published(ports: Sequence[PublishedPort]) -> list[PublishedData]:
-    return [cast("PublishedData", asdict(port)) for port in ports]
-
-
-def startup(result: Startup) -> StartupData:
-    from ktrdr_sandbox.gate.report import as_json
-
-    return {
-        "instance": instance(result.instance),
-        "ports": published(result.stack.ports),
-        "gate": None if result.gate is None else cast("GateData", as_json(result.gate)),
-        "notices": [{"service": n.service, "text": n.text} for n in result.notices],
-        "seconds": round(result.seconds, 3),
-    }
-
-
-# -- instances -------------------------------------------------------------------------------------
-
-
 class NotCopiedData(TypedDict):
     path: str
     reason: str
@@ -268,27 +216,16 @@ class DestroyedData(DestroyPlanData):
     trash: str | None
 
 
-class NothingLeftData(TypedDict):
-    """A killed command had all but ended it."""
-
-    instance: None
-
-
-class DestroyPlansData(TypedDict):
-    """--all --dry-run"""
-
-    instances: list[DestroyPlanData]
+class WorkersData(TypedDict):
+    registered: int
+    expected: int
 
 
 class ListedData(InstanceData):
     status: Summary
     api_port: Port
-
-
-class ListData(TypedDict):
-    instances: list[ListedData]
-    dropped: list[str]
-    """ids of entries of which nothing was left"""
+    workers: WorkersData | None
+    """null where there are none, or the backend does not tell"""
 
 
 class ContainerData(TypedDict):
@@ -306,24 +243,9 @@ class StatusData(TypedDict):
     containers: list[ContainerData]
     missing: list[str]
     """services of the last up without a container"""
+    workers: WorkersData | None
+    """null where there are none, or the backend does not tell"""
     shared: SharedData
-
-
-class StatusesData(TypedDict):
-    """--all"""
-
-    instances: list[StatusData]
-
-
-class ContainerLogData(TypedDict):
-    name: str
-    service: str
-    lines: list[str]
-
-
-class LogsData(TypedDict):
-    instance: str
-    containers: list[ContainerLogData]
 
 
 class ChangeData(TypedDict):
@@ -362,131 +284,6 @@ class EnvironmentData(TypedDict):
     environment: dict[str, str]
 
 
-class UrlData(TypedDict):
-    url: str
-    source: Source
-    why: str
-
-
-class PageData(TypedDict):
-    tool: str
-    url: str
-    service: str
-
-
-def creation(result: Creation) -> CreationData:
-    return {
-        "instance": instance(result.instance),
-        "branch": result.branch,
-        "new_branch": result.new_branch,
-        "ports": dict(result.ports),
-        "skipped_slots": {
-            str(slot): [port.port for port in ports] for slot, ports in result.skipped.items()
-        },
-        "copied": list(result.copies.copied),
-        "not_copied": [{"path": name, "reason": reason} for name, reason in result.copies.left_out],
-    }
-
-
-def move(result: MovePlan) -> MoveData:
-    return {
-        "instance": instance(result.instance),
-        "former_slot": result.former_slot,
-        "ports": dict(result.ports),
-    }
-
-
-def shutdown(result: DownPlan) -> ShutdownData:
-    return {
-        "instance": instance(result.instance),
-        "removed": list(result.removed.names()),
-        "volumes_kept": list(result.volumes_kept),
-    }
-
-
-def destroy_plan(plan: DestroyPlan) -> DestroyPlanData:
-    return {
-        "instance": instance(plan.instance),
-        "resources": list(plan.resources.names()),
-        "images": list(plan.images),
-        "directory": None if plan.directory is None else str(plan.directory),
-        "kept_because": plan.kept_because,
-        "branch": plan.branch,
-        "unsaved": {
-            "files": list(plan.unsaved.files),
-            "operation": plan.unsaved.operation,
-            "commits": list(plan.unsaved.commits),
-            "repositories": list(plan.unsaved.repositories),
-        },
-        "ignored": list(plan.ignored),
-    }
-
-
-def destroyed(plan: DestroyPlan) -> DestroyedData:
-    trash = None if plan.trash is None else str(plan.trash)
-    return {**destroy_plan(plan), "trash": trash}
-
-
-def listing(result: Listing) -> ListData:
-    return {
-        "instances": [
-            {**instance(row.instance), "status": row.status, "api_port": row.api_port}
-            for row in result.instances
-        ],
-        "dropped": [entry.id for entry in result.dropped],
-    }
-
-
-def status(result: InstanceStatus) -> StatusData:
-    from ktrdr_sandbox.console.sharing import holdings_data
-
-    return {
-        "instance": instance(result.instance),
-        "status": result.status,
-        "ports": published(result.ports),
-        "containers": [
-            {
-                "name": container.name,
-                "service": container.service,
-                "state": container.state,
-                "status": container.status,
-                "image": container.image,
-            }
-            for container in result.containers
-        ],
-        "missing": list(result.missing),
-        "shared": cast("SharedData", holdings_data(result.shared)),
-    }
-
-
-def isolation(found: Composition) -> IsolationData:
-    result = found.isolation
-    return {
-        "instance": instance(found.instance),
-        "files": [str(path) for path in found.call.files[:-1]],
-        "changes": [cast("ChangeData", asdict(change)) for change in result.changes],
-        "refusals": [cast("RefusalData", asdict(refusal)) for refusal in result.refusals],
-        "notices": [cast("NoteData", asdict(notice)) for notice in result.notices],
-        "ports": published(result.stack.ports),
-        "override": found.override,
-    }
-
-
-def environment(given: Handout) -> EnvironmentData:
-    return {
-        "instance": instance(given.instance),
-        "file": str(given.instance.env_file),
-        "environment": dict(given.values),
-    }
-
-
-def url(found: ApiAddress) -> UrlData:
-    return {"url": found.url, "source": found.source, "why": found.why}
-
-
-# -- everything else -------------------------------------------------------------------------------
-
-
 class RunData(TypedDict):
     """How the command ended for one instance: what its own document says."""
 
@@ -497,26 +294,7 @@ class RunData(TypedDict):
     """null when it was never begun"""
     data: dict[str, Any]
     messages: list[str]
-    error: ErrorData | None
-
-
-class AllRunsData(TypedDict):
-    """Every instance (--all), by slot."""
-
-    instances: list[RunData]
-    succeeded: Count
-    failed: Count
-
-
-class CompletionScriptData(TypedDict):
-    shell: str
-    script: str
-
-
-class CompletionInstalledData(TypedDict):
-    shell: str
-    path: str
-    added_to: str | None
+    error: dict[str, Any] | None
 
 
 class SettingData(TypedDict):
@@ -534,19 +312,6 @@ class SettingsData(TypedDict):
     settings: list[SettingData]
     unapproved: dict[str, Any]
     """set by the checkout, and not in force"""
-
-
-class SettingsFileData(TypedDict):
-    path: str
-    exists: bool
-
-
-class SettingsFilesData(TypedDict):
-    files: list[SettingsFileData]
-
-
-class SettingsSchemaData(TypedDict):
-    schema: dict[str, Any]
 
 
 class ApprovalData(TypedDict):
@@ -582,74 +347,6 @@ class OrphanData(TypedDict):
     """why it stays"""
 
 
-class GcData(TypedDict):
-    items: list[OrphanData]
-
-
-class CopiedData(TypedDict):
-    files: Count
-    new: Count
-    replaced: Count
-    bytes: Count
-    links: Count
-    folders: Count
-
-
-class KeptData(TypedDict):
-    path: str
-    reason: KeptReason
-    detail: str
-
-
-class LeftOutData(TypedDict):
-    path: str
-    reason: str
-    failed: bool
-
-
-class FillingData(TypedDict):
-    source: str
-    destination: str
-    dry_run: bool
-    copied: CopiedData
-    unchanged: Count
-    kept: list[KeptData]
-    left_out: list[LeftOutData]
-    linked: dict[str, str]
-    ignored: Count
-    sha256: str | None
-    seconds: Seconds
-    shared: SharedData | None
-
-
-class DemoData(TypedDict):
-    directory: str
-    stacks: list[StartupData]
-
-
-class DemoCleanedData(TypedDict):
-    destroyed: list[str]
-    directory: str | None
-
-
-class SchemaData(TypedDict):
-    document: dict[str, Any]
-    """a JSON Schema"""
-
-
-class CodeData(TypedDict):
-    code: ErrorCode
-    meaning: str
-    remedy: str
-    exit_status: Count
-    exit_status_of: dict[str, Count]
-    """commands where it is another"""
-
-
-class CodesData(TypedDict):
-    codes: list[CodeData]
-
-
 class ToolsData(TypedDict):
     python: str
     git: str | None
@@ -658,120 +355,152 @@ class ToolsData(TypedDict):
     compose: str | None
 
 
-class VersionData(TypedDict):
-    version: str
-    tools: ToolsData | None
-    """with --verbose; a tool is null when missing or not answering"""
+def fill(kind: Any, value: object, /, **given: Any) -> dict[str, Any]:
+    """The fields of a type: those that are `given`, the others from `value` by their names."""
+    return {
+        name: given[name] if name in given else _plain(getattr(value, name))
+        for name in kind.__annotations__
+    }
 
 
-class HelpData(TypedDict):
-    of: str
-    """the command's whole name"""
-    text: str
+def _plain(value: Any) -> Any:
+    """A value that JSON has."""
+    if isinstance(value, Instance):
+        return fill(InstanceData, value, engine=value.engine.label)
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
-def all_runs(found: AllRuns) -> AllRunsData:
+def _each(kind: Any, values: Sequence[object]) -> list[dict[str, Any]]:
+    return [fill(kind, value) for value in values]
+
+
+def creation(result: Creation) -> dict[str, Any]:
+    skipped = {str(slot): [port.port for port in ports] for slot, ports in result.skipped.items()}
+    left_out = [{"path": name, "reason": reason} for name, reason in result.copies.left_out]
+    copied = list(result.copies.copied)
+    return fill(CreationData, result, skipped_slots=skipped, copied=copied, not_copied=left_out)
+
+
+def startup(result: Startup) -> dict[str, Any]:
+    return fill(
+        StartupData,
+        result,
+        ports=_each(PublishedData, result.stack.ports),
+        gate=None if result.gate is None else as_json(result.gate),
+        notices=_each(NoteData, result.notices),
+        seconds=round(result.seconds, 3),
+    )
+
+
+def move(result: MovePlan) -> dict[str, Any]:
+    return fill(MoveData, result)
+
+
+def shutdown(result: DownPlan) -> dict[str, Any]:
+    return fill(ShutdownData, result, removed=list(result.removed.names()))
+
+
+def destroy_plan(plan: DestroyPlan) -> dict[str, Any]:
+    resources, unsaved = list(plan.resources.names()), fill(UnsavedData, plan.unsaved)
+    return fill(DestroyPlanData, plan, resources=resources, unsaved=unsaved)
+
+
+def destroyed(plan: DestroyPlan) -> dict[str, Any]:
+    return fill(DestroyedData, plan, **destroy_plan(plan))
+
+
+def listing(result: Listing) -> dict[str, Any]:
     return {
         "instances": [
             {
-                "instance": run.instance.id,
-                "ok": run.ok,
-                "exit_code": run.exit_code,
-                "data": run.data,
-                "messages": list(run.messages),
-                "error": cast("ErrorData | None", run.error),
+                **_plain(row.instance),
+                "status": row.status,
+                "api_port": row.api_port,
+                "workers": _workers(row.workers),
             }
-            for run in found.runs
+            for row in result.instances
         ],
-        "succeeded": len(found.runs) - len(found.failed),
-        "failed": len(found.failed),
+        "dropped": [entry.id for entry in result.dropped],
     }
 
 
-def tools(found: ToolVersions) -> ToolsData:
-    return {
-        "python": found.python,
-        "git": found.git,
-        "docker_client": found.docker_client,
-        "docker_engine": found.docker_engine,
-        "compose": found.compose,
-    }
+def status(result: InstanceStatus) -> dict[str, Any]:
+    return fill(
+        StatusData,
+        result,
+        ports=_each(PublishedData, result.ports),
+        containers=_each(ContainerData, result.containers),
+        workers=_workers(result.workers),
+        shared=asdict(result.shared),
+    )
 
 
-def settings(found: Survey, shown: Sequence[Setting]) -> SettingsData:
-    return {
-        "checkout": None if found.checkout is None else str(found.checkout),
-        "settings": [
-            {
-                "name": setting.name,
-                "value": setting.value,
-                "source": setting.origin.kind,
-                "file": None if setting.origin.path is None else str(setting.origin.path),
-                "line": setting.origin.line,
-                "variable": setting.origin.variable,
-            }
-            for setting in shown
-        ],
-        "unapproved": dict(found.withheld.values) if found.withheld is not None else {},
-    }
+def _workers(found: Workers | None) -> dict[str, Any] | None:
+    return None if found is None else fill(WorkersData, found)
 
 
-def approval(wanted: Request) -> ApprovalData:
-    asked = wanted.asked
-    return {
-        "checkout": str(wanted.checkout),
-        "repository": wanted.repository,
-        "asked": {} if asked is None else dict(asked.values),
-        "sha256": None if asked is None else asked.digest,
-        "approved": wanted.approved,
-    }
+def isolation(found: Composition) -> dict[str, Any]:
+    result = found.isolation
+    return fill(
+        IsolationData,
+        found,
+        files=[str(path) for path in found.call.files[:-1]],
+        changes=_each(ChangeData, result.changes),
+        refusals=_each(RefusalData, result.refusals),
+        notices=_each(NoteData, result.notices),
+        ports=_each(PublishedData, result.stack.ports),
+    )
 
 
-def examination(result: Examination) -> DoctorData:
-    from ktrdr_sandbox.console.sharing import holdings_data
-
-    return {
-        "healthy": result.healthy,
-        "shared": cast("SharedData", holdings_data(result.shared)),
-        "findings": [
-            {
-                "check": finding.check,
-                "level": finding.level,
-                "text": finding.text,
-                "fix": finding.fix or None,
-                "instance": finding.instance or None,
-                "repaired": finding.repaired,
-            }
-            for finding in result.findings
-        ],
-    }
+def environment(given: InstanceEnvironment) -> dict[str, Any]:
+    file = str(given.instance.env_file)
+    return fill(EnvironmentData, given, file=file, environment=dict(given.values))
 
 
-def collection(result: Collection) -> GcData:
-    return {
-        "items": [
-            {
-                "kind": item.kind,
-                "name": item.name,
-                "reason": item.reason,
-                "parts": list(item.parts),
-                "done": item.done,
-                "trouble": item.trouble or None,
-            }
-            for item in result.items
-        ]
-    }
+def all_runs(found: AllRuns) -> dict[str, Any]:
+    failed = len(found.failed)
+    runs = [fill(RunData, run, instance=run.instance.id) for run in found.runs]
+    return {"instances": runs, "succeeded": len(runs) - failed, "failed": failed}
 
 
-def demonstration(result: Demonstration) -> DemoData:
-    return {
-        "directory": str(result.folder),
-        "stacks": [startup(one) for one in result.startups],
-    }
+def settings(found: Survey, shown: Sequence[Setting]) -> dict[str, Any]:
+    unapproved = dict(found.withheld.values) if found.withheld is not None else {}
+    each = [
+        fill(
+            SettingData,
+            setting,
+            source=setting.origin.kind,
+            file=_plain(setting.origin.path),
+            line=setting.origin.line,
+            variable=setting.origin.variable,
+        )
+        for setting in shown
+    ]
+    return fill(SettingsData, found, settings=each, unapproved=unapproved)
 
 
-def cleanup(result: Cleanup) -> DemoCleanedData:
-    return {
-        "destroyed": [one.id for one in result.destroyed],
-        "directory": None if result.folder is None else str(result.folder),
-    }
+def approval(wanted: Request) -> dict[str, Any]:
+    asked = {} if wanted.asked is None else dict(wanted.asked.values)
+    digest = None if wanted.asked is None else wanted.asked.digest
+    return fill(ApprovalData, wanted, asked=asked, sha256=digest)
+
+
+def examination(result: Examination) -> dict[str, Any]:
+    findings = [
+        fill(FindingData, finding, fix=finding.fix or None, instance=finding.instance or None)
+        for finding in result.findings
+    ]
+    return fill(DoctorData, result, shared=asdict(result.shared), findings=findings)
+
+
+def collection(result: Collection) -> dict[str, Any]:
+    items = [fill(OrphanData, item, trouble=item.trouble or None) for item in result.items]
+    return {"items": items}
+
+
+def tools(found: ToolVersions) -> dict[str, Any]:
+    return fill(ToolsData, found)

@@ -6,8 +6,8 @@ import contextlib
 import functools
 import json
 import re
+import secrets
 import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,8 +49,6 @@ if TYPE_CHECKING:
 _ANSWER_TIME: Final = 20.0
 """Seconds an engine may take for a plain question before it counts as not answering."""
 
-_EXEC_MARK: Final = "KTRDR_SANDBOX_EXEC"
-
 _SETTLING: Final = 3.0
 """Seconds for which networks, volumes and images may still be held by containers just removed:
 Engine 20.10 answers `rm` before the last of their endpoints is gone."""
@@ -59,6 +57,14 @@ _HELD: Final = re.compile(r"active endpoints|in use|being used|is using its", re
 
 _STAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
 _COMPLAINT: Final = re.compile(r"Error: |Error response from daemon|error from daemon")
+
+_EXEC_MARK: Final = "KTRDR_SANDBOX_EXEC"
+_END_MARKED: Final = """\
+for one in /proc/[0-9]*; do
+  grep -q "$1" "$one/environ" 2>/dev/null && kill -9 "${one#/proc/}"
+done
+"""
+"""Ends the command of that mark, and what it has started, inside its container."""
 
 _GONE: Final = re.compile(r"no such (container|object|network|volume|image)|not found", re.I)
 
@@ -207,7 +213,7 @@ class DockerEngine(ComposeEngine):
     def execute(self, container_id: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
         from ktrdr_sandbox.docker.engine import ExecResult
 
-        token = f"{_EXEC_MARK}={uuid.uuid4().hex}"
+        token = f"{_EXEC_MARK}={secrets.token_hex(8)}"
         self._executing[token] = container_id
         try:
             outcome = self._run("exec", "--env", token, container_id, *argv, timeout=timeout)
@@ -219,11 +225,8 @@ class DockerEngine(ComposeEngine):
 
     def _end_inside(self, container_id: str, token: str) -> None:
         """End a command that is given up: the engine lets it go on without its client."""
-        script = (
-            f"grep -ls {token} /proc/[0-9]*/environ | "
-            "while IFS=/ read -r _ _ pid _; do kill -9 $pid; done"
-        )
-        self._run("exec", container_id, "sh", "-c", script, timeout=2.0)
+        ending = ("/bin/sh", "-c", _END_MARKED, "sh", token)
+        self._run("exec", "--user=0", container_id, *ending, timeout=_ANSWER_TIME)
 
     def execute_here(self, container_id: str, argv: Sequence[str], *, terminal: bool) -> int:
         streams = ["--interactive", *(["--tty"] if terminal else [])]

@@ -242,6 +242,14 @@ class ContainerDetail:
     finished_at: str
     health_test: tuple[str, ...] = ()
     health_log: str = ""
+    health_exits: tuple[int, ...] = ()
+    """Exit statuses of the engine's latest health probes, the last one last."""
+    health_shell: tuple[str, ...] = ("/bin/sh", "-c")
+    """What runs a `CMD-SHELL` test: the image's SHELL."""
+    health_timeout: float = 30.0
+    """Seconds that one health probe may take."""
+    start_period: float = 0.0
+    """Seconds in which failing health probes do not count."""
     published: tuple[tuple[str, int, int, str], ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     volumes: tuple[str, ...] = ()

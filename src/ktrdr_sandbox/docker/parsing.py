@@ -114,6 +114,10 @@ def parse_detail(entry: Mapping[str, Any]) -> ContainerDetail:
         finished_at=state.get("FinishedAt", ""),
         health_test=_health_test(config),
         health_log=_last_probe(health),
+        health_exits=tuple(int(probe.get("ExitCode", 1)) for probe in health.get("Log") or ()),
+        health_shell=tuple(config.get("Shell") or ("/bin/sh", "-c")),
+        health_timeout=_seconds(config, "Timeout") or 30.0,
+        start_period=_seconds(config, "StartPeriod"),
         published=_published_map((entry.get("NetworkSettings") or {}).get("Ports") or {}),
         environment=_environment(config.get("Env") or ()),
         volumes=tuple(m["Name"] for m in entry.get("Mounts") or () if m.get("Type") == "volume"),
@@ -148,6 +152,11 @@ def _health(text: object) -> Health:
 def _health_test(config: Mapping[str, Any]) -> tuple[str, ...]:
     test = tuple((config.get("Healthcheck") or {}).get("Test") or ())
     return () if test[:1] == ("NONE",) else test
+
+
+def _seconds(config: Mapping[str, Any], key: str) -> float:
+    """A duration of the health check, which the engine gives in nanoseconds."""
+    return float((config.get("Healthcheck") or {}).get(key) or 0) / 1e9
 
 
 def _last_probe(health: Mapping[str, Any]) -> str:

@@ -3,31 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-from ktrdr_sandbox.isolation.images import Images, built_images, image_seeds, scope_images
+from ktrdr_sandbox.isolation import images, mounts, names, networks
 from ktrdr_sandbox.isolation.model import Service, StackModel, natural, pairs, replicas, unescape
-from ktrdr_sandbox.isolation.mounts import (
-    missing_sources,
-    move_binds,
-    move_devices,
-    move_files,
-    outside_notices,
-    settle_mounts,
-)
-from ktrdr_sandbox.isolation.names import (
-    label_everything,
-    name_the_instance,
-    release_container_names,
-    scope_volumes,
-)
-from ktrdr_sandbox.isolation.networks import (
-    external_memberships,
-    link_own_services,
-    scope_networks,
-)
 from ktrdr_sandbox.isolation.notices import stale_addresses
 from ktrdr_sandbox.isolation.override import Edit, Finding
 from ktrdr_sandbox.isolation.paths import Paths
@@ -57,34 +37,32 @@ def isolate(model: Mapping[str, Any], request: IsolationRequest) -> IsolatedStac
     stack = StackModel.read(model, request.networks)
     instance_id = request.instance.id
     paths = Paths(request)
-    images = built_images(stack, request)
+    own_images = images.built_images(stack, request)
     allocation = allocate(stack, request)
-    mounts = settle_mounts(stack, paths, images)
-    memberships = tuple(external_memberships(stack, instance_id))
-    missing = list(missing_sources(stack, mounts, request, paths))
+    settled = mounts.settle_mounts(stack, paths, own_images)
+    memberships = tuple(networks.external_memberships(stack, request))
+    missing = list(mounts.missing_sources(stack, settled, request, paths))
     sources: dict[Path, BindSource] = {}
     for item in missing:
         if isinstance(item, BindSource):
             sources.setdefault(item.path, item)
-    findings: list[Finding] = list(
-        chain(
-            release_container_names(stack),
-            scope_images(stack, images),
-            rewrite_ports(stack, allocation, request),
-            move_binds(mounts),
-            move_files(stack, paths),
-            scope_networks(stack, request, memberships),
-            link_own_services(stack, instance_id),
-            scope_volumes(stack, request),
-            move_devices(stack, paths),
-            name_the_instance(stack, instance_id),
-            label_everything(stack, request),
-            find_refusals(stack, request),
-            outside_notices(mounts, request, paths),
-            stale_addresses(stack, allocation, request),
-            (item for item in missing if isinstance(item, Notice)),
-        )
-    )
+    findings: list[Finding] = [
+        *names.release_container_names(stack, request),
+        *images.scope_images(stack, own_images),
+        *rewrite_ports(stack, allocation, request),
+        *mounts.move_binds(settled),
+        *mounts.move_files(stack, paths),
+        *networks.scope_networks(stack, request, memberships),
+        *networks.link_own_services(stack, request),
+        *names.scope_volumes(stack, request),
+        *mounts.move_devices(stack, paths),
+        *names.name_the_instance(stack, instance_id),
+        *names.label_everything(stack, request),
+        *find_refusals(stack, request),
+        *mounts.outside_notices(settled, request, paths),
+        *stale_addresses(stack, allocation, request),
+        *(item for item in missing if isinstance(item, Notice)),
+    ]
     edits = [finding for finding in findings if isinstance(finding, Edit)]
     return IsolatedStack(
         override=_assemble(edits, stack),
@@ -93,13 +71,13 @@ def isolate(model: Mapping[str, Any], request: IsolationRequest) -> IsolatedStac
         notices=tuple(finding for finding in findings if isinstance(finding, Notice)),
         stack=Stack(
             services=tuple(
-                _service(name, service, allocation.assignment.roles[name], images, request)
+                _service(name, service, allocation.assignment.roles[name], own_images, request)
                 for name, service in stack.services.items()
             ),
             ports=allocation.published(request.bind_address),
         ),
-        images=images.written,
-        seeds=image_seeds(stack, images, request),
+        images=own_images.written,
+        seeds=images.image_seeds(stack, own_images, request),
         bind_sources=tuple(sources.values()),
         memberships=memberships,
         env=_environment(allocation),
@@ -133,7 +111,7 @@ def _service(
     name: str,
     service: Service,
     roles: frozenset[Role],
-    images: Images,
+    own_images: images.Images,
     request: IsolationRequest,
 ) -> StackService:
     """The service as start-up, gate and status need it."""
@@ -147,7 +125,7 @@ def _service(
         replicas=replicas(service),
         active=name in request.active,
         roles=roles,
-        image=images.of_service(name, service) or service.get("image"),
+        image=own_images.of_service(name, service) or service.get("image"),
         builds=bool(service.get("build")),
         depends_on={
             k: body.get("condition", "service_started") for k, body in dependencies.items()

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from ktrdr_sandbox.isolation.model import Section, StackModel, attachments, declared_name, pairs
+from ktrdr_sandbox.isolation.model import (
+    Section,
+    Service,
+    StackModel,
+    attachments,
+    declared_name,
+    pairs,
+    replicas,
+)
 from ktrdr_sandbox.isolation.override import Findings, edit, reset
 from ktrdr_sandbox.isolation.request import IsolationRequest
 from ktrdr_sandbox.models import LABEL_HOME, LABEL_ID, LABEL_SLOT, LABEL_UUID
@@ -41,7 +49,17 @@ def scope_volumes(model: StackModel, request: IsolationRequest) -> Findings:
         yield edit(("volumes", key, "name"), name, reason, before=before, after=name)
 
 
-def release_container_names(model: StackModel) -> Findings:
+def container_name(name: str, service: Service, request: IsolationRequest) -> str:
+    """What the one container of a service is called: as by Compose, unless that is taken.
+
+    `ktrdr--feat-test-web-1` is `web` of the instance `feat-test`, and `test-web` of `feat`.
+    """
+    by_compose = f"{request.instance.id}-{name}-1"
+    is_taken = by_compose in request.containers and replicas(service) == 1
+    return f"{request.instance.id}.{name}" if is_taken else by_compose
+
+
+def release_container_names(model: StackModel, request: IsolationRequest) -> Findings:
     """Let Compose name the containers after the project.
 
     A container's name is also a name in the DNS of its networks, and other services may be set up
@@ -49,16 +67,21 @@ def release_container_names(model: StackModel) -> Findings:
     one the same name would lead to other instances' containers.
     """
     for name, service in model.services.items():
-        fixed = service.get("container_name")
+        fixed = service.get("container_name") or ""
+        path = ("services", name, "container_name")
+        own = container_name(name, service, request)
+        if own.startswith(f"{request.instance.id}."):
+            reason = "another instance has a container of the name that Compose would make up"
+            yield edit(path, own, reason, before=fixed, after=own)
+        elif fixed:
+            yield reset(path, "a container name exists once per engine", before=fixed)
         if not fixed:
             continue
-        reason = "a container name exists once per engine"
-        yield reset(("services", name, "container_name"), reason, before=fixed)
         for network in attachments(service) if fixed not in model.services else ():
             if network not in model.external:
-                path = ("services", name, "networks", network, "aliases")
+                aliases = ("services", name, "networks", network, "aliases")
                 reason = "the dropped container name still leads here, inside this instance"
-                yield edit(path, [fixed], reason, after=fixed)
+                yield edit(aliases, [fixed], reason, after=fixed)
 
 
 def label_everything(model: StackModel, request: IsolationRequest) -> Findings:

@@ -15,7 +15,7 @@ from ktrdr_sandbox.isolation.model import (
     declared_name,
     replicas,
 )
-from ktrdr_sandbox.isolation.names import own_names
+from ktrdr_sandbox.isolation.names import container_name, own_names
 from ktrdr_sandbox.isolation.notices import shared_routes
 from ktrdr_sandbox.isolation.override import Finding, Findings, edit, reset
 from ktrdr_sandbox.isolation.refusals import HOST_INTERFACE, NETWORK_POOL, refuse
@@ -195,7 +195,9 @@ def _conflicts(chosen: Mapping[str, IPv4Network], request: IsolationRequest) -> 
 # -- names on external networks --------------------------------------------------------------------
 
 
-def external_memberships(model: StackModel, instance_id: str) -> Iterator[ExternalMembership]:
+def external_memberships(
+    model: StackModel, request: IsolationRequest
+) -> Iterator[ExternalMembership]:
     """Every service of an external network that can do without its name there.
 
     Compose makes a service's name an alias on each of its networks, and no file can say otherwise.
@@ -209,7 +211,7 @@ def external_memberships(model: StackModel, instance_id: str) -> Iterator[Extern
                 yield ExternalMembership(
                     service=name,
                     network=declared_name(key, model.networks.get(key) or {}),
-                    links=tuple(_links(service, model, instance_id)),
+                    links=tuple(_links(service, model, request)),
                 )
 
 
@@ -220,7 +222,7 @@ def _is_found_elsewhere(service: Service, key: str, model: StackModel) -> bool:
     return all(own & networks.keys() for networks in there if key in networks)
 
 
-def link_own_services(model: StackModel, instance_id: str) -> Findings:
+def link_own_services(model: StackModel, request: IsolationRequest) -> Findings:
     """Link every service of an external network to the containers of its own instance.
 
     Every stack on such a network has a `backend` there, and the engine answers a name from the
@@ -233,7 +235,7 @@ def link_own_services(model: StackModel, instance_id: str) -> Findings:
         seen = model.external & attachments(service).keys()
         if not seen:
             continue
-        links = _links(service, model, instance_id)
+        links = _links(service, model, request)
         if links:
             reason = "on an external network the same names lead to other stacks as well"
             yield edit(("services", name, "external_links"), links, reason, after=", ".join(links))
@@ -247,7 +249,7 @@ def link_own_services(model: StackModel, instance_id: str) -> Findings:
                 yield Notice(service=name, text=text)
 
 
-def _links(service: Service, model: StackModel, instance_id: str) -> list[str]:
+def _links(service: Service, model: StackModel, request: IsolationRequest) -> list[str]:
     """`container:alias` for each name by which the service may call one of its own instance."""
     seen_from = attachments(service)
     links = []
@@ -257,5 +259,6 @@ def _links(service: Service, model: StackModel, instance_id: str) -> list[str]:
             fixed = other.get("container_name")
             aliases = [str(alias) for body in shared for alias in body.get("aliases") or ()]
             names = dict.fromkeys([name, *([str(fixed)] if fixed else []), *aliases])
-            links += [f"{instance_id}-{name}-1:{alias}" for alias in names]
+            container = container_name(name, other, request)
+            links += [f"{container}:{alias}" for alias in names]
     return links

@@ -37,11 +37,8 @@ class Paths:
         self._request = request
         self._root = posixpath.normpath(request.instance.path)
         self._compose_directory = posixpath.normpath(request.compose_directory)
-        self._parents = [
-            posixpath.normpath(parent)
-            for parent in (request.parent_checkout, *request.parent_spellings)
-            if parent is not None
-        ]
+        parent = request.parent_checkout
+        self._parent = None if parent is None else posixpath.normpath(parent)
         self._shared = {name: posixpath.normpath(path) for name, path in request.shared.items()}
 
     def settle(
@@ -78,16 +75,12 @@ class Paths:
     def _bring_home(self, path: str, *, raw: str | None, is_folder: bool) -> Place:
         if self.is_own(path):
             return Place(path)
-        for parent in self._parents:
-            inside = _below(path, parent)
-            if inside is None:
-                continue
-            if inside.split("/")[0] == ".git":  # a worktree has no such folder, and git shares it
-                return Place(path)
-            return Place(
-                self._join(inside), "the same place in this worktree, not the main checkout"
-            )
-        return self._climbed(path, raw=raw, is_folder=is_folder)
+        inside = None if self._parent is None else _below(path, self._parent)
+        if inside is None:
+            return self._climbed(path, raw=raw, is_folder=is_folder)
+        if inside.split("/")[0] == ".git":  # a worktree has no such folder, and git shares it
+            return Place(path)
+        return Place(self._join(inside), "the same place in this worktree, not the main checkout")
 
     def _climbed(self, path: str, *, raw: str | None, is_folder: bool) -> Place:
         """A relative path that leaves the checkout, seen from where the Compose file really is."""

@@ -18,54 +18,26 @@ class IsolationRequest:
     """
 
     instance: Instance
-
-    home_id: str
-    """Id of the KTRDR_HOME that the instance is registered in, for the labels."""
-
-    bind_address: str
-    """Host address that every published port gets, usually 127.0.0.1."""
-
-    ports: Mapping[str, int]
-    """The slot's named host ports: `slots.port_map.get_ports(instance.slot)`."""
-
-    extra_ports: range
-    """The slot's block for all other published ports: `slots.port_map.extra_ports(slot)`."""
-
-    parent_checkout: Path | None
-    """Root of the main worktree, so that absolute binds into it can be brought into ours."""
-
-    compose_directory: Path
-    """Folder of the first Compose file after resolving symlinks."""
-
-    parent_spellings: tuple[Path, ...] = ()
-    """Further ways to write the parent checkout's root, such as through a symlink."""
+    home_id: str  # of the KTRDR_HOME that the instance is registered in, for the labels
+    bind_address: str  # that every published port gets, usually 127.0.0.1
+    ports: Mapping[str, int]  # the slot's named host ports
+    extra_ports: range  # the slot's block for all other published ports
+    parent_checkout: Path | None  # root of the main worktree, whose binds are brought into ours
+    compose_directory: Path  # folder of the first Compose file after resolving symlinks
+    shared: Mapping[str, Path]  # the shared folder of each of `data`, `models`, `strategies`
+    active: frozenset[str]  # services that the enabled profiles include
+    images: frozenset[str] = frozenset()  # `repository:tag` of the images the engine has now
+    networks: frozenset[str] = frozenset()  # names of the networks the engine has now
+    containers: frozenset[str] = frozenset()  # of other instances, where they may be like ours
+    allow: frozenset[str] = frozenset()  # refusals that the settings allow, see `refusals.py`
+    network_pool: str | None = None  # CIDR for the networks' subnets; None leaves it to the engine
+    host_routes: tuple[str, ...] = ()  # CIDRs routed on this host, to check `network_pool` against
 
     unresolved: Mapping[str, Any] | None = None
     """The model from `config --no-path-resolution`: there, a path that climbs out shows as such.
 
     Without it, a path outside counts as climbing where the checkout has its like.
     """
-
-    shared: Mapping[str, Path]
-    """Shared folder of each of `data`, `models`, `strategies`."""
-
-    active: frozenset[str]
-    """Services that the enabled profiles include."""
-
-    images: frozenset[str] = frozenset()
-    """References (`repository:tag`) of images the engine has now."""
-
-    networks: frozenset[str] = frozenset()
-    """Names of networks the engine has now."""
-
-    allow: frozenset[str] = frozenset()
-    """Refusals that the settings allow; the tokens are in `refusals.py`."""
-
-    network_pool: str | None = None
-    """CIDR from which each slot's networks get their subnets; None leaves it to the engine."""
-
-    host_routes: tuple[str, ...] = ()
-    """CIDRs routed on this host, to check `network_pool` against."""
 
     exists: Callable[[Path], bool]
     """Whether a host path exists; given from outside so that the rules stay pure."""

@@ -22,18 +22,18 @@ from ktrdr_sandbox.commands.migrate import address_in, names_of
 )
 def test_one_database_in_many_spellings(environment: dict[str, str]) -> None:
     found = address_in({**environment, "HOSTNAME": "other", "API_HOST": "0.0.0.0", "DB_POOL": "5"})
-    parts = (found.hosts, found.names, found.users)
-    assert parts == (frozenset({"db"}), frozenset({"ktrdr"}), frozenset({"me"}))
+    parts = (found["hosts"], found["names"], found["users"])
+    assert parts == ({"db"}, {"ktrdr"}, {"me"})
 
 
 def test_all_that_is_named_counts() -> None:
     found = address_in({"DB_HOST": "db", "KTRDR_DB_HOST": "warehouse", "DB_NAME": ""})
-    assert found.hosts == {"db", "warehouse"}
-    assert not found.names
+    assert found["hosts"] == {"db", "warehouse"}
+    assert not found["names"]
 
 
 def test_a_broken_address_is_nobody_of_ours() -> None:
-    assert address_in({"DATABASE_URL": "postgresql://[db/x"}).hosts == {"postgresql://[db/x"}
+    assert address_in({"DATABASE_URL": "postgresql://[db/x"})["hosts"] == {"postgresql://[db/x"}
 
 
 def test_every_name_of_a_service() -> None:

@@ -23,7 +23,7 @@ from ktrdr_sandbox.commands.migrate import (
 )
 from ktrdr_sandbox.docker.engine import Container, Resources
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.gate.migration import NO_ALEMBIC
+from ktrdr_sandbox.gate.migrations import NO_ALEMBIC
 from ktrdr_sandbox.isolation.request import Notice
 from ktrdr_sandbox.models import Instance
 from tests.unit.commands.scenes import FOREVER, IMAGE, Scene
