@@ -335,3 +335,26 @@ def test_time_running_out_before_the_engine_confirms_is_no_pass() -> None:
     assert check(result, "backend").facts == (
         "the Docker engine did not confirm that the containers still run",
     )
+
+
+def test_a_container_that_dies_a_moment_after_its_start_never_passes() -> None:
+    with GateStack(also=(service("app"),)) as world:
+
+        async def dying() -> GateResult:
+            gate = asyncio.create_task(world.run(timeout=PATIENT, steady=1.0))
+            await asyncio.sleep(0.5)
+            world.engine.change("app", state="exited", exit_code=1)
+            return await gate
+
+        result = asyncio.run(dying())
+    assert check(result, "containers").facts == ("app exited (1)",)
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_the_time_limit_follows_the_file(follow: bool) -> None:
+    with GateStack() as world:
+        world.engine.change("backend", start_period=2.0)
+        world.backend.replies["/api/v1/health"] = Reply(status=503)
+        result = world.gate(timeout=0.4, follow_file=follow)
+    assert not result.passed
+    assert (result.seconds >= 1.9) is follow
