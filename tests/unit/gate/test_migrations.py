@@ -36,6 +36,9 @@ class ScriptedMigration:
     def is_applied(self) -> bool:
         return self.applied.pop(0) if self.applied else False
 
+    def has_alembic(self) -> bool:
+        return True
+
     def start(self) -> str:
         if self.refusal is not None:
             raise self.refusal
