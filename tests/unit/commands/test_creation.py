@@ -10,7 +10,7 @@ import filelock
 import pytest
 
 from ktrdr_sandbox import env_file
-from ktrdr_sandbox.commands.create import CreatePlan, init
+from ktrdr_sandbox.commands.create import CreatePlan, create, init
 from ktrdr_sandbox.errors import ErrorCode, SandboxError
 from ktrdr_sandbox.models import EngineAddress
 from ktrdr_sandbox.settings import CHECKOUT_FILE
@@ -335,3 +335,22 @@ def test_a_failed_init_leaves_the_checkout_as_it_was(scene: Scene, clone: GitRep
     assert (clone.root / ".env.sandbox" / "in-the-way").exists()
     assert scene.registered() == {}
     assert ".env.sandbox" not in (clone.root / ".git" / "info" / "exclude").read_text()
+
+
+# -- what is only shown --------------------------------------------------------------------------
+
+
+def test_a_dry_run_makes_nothing_and_leaves_no_lock(scene: Scene) -> None:
+    shown = create(scene.context, name="feat-x", branch=None, slot=None, dry_run=True)
+    assert (shown.branch, shown.new_branch) == ("feat-x", True)
+    assert shown.instance.slot >= 1
+    nothing_is_left(scene)
+    assert init(scene.context, slot=None, dry_run=True).instance.path == scene.repository.root
+    nothing_is_left(scene)
+    locks = {path.name for path in (scene.home.sandbox / "locks").iterdir()}
+    assert not any(name.startswith("ktrdr--") for name in locks), locks
+
+
+def test_a_create_that_fails_leaves_no_lock(scene: Scene) -> None:
+    refused(scene, "worktree-failed", branch="nowhere")
+    assert not scene.home.instance_lock("ktrdr--feat-x").exists()
