@@ -275,7 +275,7 @@ def _apply(context: Context, plan: CreatePlan) -> Creation:
 
     steps: dict[str, Callable[[], None]] = {"slot": reserve}
     if plan.worktree is not None:
-        steps["worktree"] = partial(add_worktree, plan.worktree)
+        steps["worktree"] = partial(_add, context, plan.worktree)
     steps |= {"exclude": hide, "marker": lambda: write_env_file(context, made)}
     if plan.worktree is not None:  # what is there already needs nothing
         steps["copies"] = copy
@@ -283,6 +283,11 @@ def _apply(context: Context, plan: CreatePlan) -> Creation:
     with journal.operation(context.home, made.id, made.created_by, plan) as log:
         log.run(steps, undo=partial(undo_step, context, plan))
     return _creation(plan, made, copies)
+
+
+def _add(context: Context, worktree: Addition) -> None:
+    if warning := add_worktree(worktree):
+        context.tell(warning)
 
 
 def _reserve(context: Context, plan: CreatePlan, registry: Registry) -> tuple[Registry, Instance]:
