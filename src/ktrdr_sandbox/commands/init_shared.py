@@ -22,7 +22,6 @@ from ktrdr_sandbox.paths import Home, pack_folder
 from ktrdr_sandbox.shared.apply import Applier
 from ktrdr_sandbox.shared.archive import opened_archive
 from ktrdr_sandbox.shared.download import Download, identity_of, shown_url
-from ktrdr_sandbox.shared.folder import FolderSource, kinds_in
 from ktrdr_sandbox.shared.inventory import take_inventory
 from ktrdr_sandbox.shared.layout import (
     SEED_FOLDER,
@@ -35,7 +34,7 @@ from ktrdr_sandbox.shared.layout import (
 from ktrdr_sandbox.shared.manifest import SEED_KIND, Manifest, Origin
 from ktrdr_sandbox.shared.plan import Planner
 from ktrdr_sandbox.shared.results import Copied, InitSharedResult, Observer, Progress
-from ktrdr_sandbox.shared.source import Listing, Stage
+from ktrdr_sandbox.shared.source import FolderSource, Listing, Stage, kinds_in
 
 LOCK_PATIENCE: Final = 600.0
 """Seconds: another run may be copying gigabytes, and this one then finds nothing to do."""

@@ -8,7 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bar
 
 from ktrdr_sandbox.console.output import Output, on_terminal
@@ -17,6 +23,8 @@ from ktrdr_sandbox.shared.results import Observer, Progress
 
 _QUIET = 5.0
 """Seconds between two lines, and before the first: a short copy tells only its end."""
+_ROOM_FOR_ALL = 80
+"""Columns of a terminal with room for the bar itself, too."""
 
 
 @contextmanager
@@ -26,8 +34,9 @@ def shown_progress(output: Output) -> Iterator[Observer]:
     if output.json_mode or output.quiet or not on_terminal(sys.stderr) or console.is_dumb_terminal:
         yield _lines(output)
         return
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
-    with Bar(*columns, TimeRemainingColumn(compact=True), console=console, transient=True) as bar:
+    columns: list[ProgressColumn] = [TextColumn("{task.description}"), DownloadColumn()]
+    columns += [BarColumn(), TimeRemainingColumn()] if console.width >= _ROOM_FOR_ALL else []
+    with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
 
         def observe(progress: Progress) -> None:

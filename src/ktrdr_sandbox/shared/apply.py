@@ -20,10 +20,10 @@ from typing import Final
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import follow_owner
 from ktrdr_sandbox.shared.layout import STAGING
-from ktrdr_sandbox.shared.manifest import Manifest
-from ktrdr_sandbox.shared.plan import Plan, file_record, link_record
+from ktrdr_sandbox.shared.manifest import Manifest, Record
+from ktrdr_sandbox.shared.plan import Plan
 from ktrdr_sandbox.shared.results import InitSharedResult, Kept, Observer, Progress
-from ktrdr_sandbox.shared.source import Stage
+from ktrdr_sandbox.shared.source import File, Stage
 
 _MARGIN: Final = 16 * 1024 * 1024
 """Bytes that stay free: a disk filled to the last one stops every stack on it."""
@@ -43,7 +43,7 @@ class Applier:
     number: str
     result: InitSharedResult
     observe: Observer
-    _placed: dict[str, str] = field(default_factory=dict, init=False)
+    _placed: dict[str, Record] = field(default_factory=dict, init=False)
     _done: int = field(default=0, init=False)
     _reported: float = field(default=0.0, init=False)
 
@@ -58,8 +58,8 @@ class Applier:
         if files:
             needed = sum(file.size + _BLOCK for file in files) + _MARGIN
             check_room(self.shared, needed, files=len(files))
-        coming = {file.path: file_record(file, self.number) for file in files}
-        coming |= {path: link_record(to, self.number) for path, to in self.plan.links.items()}
+        coming: dict[str, Record] = {one.path: self._record(one) for one in files}
+        coming |= {path: [target, self.number] for path, target in self.plan.links.items()}
         for path, record in coming.items():
             records = self.manifest.records.setdefault(path, [])
             records += [record] if record not in records else []
@@ -75,6 +75,9 @@ class Applier:
             self.manifest.records.update({path: [one] for path, one in self._placed.items()})
             self.manifest.write()
 
+    def _record(self, file: File) -> Record:
+        return [file.size, file.mtime_ns, self.number]
+
     def _place_all(self, stage: Stage, staging: Path) -> None:
         self._report()
         for folder, mode in self.plan.folders.items():
@@ -85,14 +88,14 @@ class Applier:
                 follow_owner(path)
         for file, draft in stage(self.plan.files, staging, self._tick):
             if self._move(draft, file.path):
-                self._placed[file.path] = file_record(file, self.number)
+                self._placed[file.path] = self._record(file)
                 is_new = file.path not in self.plan.replaced
                 self.result.copied.add_file(file.size, is_new=is_new)
         for link, target in self.plan.links.items():
             draft = staging / ".link"
             draft.symlink_to(target)
             if self._move(draft, link):
-                self._placed[link] = link_record(target, self.number)
+                self._placed[link] = [target, self.number]
                 self.result.copied.links += 1
         self.result.copied.folders = len(self.plan.folders)
         self._report()

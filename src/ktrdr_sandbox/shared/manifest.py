@@ -17,6 +17,8 @@ from ktrdr_sandbox.files import cannot_write, make_folder, temporary_name
 _SCHEMA: Final = "ktrdr-sandbox/shared-manifest/2"
 SEED_KIND: Final = "seed"
 
+Record = list[Any]
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -29,10 +31,10 @@ class Origin:
 
 @dataclass(slots=True)
 class Manifest:
-    """Records by path: `<size>:<mtime_ns>:<origin>` for files, `>target:<origin>` for links."""
+    """Records by path: [size, mtime_ns, origin] for files, [target, origin] for links."""
 
     path: Path
-    records: dict[str, list[str]] = field(default_factory=dict)
+    records: dict[str, list[Record]] = field(default_factory=dict)
     origins: dict[str, Origin] = field(default_factory=dict)
 
     @classmethod
@@ -40,8 +42,6 @@ class Manifest:
         """Read it; a damaged one is reported and begun anew. Raises `cannot-write`."""
         try:
             content = json.loads(path.read_bytes())
-            if content["schema"] == "ktrdr-sandbox/shared-manifest/1":
-                content = _upgraded(content)
             if content.pop("schema") != _SCHEMA:
                 raise ValueError
             origins = {number: Origin(**facts) for number, facts in content.pop("origins").items()}
@@ -76,13 +76,3 @@ class Manifest:
         except OSError as error:
             draft.unlink(missing_ok=True)
             raise cannot_write(self.path, error) from error
-
-
-def _upgraded(content: dict[str, Any]) -> dict[str, Any]:
-    """Convert the first form: one record a file, and claims of killed runs apart."""
-    records = {path: [record] for path, record in content["records"].items()}
-    for path, claim in content["claims"].items():
-        records.setdefault(path, []).append(claim)
-    for origin in content["origins"].values():
-        origin["identity"] = origin.pop("facts").get("identity", "")
-    return {"schema": _SCHEMA, "records": records, "origins": content["origins"]}

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from ktrdr_sandbox.shared.layout import is_below
-from ktrdr_sandbox.shared.manifest import SEED_KIND, Manifest
-from ktrdr_sandbox.shared.results import Copied, InitSharedResult, Kept, KeptReason
+from ktrdr_sandbox.shared.manifest import SEED_KIND, Manifest, Record
+from ktrdr_sandbox.shared.results import Copied, InitSharedResult, Kept
 from ktrdr_sandbox.shared.source import File, Listing
 
 Stamp = tuple[int, int]
@@ -82,16 +82,13 @@ class Planner:
             self._plan.folders[path] = mode
         elif place.is_symlink() or not place.is_dir():
             self._blocked.append(path)
-            self._keep(path, "in-the-way", "no folder")
+            self.result.kept.append(Kept(path, "in-the-way", "no folder"))
         else:
             with os.scandir(place) as entries:
                 for entry in entries:
                     with contextlib.suppress(FileNotFoundError):  # it goes away just now
                         info = entry.stat(follow_symlinks=False)
                         self._present[f"{path}/{entry.name}"] = info
-
-    def _keep(self, path: str, reason: KeptReason, detail: str = "") -> None:
-        self.result.kept.append(Kept(path, reason, detail))
 
     def _compare(self, file: File) -> None:
         info = self._present.get(file.path)
@@ -102,39 +99,42 @@ class Planner:
             if self.overwrite and is_link:
                 self._replace(file, info)
             else:
-                self._keep(file.path, "in-the-way", "a link" if is_link else "a folder")
+                what = "a link" if is_link else "a folder"
+                self.result.kept.append(Kept(file.path, "in-the-way", what))
         else:
             self._compare_files(file, info)
 
     def _compare_files(self, file: File, info: os.stat_result) -> None:
-        records = self.manifest.records.get(file.path, [])
-        ours = [record for record in records if _is_stamp_of(info, _stamp_in(record))]
-        given = file.size, file.mtime_ns
-        if (info.st_size, info.st_mtime_ns) == given:
+        records = [one for one in self.manifest.records.get(file.path, []) if len(one) == 3]
+        ours = [one for one in records if info.st_size == one[0] and _is_time_of(info, one[1])]
+        given = [file.size, file.mtime_ns]
+        if [info.st_size, info.st_mtime_ns] == given:
             self.result.unchanged += 1
             if not ours:
-                self.manifest.records[file.path] = [file_record(file, self.number)]
-        elif given in map(_stamp_in, ours):
+                self.manifest.records[file.path] = [[*given, self.number]]
+            return
+        if given in [one[:2] for one in ours]:
             self.result.unchanged += 1  # a file system with coarse times
+            return
+        kept = self._reason_to_keep(file.path, ours)
+        # A power cut leaves a file short, with the time it was given; an edit has its own.
+        is_torn = any(
+            info.st_size < one[0] and _is_time_of(info, one[1]) for one in [given, *records]
+        )
+        if kept is None or self.overwrite or is_torn:
+            self._replace(file, info)
         else:
-            kept = self._reason_to_keep(file.path, ours)
-            # A power cut leaves a file short, with the time it was given; an edit has its own.
-            stamps = [given, *filter(None, map(_stamp_in, records))]
-            is_torn = any(info.st_size < size and _is_time_of(info, at) for size, at in stamps)
-            if kept is None or self.overwrite or is_torn:
-                self._replace(file, info)
-            else:
-                self.result.kept.append(kept)
+            self.result.kept.append(kept)
 
     def _replace(self, file: File, info: os.stat_result) -> None:
         self._plan.files.append(file)
         self._plan.replaced[file.path] = info.st_size, info.st_mtime_ns
 
-    def _reason_to_keep(self, path: str, ours: list[str]) -> Kept | None:
+    def _reason_to_keep(self, path: str, ours: list[Record]) -> Kept | None:
         """Tell why a file stays that differs; `ours` are the records that it still fits."""
         if not ours:
             return Kept(path, "changed")
-        number = ours[-1].rpartition(":")[2]
+        number = ours[-1][2]
         origin = self.manifest.origins.get(number)
         if number == self.number or (origin is not None and origin.kind == SEED_KIND):
             return None  # the seed pack is there for want of better
@@ -146,39 +146,19 @@ class Planner:
             self._plan.links |= {} if self._is_blocked(path) else {path: target}
             return
         if not stat.S_ISLNK(info.st_mode):
-            self._keep(path, "in-the-way", "no link")
+            self.result.kept.append(Kept(path, "in-the-way", "no link"))
             return
         current = os.readlink(self.shared / path)  # noqa: PTH115  a Path would tidy the text
         records = self.manifest.records.get(path, [])
         if current == target:
             self.result.unchanged += 1
             if not records:
-                self.manifest.records[path] = [link_record(target, self.number)]
-        elif self.overwrite or link_record(current, self.number) in records:
+                self.manifest.records[path] = [[target, self.number]]
+        elif self.overwrite or [current, self.number] in records:
             self._plan.links[path] = target
             self._plan.replaced[path] = info.st_size, info.st_mtime_ns
         else:
-            self._keep(path, "changed")
-
-
-def file_record(file: File, number: str) -> str:
-    """Return the manifest's record of a file that was placed."""
-    return f"{file.size}:{file.mtime_ns}:{number}"
-
-
-def link_record(target: str, number: str) -> str:
-    """Return the manifest's record of a link that was made."""
-    return f">{target}:{number}"
-
-
-def _stamp_in(record: str) -> Stamp | None:
-    size, _, rest = record.partition(":")
-    mtime = rest.partition(":")[0]
-    return (int(size), int(mtime)) if size.isdecimal() and mtime.isdecimal() else None
-
-
-def _is_stamp_of(info: os.stat_result, stamp: Stamp | None) -> bool:
-    return stamp is not None and info.st_size == stamp[0] and _is_time_of(info, stamp[1])
+            self.result.kept.append(Kept(path, "changed"))
 
 
 def _is_time_of(info: os.stat_result, given: int) -> bool:
