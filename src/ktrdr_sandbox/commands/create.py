@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -59,16 +59,15 @@ EXTRA_PORTS: Final = 4
 MANY: Final = 1000
 MEGABYTE: Final = 1000 * 1000
 MUCH: Final = 100 * MEGABYTE
-"""From here on, ignored files and their bytes are told before they are copied: a pattern may match
-too much."""
+"""So many ignored files or bytes are told before they are copied: a pattern may match too much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreatePlan:
-    """What create or init will make. `worktree` is None where the directory is there (init).
+    """What create or init will make, or has. `worktree` is None where the directory is there.
 
     `fixed_slot` tells that the user chose the slot; `skipped` are slots passed over because a port
-    was busy.
+    was busy; `copies` the ignored files that the new worktree got.
     """
 
     instance: Instance
@@ -77,24 +76,24 @@ class CreatePlan:
     worktree: Addition | None = None
     fixed_slot: bool = False
     skipped: Mapping[int, tuple[BusyPort, ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Creation:
-    """What create or init made, or would. `skipped` are slots passed over because a port was busy;
-    `copies` the ignored files that the new worktree got."""
-
-    instance: Instance
-    branch: str | None = None
-    new_branch: bool = False
-    ports: Mapping[str, int]
-    skipped: Mapping[int, Sequence[BusyPort]] = field(default_factory=dict)
     copies: Copies = field(default_factory=Copies)
+
+    @property
+    def branch(self) -> str | None:
+        return self.worktree.checkout.branch if self.worktree else None
+
+    @property
+    def new_branch(self) -> bool:
+        return self.worktree is not None and self.worktree.checkout.creates_branch
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        return get_ports(self.instance.slot)
 
 
 def create(
     context: Context, *, name: str, branch: str | None, slot: int | None, dry_run: bool = False
-) -> Creation:
+) -> CreatePlan:
     """A new worktree beside the repository's main one, as an instance.
 
     Raises `usage`, `not-a-repository`, `directory-exists`, `instance-exists`, `slot-taken`,
@@ -108,10 +107,10 @@ def create(
         locked_repository(context, repository.common_dir),
     ):
         plan = _plan_create(context, repository, name=name, branch=branch, slot=slot)
-        return _creation(plan, plan.instance) if dry_run else _apply(context, plan)
+        return plan if dry_run else _apply(context, plan)
 
 
-def init(context: Context, *, slot: int | None, dry_run: bool = False) -> Creation:
+def init(context: Context, *, slot: int | None, dry_run: bool = False) -> CreatePlan:
     """Make the current checkout an instance; nothing of it is ever deleted later.
 
     It is called after its directory, with a number behind where another directory's instance is.
@@ -131,7 +130,7 @@ def init(context: Context, *, slot: int | None, dry_run: bool = False) -> Creati
     _recover_here(context, root)
     kept = reattach(context, repository, dry_run=dry_run)
     if kept is not None:
-        return Creation(instance=kept, ports=get_ports(kept.slot))
+        return CreatePlan(instance=kept, main=repository.main, common_dir=repository.common_dir)
     _refuse_initialised(context, root)
     with (
         _own_name(context, root) as identity,
@@ -141,7 +140,7 @@ def init(context: Context, *, slot: int | None, dry_run: bool = False) -> Creati
         parent = repository.main if repository.is_linked else None
         instance = _unplaced(context, identity, root, created_by="init", parent=parent)
         plan = _in_slot(context, instance, repository, slot=slot, worktree=None)
-        made = _creation(plan, plan.instance) if dry_run else _apply(context, plan)
+        made = plan if dry_run else _apply(context, plan)
     other = context.registered(naming.derive_instance_id(root))
     if other is not None and other.path != root:
         context.tell(f"{other.id} is the instance in {other.path}, so this one is {identity}.")
@@ -237,22 +236,10 @@ def busy_in_slot(slot: int, bind_address: str) -> list[BusyPort]:
     return busy_ports(wanted, address=bind_address)
 
 
-def _creation(plan: CreatePlan, instance: Instance, copies: Copies | None = None) -> Creation:
-    checkout = plan.worktree.checkout if plan.worktree else None
-    return Creation(
-        instance=instance,
-        branch=checkout.branch if checkout else None,
-        new_branch=checkout is not None and checkout.creates_branch,
-        ports=get_ports(instance.slot),
-        skipped=plan.skipped,
-        copies=copies or Copies(),
-    )
-
-
 # -- the work ------------------------------------------------------------------------------------
 
 
-def _apply(context: Context, plan: CreatePlan) -> Creation:
+def _apply(context: Context, plan: CreatePlan) -> CreatePlan:
     """Do all steps; nothing remains of them when one fails. Needs the repository's lock."""
     made, copies = plan.instance, Copies()
 
@@ -282,7 +269,7 @@ def _apply(context: Context, plan: CreatePlan) -> Creation:
     steps["entry"] = register
     with journal.operation(context.home, made.id, made.created_by, plan) as log:
         log.run(steps, undo=partial(undo_step, context, plan))
-    return _creation(plan, made, copies)
+    return replace(plan, instance=made, copies=copies)
 
 
 def _reserve(context: Context, plan: CreatePlan, registry: Registry) -> tuple[Registry, Instance]:
