@@ -17,7 +17,7 @@ from ktrdr_sandbox.commands import compose_project, hooks, parallel_runs
 from ktrdr_sandbox.commands import demo as demonstrating
 from ktrdr_sandbox.commands import down as stopping
 from ktrdr_sandbox.commands import up as starting
-from ktrdr_sandbox.console import results, start_view, text
+from ktrdr_sandbox.console import reports, results, start_view, text
 from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.result import CHECK_NAMES, CheckName
@@ -61,7 +61,7 @@ def up(
         instance = instance_of(context, name)
         if dry_run:
             found = compose_project.compose(context, instance, context.engine(instance.engine))
-            output.result(text.isolation(found), results.isolation(found))
+            output.result(reports.isolation(found), results.isolation(found))
             return
         hooks.end_left_over(context, instance)
         target = None if bundle is None else context.cwd / bundle
@@ -167,7 +167,7 @@ def isolate(
         context = command_context(output)
         instance = instance_of(context, name)
         found = compose_project.compose(context, instance, context.engine(instance.engine))
-        shown = found.override if override or not explain else text.isolation(found)
+        shown = found.override if override or not explain else reports.isolation(found)
         output.result(shown, results.isolation(found))
 
 
@@ -193,7 +193,7 @@ def demo(
             gone = demonstrating.clean(context, folder, step=output.progress)
             folder_gone = None if gone.folder is None else str(gone.folder)
             ids = [instance.id for instance in gone.destroyed]
-            output.result(text.cleanup(gone), {"destroyed": ids, "directory": folder_gone})
+            output.result(reports.cleanup(gone), {"destroyed": ids, "directory": folder_gone})
             return
         with _report_of_failed_gate(output):
             shown = demonstrating.demonstrate(
@@ -204,7 +204,7 @@ def demo(
                 observer=lambda _: start_view.GateLines(output),
             )
         stacks = [results.startup(done) for done in shown.startups]
-        output.result(text.demonstration(shown), {"directory": str(folder), "stacks": stacks})
+        output.result(reports.demonstration(shown), {"directory": str(folder), "stacks": stacks})
 
 
 def _tell_notices(output: Output, done: starting.Startup) -> None:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from ktrdr_sandbox.background import in_background
 from ktrdr_sandbox.docker.engine import ComposeCall, ContainerDetail, LineSink
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.gate.snapshot import Reading
+from ktrdr_sandbox.gate.snapshot import Reading, monotonic
 from ktrdr_sandbox.gate.watch import Backoff, StackWatch
 from ktrdr_sandbox.models import Stack, StackService
 
-FIRST_POLL = 0.1
+FIRST_POLL = 0.2
 LONGEST_POLL = 1.0
 
 
@@ -56,7 +56,7 @@ class Starter:
             else:
                 waiting[service.name] = service
         pace = Backoff(first=FIRST_POLL, longest=LONGEST_POLL)
-        reading = first
+        reading, took = first, 0.0
         while waiting:
             ready = [one.name for one in waiting.values() if self._may_start(one, reading)]
             if ready and not self._finishing:
@@ -64,13 +64,15 @@ class Starter:
                 waiting = {name: one for name, one in waiting.items() if name not in ready}
                 pace.changed()
             if waiting:
-                await self._until_next(pace.pause(took=0.0))
-                reading = await self._read(max_age=FIRST_POLL)
+                await self._until_next(pace.pause(took=took))
+                began = monotonic()
+                reading = await self._read(max_age=FIRST_POLL / 2)
+                took = monotonic() - began
         await asyncio.gather(*(asyncio.shield(call) for call in self._calls))
 
     async def _read(self, *, max_age: float = 0.0) -> Reading:
         while True:
-            reading = await self.watch.reader.read(max_age=max_age)
+            reading = await self.watch.read(max_age=max_age)
             if reading is not None:
                 return reading
             await asyncio.sleep(LONGEST_POLL)

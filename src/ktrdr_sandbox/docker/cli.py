@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import re
+import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -56,6 +57,14 @@ _HELD: Final = re.compile(r"active endpoints|in use|being used|is using its", re
 
 _STAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
 _COMPLAINT: Final = re.compile(r"Error: |Error response from daemon|error from daemon")
+
+_EXEC_MARK: Final = "KTRDR_SANDBOX_EXEC"
+_END_MARKED: Final = """\
+for one in /proc/[0-9]*; do
+  grep -q "$1" "$one/environ" 2>/dev/null && kill -9 "${one#/proc/}"
+done
+"""
+"""Ends the command of that mark, and what it has started, inside its container."""
 
 _GONE: Final = re.compile(r"no such (container|object|network|volume|image)|not found", re.I)
 
@@ -202,7 +211,11 @@ class DockerEngine(ComposeEngine):
     def execute(self, container_id: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
         from ktrdr_sandbox.docker.engine import ExecResult
 
-        outcome = self._run("exec", container_id, *argv, timeout=timeout)
+        mark = f"{_EXEC_MARK}={secrets.token_hex(8)}"
+        outcome = self._run("exec", "--env", mark, container_id, *argv, timeout=timeout)
+        if outcome.exit_code is None:  # the engine lets it go on when its client is gone
+            ending = ("/bin/sh", "-c", _END_MARKED, "sh", mark)
+            self._run("exec", "--user=0", container_id, *ending, timeout=_ANSWER_TIME)
         return ExecResult(exit_code=outcome.exit_code, output=outcome.stdout + outcome.stderr)
 
     def execute_here(self, container_id: str, argv: Sequence[str], *, terminal: bool) -> int:
