@@ -288,11 +288,14 @@ def test_postgres_on_another_port_than_the_published_one_is_told(tmp_path: Path)
 SILENT = r"""
 services:
   silent:
-    image: tiny:1
-    command: ["nc", "-lk", "-p", "80", "-e", "sleep", "600"]
+    image: python:1
+    command:
+      - python3
+      - -c
+      - import socket, time; held = socket.create_server(("", 80)); time.sleep(600)
     stop_grace_period: 1s
     healthcheck:
-      test: ["CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:80/"]
+      test: ["CMD", "curl", "-f", "http://127.0.0.1:80/"]
       timeout: 1s
       interval: 60s
   app:
@@ -309,4 +312,4 @@ def test_a_health_command_that_hangs_is_ended_in_its_container(tmp_path: Path) -
         failed = found.up("--timeout", "8").expect(2)
         assert "took longer than 1 s" in str(found.check(failed, "containers")["facts"])
         running = docker("top", found.stack.container("silent")["Id"], "-eo", "args").split("\n")
-        assert sum(line.startswith("wget") for line in running) <= 1
+        assert sum(line.startswith("curl") for line in running) <= 1

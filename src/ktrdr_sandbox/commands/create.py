@@ -262,7 +262,7 @@ def _apply(context: Context, plan: CreatePlan) -> CreatePlan:
 
     steps: dict[str, Callable[[], None]] = {"slot": reserve}
     if plan.worktree is not None:
-        steps["worktree"] = partial(add_worktree, plan.worktree)
+        steps["worktree"] = partial(_add, context, plan.worktree)
     steps |= {"exclude": hide, "marker": lambda: write_env_file(context, made)}
     if plan.worktree is not None:  # what is there already needs nothing
         steps["copies"] = copy
@@ -270,6 +270,11 @@ def _apply(context: Context, plan: CreatePlan) -> CreatePlan:
     with journal.operation(context.home, made.id, made.created_by, plan) as log:
         log.run(steps, undo=partial(undo_step, context, plan))
     return replace(plan, instance=made, copies=copies)
+
+
+def _add(context: Context, worktree: Addition) -> None:
+    if warning := add_worktree(worktree):
+        context.tell(warning)
 
 
 def _reserve(context: Context, plan: CreatePlan, registry: Registry) -> tuple[Registry, Instance]:

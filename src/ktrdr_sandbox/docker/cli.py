@@ -76,6 +76,8 @@ class DockerEngine(ComposeEngine):
         self.address = address
         self._environment = child_environment(inherited, address=address)
         self._docker = ["docker", *flags(address)]
+        self._executing: dict[str, str] = {}
+        """Containers of the commands that run inside one, by the mark of each."""
 
     # -- questions ---------------------------------------------------------------------------
 
@@ -211,12 +213,20 @@ class DockerEngine(ComposeEngine):
     def execute(self, container_id: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
         from ktrdr_sandbox.docker.engine import ExecResult
 
-        mark = f"{_EXEC_MARK}={secrets.token_hex(8)}"
-        outcome = self._run("exec", "--env", mark, container_id, *argv, timeout=timeout)
-        if outcome.exit_code is None:  # the engine lets it go on when its client is gone
-            ending = ("/bin/sh", "-c", _END_MARKED, "sh", mark)
-            self._run("exec", "--user=0", container_id, *ending, timeout=_ANSWER_TIME)
+        token = f"{_EXEC_MARK}={secrets.token_hex(8)}"
+        self._executing[token] = container_id
+        try:
+            outcome = self._run("exec", "--env", token, container_id, *argv, timeout=timeout)
+            if outcome.exit_code is None:
+                self._end_inside(container_id, token)
+        finally:
+            self._executing.pop(token, None)
         return ExecResult(exit_code=outcome.exit_code, output=outcome.stdout + outcome.stderr)
+
+    def _end_inside(self, container_id: str, token: str) -> None:
+        """End a command that is given up: the engine lets it go on without its client."""
+        ending = ("/bin/sh", "-c", _END_MARKED, "sh", token)
+        self._run("exec", "--user=0", container_id, *ending, timeout=_ANSWER_TIME)
 
     def execute_here(self, container_id: str, argv: Sequence[str], *, terminal: bool) -> int:
         streams = ["--interactive", *(["--tty"] if terminal else [])]
@@ -278,7 +288,10 @@ class DockerEngine(ComposeEngine):
         self._do("image", "rm", reference, until=time.monotonic() + _SETTLING)
 
     def end_commands(self, *, at_once: bool = False) -> None:
+        given_up = dict(self._executing)
         process.end_all(at_once=at_once)
+        for token, container_id in given_up.items():
+            run_in_background(functools.partial(self._end_inside, container_id, token))
 
     # -- how -----------------------------------------------------------------------------------
 

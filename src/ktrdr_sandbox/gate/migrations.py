@@ -79,7 +79,9 @@ class MigrationsCheck(Check):
         if await in_background(self._migration.is_applied):
             return self._passed()
         if self._migration.only_checked:
-            return self._behind()
+            if await in_background(self._migration.has_alembic):
+                return self._behind()
+            return self._without_alembic("alembic")
         self._began = monotonic()
         self._container = await in_background(self._migration.start)
         self.watch.one_off = self._container

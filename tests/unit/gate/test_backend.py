@@ -133,3 +133,15 @@ def test_a_backend_without_a_port_is_judged_by_its_own_health_test() -> None:
         found = backend(world, timeout=PATIENT)
     assert found.passed
     assert found.facts == ("backend publishes no port, so it was not asked from outside",)
+
+
+def test_a_backend_without_a_health_address_is_known_by_its_own_test() -> None:
+    with GateStack() as world:
+        world.backend.replies = {}
+        world.engine.change("backend", health="healthy", health_test=("CMD", "own-test"))
+        found = backend(world, timeout=PATIENT)
+        assert found.passed
+        assert "The setting health_paths names its address" in found.facts[0]
+        world.engine.change("backend", started_at="second", health="none", health_test=())
+        found = backend(world, timeout=PATIENT, settling=0.3)
+    assert (found.final, found.next_command) == (True, "ktrdr-sandbox config show feat-x")

@@ -35,14 +35,22 @@ def test_no_secret_is_on_the_command_line() -> None:
     assert world.engine.executed == [("db", ("/bin/sh", "-c", QUERY_SCRIPT))]
 
 
-def test_a_volume_made_with_another_password_is_final_and_named() -> None:
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        (BAD_PASSWORD, "another password"),
+        ('psql: FATAL:  role "new" does not exist', "another user"),
+        ('psql: FATAL:  database "new" does not exist', "another database name"),
+    ],
+)
+def test_a_volume_made_with_something_else_is_final_and_named(said: str, what: str) -> None:
     with GateStack() as world:
         world.engine.change("db", volumes=("ktrdr--feat-x_postgres_data", "a" * 64))
-        world.engine.executor = answering(1, BAD_PASSWORD + "\n")
+        world.engine.executor = answering(1, said + "\n")
         found = database(world, timeout=PATIENT)
     assert found.final
-    assert found.facts == (f"SELECT 1 in db failed: {BAD_PASSWORD}",)
-    assert found.cause == "the volume ktrdr--feat-x_postgres_data was made with another password"
+    assert found.facts == (f"SELECT 1 in db failed: {said}",)
+    assert found.cause == f"the volume ktrdr--feat-x_postgres_data was made with {what}"
     assert found.next_command == "ktrdr-sandbox down feat-x --volumes"
 
 

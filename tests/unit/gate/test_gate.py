@@ -247,13 +247,12 @@ def test_cancelling_does_not_wait_for_the_engine() -> None:
 def test_progress_tells_each_change_once() -> None:
     with GateStack() as world:
         world.backend.replies["/api/v1/health"] = Reply(status=503)
-        world.gate(timeout=0.8)
+        world.gate(timeout=0.8, probe_timeout=PATIENT)
     backend = [one for one in world.seen if one.name == "backend"]
     assert [(one.state, one.passed, one.failed) for one in backend] == [
-        (f"waiting for HTTP 200 at {world.url('/health')}", False, False),
         (f"waiting for HTTP 200 at {world.url('/api/v1/health')} (now 503)", False, False),
         (f"GET {world.url('/api/v1/health')} returned 503", False, True),
-    ][-len(backend) :]
+    ]
     database = [one for one in world.seen if one.name == "database"]
     assert (database[-1].state, database[-1].passed) == ("Database ready", True)
 
@@ -335,3 +334,26 @@ def test_time_running_out_before_the_engine_confirms_is_no_pass() -> None:
     assert check(result, "backend").facts == (
         "the Docker engine did not confirm that the containers still run",
     )
+
+
+def test_a_container_that_dies_a_moment_after_its_start_never_passes() -> None:
+    with GateStack(also=(service("app"),)) as world:
+
+        async def dying() -> GateResult:
+            gate = asyncio.create_task(world.run(timeout=PATIENT, steady=1.0))
+            await asyncio.sleep(0.5)
+            world.engine.change("app", state="exited", exit_code=1)
+            return await gate
+
+        result = asyncio.run(dying())
+    assert check(result, "containers").facts == ("app exited (1)",)
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_the_time_limit_follows_the_file(follow: bool) -> None:
+    with GateStack() as world:
+        world.engine.change("backend", start_period=2.0)
+        world.backend.replies["/api/v1/health"] = Reply(status=503)
+        result = world.gate(timeout=0.4, follow_file=follow)
+    assert not result.passed
+    assert (result.seconds >= 1.9) is follow

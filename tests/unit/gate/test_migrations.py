@@ -36,6 +36,9 @@ class ScriptedMigration:
     def is_applied(self) -> bool:
         return self.applied.pop(0) if self.applied else False
 
+    def has_alembic(self) -> bool:
+        return True
+
     def start(self) -> str:
         if self.refusal is not None:
             raise self.refusal
@@ -192,3 +195,16 @@ def test_a_service_may_die_while_its_tables_are_being_made() -> None:
 
         result = asyncio.run(dying())
     assert result.passed
+
+
+@pytest.mark.parametrize("applied", [True, False])
+def test_a_schema_that_is_only_looked_at_is_never_migrated(*, applied: bool) -> None:
+    with GateStack() as world:
+        migration = ScriptedMigration(world, only_checked=True, applied=[applied] * 1000)
+        result = run(world, migration, settling=0.2)
+        found = check(result, "migrations")
+    assert (found.passed, migration.started) == (applied, 0)
+    if not applied:
+        assert found.final
+        assert found.facts == ("The schema is not at the head of the checkout's revisions",)
+        assert found.next_command == "ktrdr-sandbox up feat-x"
