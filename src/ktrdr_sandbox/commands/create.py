@@ -40,13 +40,14 @@ from ktrdr_sandbox.git.ignored import (
 from ktrdr_sandbox.git.repository import Repository, locate
 from ktrdr_sandbox.git.worktree import (
     Addition,
+    Checkout,
     add_worktree,
     choose_checkout,
     plan_addition,
     refuse_listed,
     take_back_worktree,
 )
-from ktrdr_sandbox.models import ID_PREFIX, CreatedBy, Instance, Protocol
+from ktrdr_sandbox.models import ID_PREFIX, Instance, Protocol
 from ktrdr_sandbox.slots.allocation import Allocation, BusyPort, allocate
 from ktrdr_sandbox.slots.port_map import extra_ports, get_ports, worker_ports
 from ktrdr_sandbox.slots.probe import busy_ports
@@ -137,9 +138,7 @@ def init(context: Context, *, slot: int | None, dry_run: bool = False) -> Create
         locked_repository(context, repository.common_dir),
     ):
         _refuse_initialised(context, root)
-        parent = repository.main if repository.is_linked else None
-        instance = _unplaced(context, identity, root, created_by="init", parent=parent)
-        plan = _in_slot(context, instance, repository, slot=slot, worktree=None)
+        plan = _plan(context, repository, identity, root, slot=slot)
         made = plan if dry_run else _apply(context, plan)
     other = context.registered(naming.derive_instance_id(root))
     if other is not None and other.path != root:
@@ -159,51 +158,43 @@ def _plan_create(
     _refuse_in_the_way(context, identity, path)
     checkout = choose_checkout(repository, name=naming.checked_name(name), branch=branch)
     refuse_listed(repository, path)
-    instance = _unplaced(context, identity, path, created_by="create", parent=repository.main)
-    worktree = plan_addition(repository, path, checkout, instance.uuid)
-    return _in_slot(context, instance, repository, slot=slot, worktree=worktree)
+    return _plan(context, repository, identity, path, slot=slot, checkout=checkout)
 
 
-def _unplaced(
-    context: Context, identity: str, path: Path, *, created_by: CreatedBy, parent: Path | None
-) -> Instance:
-    """An instance before it has a slot."""
-    return Instance(
+def _plan(
+    context: Context,
+    repository: Repository,
+    identity: str,
+    path: Path,
+    *,
+    slot: int | None,
+    checkout: Checkout | None = None,
+) -> CreatePlan:
+    """With a free slot, or the wanted one if it is; without a checkout the directory is there."""
+    is_worktree = checkout is not None or repository.is_linked
+    instance = Instance(
         id=identity,
         uuid=str(uuid.uuid4()),
         slot=0,
         path=path,
         created_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        is_worktree=parent is not None,
-        parent_repo=parent,
+        is_worktree=is_worktree,
+        parent_repo=repository.main if is_worktree else None,
         state="creating",
-        created_by=created_by,
+        created_by="init" if checkout is None else "create",
         engine=current_address(context.environment),
     )
-
-
-def _in_slot(
-    context: Context,
-    instance: Instance,
-    repository: Repository,
-    *,
-    slot: int | None,
-    worktree: Addition | None,
-) -> CreatePlan:
-    """The plan with a free slot, or the wanted one if it is. One that a killed create holds is free
-    once that is recovered."""
-
-    def choose() -> Allocation:
-        return _allocate(context, instance, context.registry.read(), wanted=slot)
-
     try:
-        allocation = choose()
+        allocation = _allocate(context, instance, context.registry.read(), wanted=slot)
     except SandboxError as error:
-        others = [one for one in journal.pending(context.home) if one.instance_id != instance.id]
+        others = [one for one in journal.pending(context.home) if one.instance_id != identity]
         if error.code not in ("slots-exhausted", "slot-taken") or not others:
             raise
-        recover_all(context)
-        allocation = choose()
+        recover_all(context)  # a slot that a killed create holds is free then
+        allocation = _allocate(context, instance, context.registry.read(), wanted=slot)
+    worktree = None
+    if checkout is not None:
+        worktree = plan_addition(repository, path, checkout, instance.uuid)
     return CreatePlan(
         instance=replace(instance, slot=allocation.slot),
         main=repository.main,
