@@ -21,7 +21,6 @@ import typer
 from typer._completion_classes import ZshComplete
 
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.gate.result import CHECK_NAMES
 
 VARIABLE: Final = "_KTRDR_SANDBOX_COMPLETE"
 TOOLS: Final = ("api", "grafana", "jaeger", "prometheus")
@@ -45,13 +44,6 @@ def services(context: typer.Context) -> Candidates:
     name, given = context.params.get("instance"), context.params.get("services") or ()
     found = _known(lambda known: known.services(Path.cwd(), name))
     return [candidate for candidate in found if candidate[0] not in given]
-
-
-def checks(incomplete: str) -> Candidates:
-    """Checks after the last comma, without those before it."""
-    before, comma, _ = incomplete.rpartition(",")
-    given = before.split(",")
-    return [(f"{before}{comma}{name}", "") for name in CHECK_NAMES if name not in given]
 
 
 def tools() -> Candidates:

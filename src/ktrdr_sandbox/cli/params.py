@@ -7,7 +7,6 @@ command declares them: what follows from them is in the `Output` that the bounda
 from __future__ import annotations
 
 import functools
-import tomllib
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -162,6 +161,8 @@ def share(program: typer.Typer, before: str = "") -> None:
 @functools.cache
 def examples() -> dict[str, list[tuple[str, str]]]:
     """Whole command lines by command, each with its remark."""
+    import tomllib  # `--version` does without
+
     table = tomllib.loads(Path(__file__).with_name("examples.toml").read_text(encoding="utf-8"))
     return {
         command: [

@@ -9,7 +9,7 @@ from typing import Annotated, cast
 
 import typer
 
-from ktrdr_sandbox.cli import completion, params
+from ktrdr_sandbox.cli import params
 from ktrdr_sandbox.cli.all_instances import refuse_with_all, run_on_all
 from ktrdr_sandbox.cli.boundary import command, leave_with_failure
 from ktrdr_sandbox.cli.wiring import command_context, instance_of
@@ -23,6 +23,13 @@ from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.result import CHECK_NAMES, CheckName
 from ktrdr_sandbox.paths import demo_folder
 from ktrdr_sandbox.shared.inventory import is_empty
+
+
+def _checks_after_comma(incomplete: str) -> list[str]:
+    """Checks after the last comma, without those before it."""
+    before, comma, _ = incomplete.rpartition(",")
+    given = before.split(",")
+    return [f"{before}{comma}{name}" for name in CHECK_NAMES if name not in given]
 
 
 def up(
@@ -90,7 +97,7 @@ def wait(
             "--for",
             metavar="CHECKS",
             help="Only these checks, for example backend,workers. [default: all]",
-            autocompletion=completion.checks,
+            autocompletion=_checks_after_comma,
         ),
     ] = None,
     timeout: params.Timeout = None,

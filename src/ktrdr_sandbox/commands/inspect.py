@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.commands.context import Context
-from ktrdr_sandbox.commands.relocated import resolve_moved
 from ktrdr_sandbox.docker.engine import Container
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import EngineAddress, Instance
@@ -114,10 +113,7 @@ def status_of_all(context: Context) -> list[InstanceStatus]:
 def _stacks(context: Context) -> list[tuple[Instance, Sequence[Container] | None]]:
     """What the registry has, by slot and each where its directory is now, with its containers;
     None for those of an engine that does not answer, which is told once."""
-    registered = [
-        one if one.path.is_dir() or one.state != "created" else resolve_moved(context, one)
-        for one in context.registry.read().instances.values()
-    ]
+    registered = [_where_it_is(context, one) for one in context.registry.read().instances.values()]
 
     def ask(address: EngineAddress) -> Sequence[Container] | None:
         try:
@@ -134,6 +130,14 @@ def _stacks(context: Context) -> list[tuple[Instance, Sequence[Container] | None
         own = None if every is None else [one for one in every if one.uuid == instance.uuid]
         found.append((instance, own))
     return found
+
+
+def _where_it_is(context: Context, instance: Instance) -> Instance:
+    if instance.path.is_dir() or instance.state != "created":
+        return instance
+    from ktrdr_sandbox.commands.relocated import resolve_moved  # git and more, seldom needed
+
+    return resolve_moved(context, instance)
 
 
 def _is_stale(context: Context, instance: Instance, containers: Sequence[Container] | None) -> bool:
