@@ -42,7 +42,7 @@ def command(name: str, *, when_interrupted: str = "") -> Iterator[Output]:
     except KeyboardInterrupt:
         # A second Ctrl-C while this is told must not bring a traceback after all.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        from ktrdr_sandbox.process import end_all
+        from ktrdr_sandbox.process import end_all  # as in `_listening`
 
         end_all()
         hints = (when_interrupted,) if when_interrupted else ()
@@ -56,15 +56,6 @@ def command(name: str, *, when_interrupted: str = "") -> Iterator[Output]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def _listening(output: Output) -> AbstractContextManager[None]:
-    """With --verbose, tell each command of Docker and git."""
-    if not output.verbose:
-        return nullcontext()
-    from ktrdr_sandbox.process import listening  # `--version` starts no process
-
-    return listening(output.ran)
 
 
 def leave_with_failure(
@@ -96,6 +87,14 @@ def ended_by(name: str, error: BaseException) -> int:
             raise error
     except typer.Exit as leaving:
         return leaving.exit_code
+
+
+def _listening(output: Output) -> AbstractContextManager[None]:
+    if not output.verbose:
+        return nullcontext()
+    from ktrdr_sandbox.process import listening  # what starts no program is quicker without
+
+    return listening(output.ran)
 
 
 def _interrupt_on_termination() -> dict[signal.Signals, signal._HANDLER]:
