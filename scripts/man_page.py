@@ -8,7 +8,7 @@ from typing import Any
 
 import typer.main
 
-from ktrdr_sandbox.cli import error_table, examples
+from ktrdr_sandbox.cli import error_table, params
 from ktrdr_sandbox.cli.app import application
 
 HEAD = """\
@@ -84,7 +84,7 @@ def section(name: str, command: Any) -> Iterator[str]:
         record = parameter.get_help_record(context)
         if record is not None and not getattr(parameter, "hidden", False):
             yield f".TP\n.B {quoted(record[0])}\n{text(record[1])}\n"
-    typed = examples.examples().get(name)
+    typed = params.examples().get(name)
     if typed:
         yield ".PP\nExamples:\n.PP\n.nf\n.RS\n"
         yield from (

@@ -217,6 +217,7 @@ DATA: Final[dict[str, tuple[str, ...]]] = {
     # What they run has stdout to itself: a document only when that does not begin.
     "run": (),
     "exec": (),
+    "shell": (),
     "open": ("PageData",),
     "completion": ("CompletionScriptData", "CompletionInstalledData"),
     "config show": ("SettingsData",),

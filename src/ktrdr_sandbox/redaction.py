@@ -21,6 +21,7 @@ CERTAIN_LENGTH: Final = 6
 """Characters from which on a secret's value is hidden within any text. A shorter one, or a plain
 word, is a part of other words too: `ktrdr`, `admin`, `required`."""
 
+# Patterns are bounded, and begin at a word's beginning: a log may hold a word of a million letters.
 _WORDS: Final = (
     r"password|passwd|passphrase|secret|token|api[_-]?key|private[_-]?key|access[_-]?key|credential"
 )
@@ -33,15 +34,27 @@ _PLAIN_WORD: Final = r"[A-Za-z]?[a-z]{1,13}|[A-Z]{1,14}"
 _SAID_OF_ONE: Final = r"(?i)required|missing|invalid|expired|empty|unset|denied|optional|executable"
 """What messages say of a secret where its value might stand: `DB_PASSWORD: required`."""
 
-# Bounded, and only from a word's beginning: a log may hold a word of a million letters.
-_KEY: Final = (
-    rf"(?<![\w-])(?:[\w-]{{0,64}}?(?i:{_WORDS})[\w-]{{0,64}}|[A-Z][A-Z0-9_]{{0,64}}_{_ENDINGS}\b)"
-)
+_KEY: Final = rf"[\w-]{{0,64}}?(?i:{_WORDS})[\w-]{{0,64}}|[A-Z][A-Z0-9_]{{0,64}}_{_ENDINGS}\b"
 _QUOTE: Final = r"\\*[\"']"
 """A quote, escaped as often as JSON within JSON does it."""
-_VALUE: Final = rf"(?P<open>{_QUOTE})[\s\S]*?(?P=open)|(?:{_QUOTE})?(?P<bare>[^\s,;&\"'}}]+)"
-_IN_URL: Final = r"://[^\s:/@]*:(?P<password>[^\s/\"]+)@"
-_MORE_WORDS: Final = re.compile(r"[ \t]+[A-Za-z]")
+_ASSIGNMENT: Final = (
+    rf"(?P<head>(?:{_QUOTE})?(?<![\w-])(?P<key>{_KEY})(?:{_QUOTE})?\s*(?P<sep>[=:])\s*)"
+    rf"(?:(?P<open>{_QUOTE})[\s\S]*?(?P=open)|(?:{_QUOTE})?(?P<value>[^\s,;&\"'}}]+))"
+)
+_WHOLE_LINE: Final = r"(?m)^(?P<head>\s*(?:export +|- +)?(?P<key>[A-Z_]\w*)=)(?P<value>.+)$"
+"""A line of an environment file: its value goes on to the end, whatever stands in it."""
+_OPTION: Final = (
+    rf"(?P<head>(?<!-)--[\w-]{{0,64}}?(?i:{_WORDS})[\w-]{{0,64}}\s+)(?P<value>(?!-)\S+)"
+)
+_BEARER: Final = (
+    r"(?P<head>(?i:\bauthorization\b\W{1,6}(?:\w+ +)?|\bbearer +))(?P<value>[\w.~+/=-]{8,})"
+)
+_IN_URL: Final = r"((?<![\w+.-])[A-Za-z][\w+.-]{0,32}://[^\s:/@]*):([^\s/\"]+)@"
+_PEM: Final = r"(-----BEGIN [A-Z ]*PRIVATE KEY-----)[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+_SHAPES: Final = (
+    r"\b(?:sk-[\w-]{16,}|gh[a-z]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}"
+    r"|xox[a-z]-[\w-]{10,}|AKIA[0-9A-Z]{16}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
+)
 
 
 def is_secret_name(name: str) -> bool:
@@ -53,74 +66,42 @@ def _is_secret(name: str, value: str) -> bool:
     """Whether that is a secret's value; a plain word is one only where the name is certain."""
     if not is_secret_name(name):
         return False
-    return not re.fullmatch(_PLAIN_WORD, value) or bool(re.fullmatch(_CERTAIN_NAME, name))
+    return not _is_word(value) or re.fullmatch(_CERTAIN_NAME, name) is not None
 
 
-def _assignment(found: re.Match[str]) -> str:
-    value = found["bare"]
-    if value is not None and found["sep"].strip() == ":" and not _follows_colon(found, value):
-        return found[0]
-    if value is not None and not _is_secret(found["key"], value):
-        return found[0]
-    return f"{found['name']}{found['sep']}{HIDDEN}"
+def _is_word(text: str) -> bool:
+    return re.fullmatch(_PLAIN_WORD, text) is not None
 
 
-def _follows_colon(found: re.Match[str], value: str) -> bool:
-    """Whether what follows `key:` is a value, and not the beginning of a sentence."""
-    if value.startswith("?"):  # ${DB_PASSWORD:?required}
-        return False
-    if not re.fullmatch(_PLAIN_WORD, value):
-        return True
-    is_prose = _MORE_WORDS.match(found.string, found.end())
-    return not is_prose and not re.fullmatch(_SAID_OF_ONE, value)
+def _assigned(found: re.Match[str]) -> str:
+    value = found["value"]
+    is_hidden = value is None or _is_secret(found["key"], value)  # in quotes, or as it is
+    if is_hidden and value is not None and found["sep"] == ":":
+        is_prose = _is_word(value) and re.match(r"[ \t]+[A-Za-z]", found.string[found.end() :][:40])
+        is_message = value.startswith("?") or re.fullmatch(_SAID_OF_ONE, value)  # ${NAME:?required}
+        is_hidden = not is_prose and not is_message
+    return found["head"] + HIDDEN if is_hidden else found[0]
 
 
-def _word_kept(found: re.Match[str]) -> str:
-    is_word = re.fullmatch(_PLAIN_WORD, found["value"])
-    return found[0] if is_word else found["head"] + HIDDEN
+def _line(found: re.Match[str]) -> str:
+    return found["head"] + HIDDEN if _is_secret(found["key"], found["value"]) else found[0]
 
 
-_RULES: Final[tuple[tuple[tuple[str, ...], str, Callable[[re.Match[str]], str]], ...]] = (
-    (
-        ("-----BEGIN ",),
-        r"(-----BEGIN [A-Z ]*PRIVATE KEY-----)[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
-        lambda m: m[1] + HIDDEN,
-    ),
-    (  # a line of an environment file: its value goes on to the end, whatever stands in it
-        ("=",),
-        r"(?m)^(\s*(?:export +|- +)?([A-Z_]\w*)=)(.+)$",
-        lambda m: m[1] + HIDDEN if _is_secret(m[2], m[3]) else m[0],
-    ),
-    (
-        ("://",),
-        r"(?i)((?<![\w+.-])[a-z][\w+.-]{0,32}://[^\s:/@]*):[^\s/\"]+@",
-        lambda m: f"{m[1]}:{HIDDEN}@",
-    ),
-    (
-        ("uthorization", "earer", "UTHORIZATION", "EARER"),
-        r"(?P<head>(?i:\bauthorization\b\W{1,6}(?:\w+ +)?|\bbearer +))(?P<value>[\w.~+/=-]{8,})",
-        _word_kept,
-    ),
-    (
-        ("--",),
-        rf"(?P<head>(?<!-)--[\w-]{{0,64}}?(?i:{_WORDS})[\w-]{{0,64}}\s+)(?P<value>(?!-)\S+)",
-        _word_kept,
-    ),
-    (
-        ("=", ":"),
-        rf"(?P<name>(?:{_QUOTE})?(?P<key>{_KEY})(?:{_QUOTE})?)(?P<sep>\s*[=:]\s*)(?:{_VALUE})",
-        _assignment,
-    ),
-    (
-        ("sk-", "gh", "github_pat_", "glpat-", "xox", "AKIA", "eyJ"),
-        (
-            r"\b(?:sk-[\w-]{16,}|gh[a-z]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}"
-            r"|xox[a-z]-[\w-]{10,}|AKIA[0-9A-Z]{16}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
-        ),
-        lambda _: HIDDEN,
-    ),
+def _unless_word(found: re.Match[str]) -> str:
+    return found[0] if _is_word(found["value"]) else found["head"] + HIDDEN
+
+
+_Rule = tuple[tuple[str, ...], str, str | Callable[[re.Match[str]], str]]
+_RULES: Final[tuple[_Rule, ...]] = (
+    (("-----BEGIN ",), _PEM, rf"\1{HIDDEN}"),
+    (("=",), _WHOLE_LINE, _line),
+    (("://",), _IN_URL, rf"\1:{HIDDEN}@"),
+    (("uthorization", "earer", "AUTHORIZATION", "BEARER"), _BEARER, _unless_word),
+    (("--",), _OPTION, _unless_word),
+    (("=", ":"), _ASSIGNMENT, _assigned),
+    (("sk-", "gh", "glpat-", "xox", "AKIA", "eyJ"), _SHAPES, HIDDEN),
 )
-"""Patterns with what replaces them; a text that a pattern is found in has one of the signs."""
+"""Patterns with what replaces them, compiled only for a text that has one of the signs."""
 
 
 class Redactor:
@@ -145,10 +126,9 @@ class Redactor:
         """The same through nested JSON-ready values; what stands under a secret's name goes whole,
         and so does the value of an entry `NAME=...` of a list."""
         if isinstance(value, str):
-            entry = re.fullmatch(r"([A-Za-z_][\w.-]*)=([\s\S]+)", value)
-            if entry and _is_secret(entry[1], entry[2]):
-                return f"{entry[1]}={HIDDEN}"
-            return self.text(value)
+            name, equals, rest = value.partition("=")
+            is_entry = equals and re.fullmatch(r"[A-Za-z_][\w.-]*", name) and _is_secret(name, rest)
+            return f"{name}={HIDDEN}" if is_entry else self.text(value)
         if isinstance(value, dict):
             return {self.data(key): self._entry(str(key), item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
@@ -180,26 +160,22 @@ def redactor_of(*environments: Mapping[str, str], public: Iterable[str] = ()) ->
     for environment in environments:
         for name, value in environment.items():
             (secret if _is_secret(name, value) else open_to_all).add(value)
-            for found in re.finditer(_IN_URL, value):
-                secret |= {found["password"], unquote(found["password"])}
+            for _, password in re.findall(_IN_URL, value):
+                secret |= {password, unquote(password)}
     return Redactor(secret, public=open_to_all)
 
 
 def _any_of(values: set[str], public: set[str]) -> re.Pattern[str] | None:
-    words = {one for one in values if re.fullmatch(_PLAIN_WORD, one)}
-    long = {
-        form for one in values - words if len(one) >= CERTAIN_LENGTH for form in _spellings(one)
-    }
-    short = {one for one in values if 2 < len(one) < CERTAIN_LENGTH and _is_telling(one)} - public
+    common = {"true", "false", "none", "null", "auto"}
+    whole = {one for one in values if 2 < len(one) < CERTAIN_LENGTH and not one.isdigit()}
+    whole = {one for one in whole if one.lower() not in common} - public
+    long = {one for one in values if len(one) >= CERTAIN_LENGTH}
+    whole |= {one for one in long if _is_word(one)}
+    forms = {form for one in long - whole for form in _spellings(one)}
     # The longest first, or a secret that begins with another one would show its end.
-    parts = [re.escape(form) for form in sorted(long, key=len, reverse=True)]
-    short |= {word for word in words if len(word) >= CERTAIN_LENGTH}
-    parts += [rf"(?<!\w){re.escape(word)}(?!\w)" for word in sorted(short, key=len, reverse=True)]
+    parts = [re.escape(form) for form in sorted(forms, key=len, reverse=True)]
+    parts += [rf"(?<!\w){re.escape(word)}(?!\w)" for word in sorted(whole, key=len, reverse=True)]
     return re.compile("|".join(parts)) if parts else None
-
-
-def _is_telling(word: str) -> bool:
-    return not word.isdigit() and word.lower() not in ("true", "false", "none", "null", "auto")
 
 
 def _spellings(value: str) -> Iterator[str]:

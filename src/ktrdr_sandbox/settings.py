@@ -83,6 +83,9 @@ class Settings:
     lock_patience: float = _setting(
         600.0, "Longest wait for another command on the same instance", gt=0
     )
+    destroy_grace: float = _setting(
+        5.0, "Longest wait of destroy for a container that writes to what outlives it", ge=0
+    )
     copy_files: tuple[str, ...] = _setting(
         (), "Git-ignored files that create copies, as in `.worktreeinclude`"
     )

@@ -9,30 +9,41 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import ipaddress
+import json
 import os
 import re
 import tomllib
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
     WithJsonSchema,
     create_model,
-    field_validator,
 )
 from pydantic_settings import EnvSettingsSource
 
-from ktrdr_sandbox import settings
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.paths import Home
-from ktrdr_sandbox.settings import CHECKOUT_FILE, FIELDS, PREFIX, TABLES, Approved, Settings
+from ktrdr_sandbox.settings import (
+    CHECKOUT_FILE,
+    FIELDS,
+    HOOKS,
+    PREFIX,
+    TABLES,
+    Approved,
+    Commands,
+    Hooks,
+    Settings,
+    as_data,
+)
 from ktrdr_sandbox.trust import digest, is_loosening, is_personal
 
 Kind = Literal["variable", "checkout", "home", "default"]
@@ -40,71 +51,44 @@ Kind = Literal["variable", "checkout", "home", "default"]
 _TABLE: Final = re.compile(r"\s*\[\s*([\w.-]+)\s*\]")
 _KEY: Final = re.compile(r"\s*[\"']?([\w.-]+)[\"']?\s*=")
 _PLACE: Final = re.compile(r"\(at line (\d+), column (\d+)\)")
-_NO_VALUE: Any = object()
-
-
-# -- what is judged ----------------------------------------------------------------------------
 
 
 def _several(value: Any) -> Any:
     """One command for a list of one. A line for a shell is refused: its words must be told."""
-    if isinstance(value, (list, tuple)) and value and all(isinstance(one, str) for one in value):
+    words = 'a list of words, as ["uv", "sync"]'
+    if not isinstance(value, (list, tuple)):  # a TypeError would not become a fault of the setting
+        raise ValueError(f"should be {words}, or a list of such lists")  # noqa: TRY004
+    if value and all(isinstance(one, str) for one in value):
         return (tuple(value),)
-    if not isinstance(value, (list, tuple)):
-        # A TypeError would not become a fault of the setting.
-        raise ValueError(  # noqa: TRY004
-            'should be a list of words, as ["uv", "sync"], or a list of such lists'
-        )
     if not all(isinstance(one, (list, tuple)) and one and one[0] for one in value):
-        raise ValueError('each command should be a list of words, as ["uv", "sync"]')
+        raise ValueError(f"each command should be {words}")
     return value
 
 
-_COMMAND: Final[dict[str, Any]] = {
-    "type": "array",
-    "items": {"type": "string"},
-    "minItems": 1,
-}
-_COMMANDS: Final = Annotated[
-    settings.Commands,
-    BeforeValidator(_several),
-    WithJsonSchema({"anyOf": [_COMMAND, {"type": "array", "items": _COMMAND}]}),
-]
-
-
-def _address(value: str) -> str:
-    return str(ipaddress.ip_address(value))
-
-
-def _network(value: str | None) -> str | None:
-    return None if value is None else str(ipaddress.ip_network(value))
-
-
-def _model(
-    described: type, hints: Mapping[str, Any], validators: Mapping[str, Any] | None = None
-) -> Any:
+def _model(described: type, hints: Mapping[str, Any]) -> Any:
     """The pydantic model of a dataclass: its types, or those of `hints`, defaults and metadata."""
     types = {**get_type_hints(described), **hints}
     fields: dict[str, Any] = {
         one.name: (types[one.name], Field(one.default, **one.metadata))
         for one in dataclasses.fields(described)
     }
-    return create_model(
-        described.__name__,
-        __config__=ConfigDict(extra="forbid", frozen=True),
-        __doc__=described.__doc__,
-        __validators__=dict(validators or {}),
-        **fields,
-    )
+    config = ConfigDict(extra="forbid", frozen=True)
+    name, text = described.__name__, described.__doc__
+    return create_model(name, __config__=config, __doc__=text, **fields)
 
 
-_HOOKS: Final = _model(settings.Hooks, dict.fromkeys(settings.HOOKS, _COMMANDS))
+_COMMAND: Final[dict[str, Any]] = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+_COMMANDS: Final = Annotated[
+    Commands,
+    BeforeValidator(_several),
+    WithJsonSchema({"anyOf": [_COMMAND, {"type": "array", "items": _COMMAND}]}),
+]
 MODEL: Final = _model(
     Settings,
-    {"hooks": _HOOKS},
     {
-        "is_address": field_validator("bind_address")(_address),
-        "is_network": field_validator("network_pool")(_network),
+        "bind_address": Annotated[str, AfterValidator(lambda x: str(ip_address(x)))],
+        "network_pool": Annotated[str, AfterValidator(lambda x: str(ip_network(x)))] | None,
+        "hooks": _model(Hooks, dict.fromkeys(HOOKS, _COMMANDS)),
     },
 )
 
@@ -128,9 +112,6 @@ def _holds_texts(annotation: Any) -> bool:
     return str in kinds or any(str in get_args(kind) for kind in kinds if type(None) in kinds)
 
 
-# -- where a value came from ---------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
     """Where a value came from. `line` is None where it could not be told cheaply."""
@@ -146,20 +127,17 @@ class Origin:
         return str(self.path) if self.line is None else f"{self.path}, line {self.line}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Layer:
     """One source: its values by flat key, as written, and the place of each."""
 
-    kind: Kind
+    whole: Origin
     values: Mapping[str, Any]
-    path: Path | None = None
-    lines: Mapping[str, int] = field(default_factory=dict)
-    variables: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, Origin]
 
     def origin(self, key: str) -> Origin:
-        """Where the layer has a key from; a key of an inline table has the table's line."""
-        line = self.lines.get(key, self.lines.get(key.partition(".")[0]))
-        return Origin(kind=self.kind, path=self.path, line=line, variable=self.variables.get(key))
+        """Where the layer has a key from; a key of an inline table is where the table is."""
+        return self.origins.get(key) or self.origins.get(key.partition(".")[0], self.whole)
 
     def without(self, keys: Collection[str]) -> Layer:
         """The same layer as if it did not set these."""
@@ -183,42 +161,42 @@ class Resolution:
     """The settings that count, the origin of each key, and what a user should be told of them.
 
     `asked` is what the checkout's file sets and needs approval for, approved or not; `withheld`
-    the same where it is not approved.
+    the same where it is not approved. `remarks` are sentences by what they are about, so that the
+    same content in two checkouts is told once.
     """
 
     settings: Settings
     origins: Mapping[str, Origin]
     asked: Withheld | None = None
     withheld: Withheld | None = None
-    remarks: Mapping[str, str] = field(default_factory=dict)
-    """Sentences by what they are about, so that the same content in two checkouts is told once."""
+    remarks: Mapping[str, str]
 
     def value(self, key: str) -> Any:
         """The value of a flat key, JSON-ready."""
-        return _values(self.settings)[key]
+        return _flat(as_data(self.settings))[key]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One fault. `text` tells what is allowed; without a `setting` it is about the whole file."""
 
     text: str
     origin: Origin
     setting: str | None = None
-    value: Any = _NO_VALUE
+    found: tuple[Any, ...] = ()
     column: int | None = None
 
-    def sentence(self) -> str:
-        """One line for people."""
+    def __str__(self) -> str:
         subject = f"{self.setting}: " if self.setting is not None else ""
-        found = "" if self.value is _NO_VALUE else f" (found {self.value!r})"
+        found = "".join(f" (found {value!r})" for value in self.found)
         return f"{subject}{self.text}{found}, in {self.origin}"
 
     def facts(self) -> dict[str, Any]:
         """JSON-ready."""
+        value = self.found[0] if self.found else None
         return {
             "setting": self.setting,
-            "value": None if self.value is _NO_VALUE else _plain(self.value),
+            "value": json.loads(json.dumps(value, default=str)),  # TOML has dates
             "allowed": self.text,
             "file": None if self.origin.path is None else str(self.origin.path),
             "line": self.origin.line,
@@ -230,8 +208,8 @@ class Problem:
 class BadSettingsError(SandboxError):
     """All problems that were found, in one error."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        sentences = [problem.sentence() for problem in problems]
+    def __init__(self, *problems: Problem) -> None:
+        sentences = [str(problem) for problem in problems]
         origins = [problem.origin for problem in problems]
         places = dict.fromkeys(origin.variable or str(origin.path) for origin in origins)
         super().__init__(
@@ -246,9 +224,6 @@ class BadSettingsError(SandboxError):
         )
 
 
-# -- reading them --------------------------------------------------------------------------------
-
-
 def resolve(
     home: Home, *, checkout: Path | None, approved: Approved = lambda *_: False
 ) -> Resolution:
@@ -256,38 +231,42 @@ def resolve(
 
     Each source is judged by itself and as a whole: what does not count today may do so tomorrow.
     """
-    variables, strange = _variables()
+    variables, told = _variables()
     layers = [variables]
+    remarks = {text: text for text in told}
     asked = withheld = None
-    ignored: list[str] = []
     theirs = _read_file(checkout / CHECKOUT_FILE, "checkout") if checkout is not None else None
     if checkout is not None and theirs is not None:
-        validated = _values(_judged(theirs))
+        validated = _flat(as_data(_judged(theirs)))
         personal = {key for key in theirs.values if is_personal(key)}
-        ignored = [
-            f"{theirs.origin(key)}: {key} is ignored; it is read from your own settings file alone."
-            for key in sorted(personal)
-        ]
-        asked = _loosening(theirs.without(personal), validated)
+        for key in sorted(personal):
+            text = f"{key} is ignored; it is read from your own settings file alone."
+            remarks[key] = f"{theirs.origin(key)}: {text}"
+        theirs = theirs.without(personal)
+        loosening = {k: validated[k] for k in theirs.values if is_loosening(k, validated.get(k))}
+        if loosening:
+            asked = Withheld(path=checkout / CHECKOUT_FILE, values=loosening)
         if asked is not None and not approved(checkout, asked.digest):
             withheld = asked
-        theirs = theirs.without({*personal, *(withheld.values if withheld else ())})
+            remarks[asked.digest] = (
+                f"{asked.path} sets {', '.join(sorted(asked.values))}: ignored, because a checkout "
+                "may do so only with your approval. To see it and decide, run there: "
+                "ktrdr-sandbox config approve"
+            )
+            theirs = theirs.without(asked.values)
         layers.append(theirs)
     own = _read_file(home.config, "home")
     if own is not None:
         layers.append(own)
     for layer in layers:
         _judged(layer)
-    merged = {key: value for one in reversed(layers) for key, value in one.values.items()}
+    origins = {key: layer.origin(key) for layer in reversed(layers) for key in layer.values}
     return Resolution(
-        settings=_settings(merged),
-        origins={key: _origin(layers, key) for key in FIELDS},
+        settings=_settings({k: v for layer in reversed(layers) for k, v in layer.values.items()}),
+        origins={key: origins.get(key, Origin()) for key in FIELDS},
         asked=asked,
         withheld=withheld,
-        remarks={
-            **{text: text for text in (*strange, *ignored)},
-            **({withheld.digest: _unapproved(withheld)} if withheld else {}),
-        },
+        remarks=remarks,
     )
 
 
@@ -308,23 +287,19 @@ def _variables() -> tuple[Layer, list[str]]:
     may be meant for another version of this program.
     """
     given = {name.upper(): name for name in os.environ if name.upper().startswith(PREFIX)}
+    known = {PREFIX + key.replace(".", "__").upper(): key for key in (*FIELDS, *TABLES)}
     values = _flat(_Variables(MODEL, env_prefix=PREFIX, env_nested_delimiter="__")())
-    places = {}
-    for key in values:
-        whole_table = PREFIX + key.partition(".")[0].upper()
-        variable = _variable(key)
-        places[key] = given.get(variable) or given.get(whole_table) or variable
-    known = {_variable(key): key for key in (*FIELDS, *TABLES)}
+    origins = {
+        key: Origin(kind="variable", variable=given[variable])
+        for variable, key in known.items()
+        if variable in given
+    }
     endings = [name.removeprefix(PREFIX) for name in known]
     strange = [
         f"{given[name]}: {_no_such(name.removeprefix(PREFIX), endings, prefix=PREFIX)} (ignored)"
         for name in sorted(given.keys() - known.keys())
     ]
-    return Layer(kind="variable", values=values, variables=places), strange
-
-
-def _variable(key: str) -> str:
-    return PREFIX + key.replace(".", "__").upper()
+    return Layer(Origin(kind="variable"), values, origins), strange
 
 
 def _read_file(path: Path, kind: Kind) -> Layer | None:
@@ -333,24 +308,28 @@ def _read_file(path: Path, kind: Kind) -> Layer | None:
     Only a regular file is opened: a link that a branch brings along may point at a device that
     never ends.
     """
+    whole = Origin(kind=kind, path=path)
     try:
         if not path.is_symlink() and not path.exists():
             return None
         if not path.is_file():
-            raise _unreadable(path, kind, "it is not a regular file")
+            raise OSError(0, "it is not a regular file")
         text = path.read_bytes().decode("utf-8")
         values = tomllib.loads(text)
-    except OSError as error:
-        raise _unreadable(path, kind, error.strerror or str(error)) from error
-    except UnicodeDecodeError as error:
-        raise _unreadable(path, kind, f"byte {error.start} is not UTF-8") from error
     except tomllib.TOMLDecodeError as error:
-        raise _no_toml(path, kind, str(error)) from error
-    except RecursionError as error:
-        raise _unreadable(path, kind, "it is nested too deeply") from error
-    return Layer(
-        kind=kind, values=_flat(values), path=path, lines=dict(reversed(list(_lines(text))))
-    )
+        place = _PLACE.search(str(error))
+        line, column = (int(place[1]), int(place[2])) if place else (None, None)
+        fault = f"no valid TOML: {_PLACE.sub('', str(error)).strip()}"
+        fault += f" (column {column})" if column else ""
+        raise BadSettingsError(Problem(fault, replace(whole, line=line), column=column)) from error
+    except UnicodeDecodeError as error:
+        fault = f"cannot read it: byte {error.start} is not UTF-8"
+        raise BadSettingsError(Problem(fault, whole)) from error
+    except (OSError, RecursionError) as error:
+        fault = f"cannot read it: {getattr(error, 'strerror', 'it is nested too deeply')}"
+        raise BadSettingsError(Problem(fault, whole)) from error
+    origins = {key: replace(whole, line=number) for key, number in reversed(list(_lines(text)))}
+    return Layer(whole, _flat(values), origins)
 
 
 def _lines(text: str) -> Iterator[tuple[str, int]]:
@@ -363,41 +342,21 @@ def _lines(text: str) -> Iterator[tuple[str, int]]:
             yield table + key[1], number
 
 
-def _unreadable(path: Path, kind: Kind, reason: str) -> BadSettingsError:
-    origin = Origin(kind=kind, path=path)
-    return BadSettingsError([Problem(text=f"cannot read it: {reason}", origin=origin)])
-
-
-def _no_toml(path: Path, kind: Kind, message: str) -> BadSettingsError:
-    place = _PLACE.search(message)
-    reason = _PLACE.sub("", message).strip()
-    line, column = (int(place[1]), int(place[2])) if place else (None, None)
-    text = f"no valid TOML: {reason}" + (f" (column {column})" if column else "")
-    problem = Problem(text=text, origin=Origin(kind=kind, path=path, line=line), column=column)
-    return BadSettingsError([problem])
-
-
-# -- judging them --------------------------------------------------------------------------------
-
-
 def _judged(layer: Layer) -> Settings:
     """A layer by itself. Raises `bad-settings` with all that is wrong with it."""
     unknown = [key for key in layer.values if key not in FIELDS and key not in TABLES]
-    problems = [
-        Problem(setting=key, text=_no_such(key, FIELDS), origin=layer.origin(key))
-        for key in unknown
-    ]
+    problems = [Problem(_no_such(key, FIELDS), layer.origin(key), key) for key in unknown]
     try:
         judged = _settings(layer.without(unknown).values)
     except ValidationError as error:
-        raise BadSettingsError([*problems, *_faults(layer, error)]) from None
+        raise BadSettingsError(*problems, *_faults(layer, error)) from None
     if problems:
-        raise BadSettingsError(problems)
+        raise BadSettingsError(*problems)
     return judged
 
 
 def _settings(values: Mapping[str, Any]) -> Settings:
-    """The settings of validated flat keys. Raises ValidationError."""
+    """The settings of flat keys, the rest being defaults. Raises ValidationError."""
     nested: dict[str, Any] = {}
     for key, value in values.items():
         table, dot, inner = key.partition(".")
@@ -407,7 +366,7 @@ def _settings(values: Mapping[str, Any]) -> Settings:
             nested[key] = value
     found = dict(MODEL(**nested))
     if TABLES & nested.keys():
-        found["hooks"] = settings.Hooks(**dict(found["hooks"]))
+        found["hooks"] = Hooks(**dict(found["hooks"]))
     return Settings(**found)
 
 
@@ -417,20 +376,13 @@ def _faults(layer: Layer, error: ValidationError) -> Iterator[Problem]:
         key = ".".join(parts[:2] if parts[0] in TABLES else parts[:1])
         text = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
         where = f"entry {int(parts[-1]) + 1} " if parts[-1].isdigit() else ""
-        yield Problem(
-            setting=key, value=fault["input"], text=where + text, origin=layer.origin(key)
-        )
+        yield Problem(where + text, layer.origin(key), key, (fault["input"],))
 
 
 def _no_such(key: str, known: Collection[str], *, prefix: str = "") -> str:
     """That there is no such setting, and the one that was probably meant, with the prefix."""
     near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.6)
     return "no such setting" + (f"; did you mean '{prefix}{near[0]}'?" if near else "")
-
-
-def _values(found: Settings) -> dict[str, Any]:
-    """All by flat key, JSON-ready."""
-    return _flat(settings.as_data(found))
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -442,36 +394,3 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
         else:
             found[key] = value
     return found
-
-
-def _loosening(layer: Layer, validated: Mapping[str, Any]) -> Withheld | None:
-    values = {
-        key: validated[key]
-        for key in layer.values
-        if key in FIELDS and is_loosening(key, validated[key])
-    }
-    return Withheld(path=layer.path, values=values) if values and layer.path else None
-
-
-def _unapproved(withheld: Withheld) -> str:
-    keys = ", ".join(sorted(withheld.values))
-    return (
-        f"{withheld.path} sets {keys}: ignored, because a checkout may do so only with your "
-        "approval. To see it and decide, run there: ktrdr-sandbox config approve"
-    )
-
-
-def _origin(layers: Sequence[Layer], key: str) -> Origin:
-    for layer in layers:
-        if key in layer.values:
-            return layer.origin(key)
-    return Origin()
-
-
-def _plain(value: Any) -> Any:
-    """TOML has dates, which JSON has not."""
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

@@ -33,7 +33,7 @@ file and only names files that git ignores there."""
 
 def is_personal(key: str) -> bool:
     """Settings about the machine and not about a checkout: its file cannot set them at all."""
-    return key in ("lock_patience", "trash_days") or key.startswith("demo_")
+    return key in ("destroy_grace", "lock_patience", "trash_days") or key.startswith("demo_")
 
 
 def is_loosening(key: str, value: Any) -> bool:

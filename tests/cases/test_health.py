@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cases.repositories import case
+from tests.support.stacks import docker
 
 pytestmark = [
     pytest.mark.engine,
@@ -282,3 +283,33 @@ def test_postgres_on_another_port_than_the_published_one_is_told(tmp_path: Path)
         done = found.up().expect(0)
         fact = found.check(done, "database")["facts"][0]
         assert fact.startswith("PostgreSQL in db listens on 5544, and the Compose file publishes")
+
+
+SILENT = r"""
+services:
+  silent:
+    image: python:1
+    command:
+      - python3
+      - -c
+      - import socket, time; held = socket.create_server(("", 80)); time.sleep(600)
+    stop_grace_period: 1s
+    healthcheck:
+      test: ["CMD", "curl", "-f", "http://127.0.0.1:80/"]
+      timeout: 1s
+      interval: 60s
+  app:
+    image: tiny:1
+    command: ["sleep", "infinity"]
+    stop_grace_period: 1s
+    depends_on:
+      silent: {condition: service_healthy}
+"""
+
+
+def test_a_health_command_that_hangs_is_ended_in_its_container(tmp_path: Path) -> None:
+    with case(tmp_path, SILENT) as found:
+        failed = found.up("--timeout", "8").expect(2)
+        assert "took longer than 1 s" in str(found.check(failed, "containers")["facts"])
+        running = docker("top", found.stack.container("silent")["Id"], "-eo", "pid,args")
+        assert running.count("curl") <= 1

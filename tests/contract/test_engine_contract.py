@@ -285,6 +285,15 @@ def test_commands_run_inside_a_container(stack: ContractStack) -> None:
     assert stack.engine.execute(own, ["sleep", "60"], timeout=0.5).exit_code is None
 
 
+def test_a_command_that_is_given_up_ends_inside_the_container(stack: ContractStack) -> None:
+    stack.started({"app": stack.service()})
+    own = stack.container("app").id
+    given_up = stack.engine.execute(own, ["sh", "-c", "sleep 4321"], timeout=1.5)
+    assert given_up.exit_code is None
+    listed = stack.engine.execute(own, ["sh", "-c", "cat /proc/[0-9]*/cmdline"], timeout=20)
+    assert "4321" not in listed.output.replace("\0", "")
+
+
 def test_no_command_runs_in_a_container_that_does_not(stack: ContractStack) -> None:
     stack.created({"app": stack.service()})
     done = stack.engine.execute(stack.container("app").id, ["true"], timeout=30)

@@ -158,6 +158,11 @@ class FakeEngine(Engine):
                     "Env": [f"{key}={value}" for key, value in one.detail.environment.items()],
                     "Labels": dict(one.labels),
                 },
+                "Mounts": [
+                    {"Type": "bind", "Source": mount["source"], "RW": not mount.get("read_only")}
+                    for mount in json.loads(one.made_from).get("volumes") or ()
+                    if mount["type"] == "bind"
+                ],
             }
             for one in found
         ]

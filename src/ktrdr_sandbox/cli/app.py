@@ -40,6 +40,7 @@ _COMMANDS: Final = {
     "url": "handing_over.url",
     "run": "handing_over.run",
     "exec": "handing_over.execute",
+    "shell": "handing_over.shell",
     "open": "handing_over.open_tool",
     "doctor": "upkeep.doctor",
     "gc": "upkeep.gc",
@@ -59,12 +60,19 @@ _BEFORE_COMMANDS: Final = frozenset({"--version", "--json", "--quiet", "-q", "--
 """Options of the program itself, before its command, that need no list of all commands."""
 
 
+_LAZY: Final = (
+    "ktrdr_sandbox.commands.",
+    "ktrdr_sandbox.console.",
+    "ktrdr_sandbox.state.rebuild",
+)
+
+
 class _LazyUseCases:
     """Finds use cases and their texts, to be executed when something of them is first asked for."""
 
     @staticmethod
     def find_spec(fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
-        if not fullname.startswith(("ktrdr_sandbox.commands.", "ktrdr_sandbox.console.")):
+        if not fullname.startswith(_LAZY):
             return None
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +21,6 @@ import typer
 from typer._completion_classes import ZshComplete
 
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.gate.result import CHECK_NAMES
 
 VARIABLE: Final = "_KTRDR_SANDBOX_COMPLETE"
 TOOLS: Final = ("api", "grafana", "jaeger", "prometheus")
@@ -29,45 +28,34 @@ TOOLS: Final = ("api", "grafana", "jaeger", "prometheus")
 Candidates = Iterable[tuple[str, str]]
 
 
-def _candidates() -> Any:
-    from ktrdr_sandbox.commands import candidates  # only at a press of TAB
-
-    return candidates
-
-
 def instances(incomplete: str) -> Candidates:
-    return _quietly(lambda: _candidates().instances(incomplete))
+    return _known(lambda known: known.instances(incomplete))
 
 
 def free_slots() -> Candidates:
-    return _quietly(lambda: _candidates().free_slots())
+    return _known(lambda known: known.free_slots())
 
 
 def branches() -> Candidates:
-    return _quietly(lambda: _candidates().branches(Path.cwd()))
+    return _known(lambda known: known.branches(Path.cwd()))
 
 
 def services(context: typer.Context) -> Candidates:
     name, given = context.params.get("instance"), context.params.get("services") or ()
-    found = _quietly(lambda: _candidates().services(Path.cwd(), name))
+    found = _known(lambda known: known.services(Path.cwd(), name))
     return [candidate for candidate in found if candidate[0] not in given]
-
-
-def checks(incomplete: str) -> Candidates:
-    """Checks after the last comma, without those before it."""
-    before, comma, _ = incomplete.rpartition(",")
-    given = before.split(",")
-    return [(f"{before}{comma}{name}", "") for name in CHECK_NAMES if name not in given]
 
 
 def tools() -> Candidates:
     return [(tool, "") for tool in TOOLS]
 
 
-def _quietly(ask: Any) -> Candidates:
+def _known(ask: Callable[[Any], Candidates]) -> Candidates:
     """Nothing where anything is wrong: any command tells why, and a prompt is no place for it."""
+    from ktrdr_sandbox.commands import candidates  # only at a press of TAB
+
     try:
-        return list(ask())
+        return list(ask(candidates))
     except (SandboxError, OSError, ValueError):
         return []
 

@@ -6,7 +6,6 @@ A failure has the status of its code, unless that is another in the command at h
 from __future__ import annotations
 
 import functools
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +65,8 @@ class Entry:
 @functools.cache
 def entries() -> Mapping[ErrorCode, Entry]:
     """Every code, in the order of the documentation."""
+    import tomllib  # for a failure, and no part of a start
+
     table = tomllib.loads(Path(__file__).with_name("errors.toml").read_text(encoding="utf-8"))
     return {
         cast("ErrorCode", code): Entry(code=cast("ErrorCode", code), **facts)

@@ -1,4 +1,4 @@
-"""env, url, run, exec and open: an instance's addresses and environment for other programs."""
+"""env, url, run, exec, shell and open: an instance's environment for other programs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ktrdr_sandbox.api_address import address_in
 from ktrdr_sandbox.cli import completion, params
 from ktrdr_sandbox.cli.boundary import command
 from ktrdr_sandbox.cli.wiring import command_context, instance_of
-from ktrdr_sandbox.commands import environment, pages
+from ktrdr_sandbox.commands import environment
 from ktrdr_sandbox.console import results
 from ktrdr_sandbox.console.output import on_terminal
 from ktrdr_sandbox.errors import SandboxError
@@ -33,9 +33,9 @@ def env(
     """
     with command("env") as output:
         context = command_context(output)
-        given = environment.handout(context, instance_of(context, name))
-        if export and given.unspeakable:
-            output.tell(f"No shell takes this as a name: {', '.join(given.unspeakable)}.")
+        given = environment.environment_of(context, instance_of(context, name))
+        if export and given.invalid_names:
+            output.tell(f"No shell takes this as a name: {', '.join(given.invalid_names)}.")
         output.disclosure(given.exports if export else given.text, results.environment(given))
 
 
@@ -111,6 +111,36 @@ def execute(
     raise typer.Exit(status)
 
 
+def shell(
+    service: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SERVICE",
+            help="Service of the stack. Left out: the backend.",
+            show_default=False,
+            autocompletion=completion.services,
+        ),
+    ] = None,
+    instance: params.InstanceName = None,
+) -> None:
+    """Open a shell inside the running container of a service: bash, or sh where there is none.
+
+    Its exit status is that of the shell. --json is for a failure before the shell begins; there is
+    no document after.
+    """
+    with command("shell") as output:
+        context = command_context(output)
+        found = instance_of(context, instance)
+        status = environment.run_inside(
+            context,
+            found,
+            service or environment.backend_of(context, found),
+            environment.SHELL,
+            terminal=on_terminal(sys.stdin) and on_terminal(sys.stdout),
+        )
+    raise typer.Exit(status)
+
+
 def _needed(given: list[str] | None, name: str, instance: str | None, example: str) -> list[str]:
     """The other program's command line. Raises `usage` without one."""
     if not given:
@@ -137,7 +167,7 @@ def open_tool(
     """
     with command("open") as output:
         context = command_context(output)
-        page = pages.page(context, instance_of(context, instance), tool)
+        page = environment.page(context, instance_of(context, instance), tool)
         browser, why_not = _browser() if not output.json_mode else (None, "")
         opened = browser is not None and browser.open(page.url)
         if browser is not None and not opened:

@@ -9,6 +9,8 @@ from typing import Annotated
 from typer import Option
 
 from ktrdr_sandbox.cli.boundary import command, leave_with_failure
+from ktrdr_sandbox.commands import init_shared as use_case
+from ktrdr_sandbox.console import shared, shared_progress
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.paths import Home
 
@@ -39,19 +41,15 @@ def init_shared(
     """
     interrupted = "Everything that was copied is whole; the same command goes on from there."
     with command("init-shared", when_interrupted=interrupted) as output:
-        from ktrdr_sandbox.commands import init_shared as use_case
-        from ktrdr_sandbox.console.shared import counted, init_shared_text
-        from ktrdr_sandbox.console.shared_progress import shown_progress
-
         request = use_case.Request(source, minimal, url, sha256, link, overwrite, dry_run, stall)
         home = Home.from_environment()
-        with shown_progress(output) as observe:
+        with shared_progress.shown_progress(output) as observe:
             done = use_case.init_shared(home, request, tell=output.tell, observe=observe)
-        text, data = init_shared_text(done), asdict(done)
+        text, data = shared.init_shared_text(done), asdict(done)
         if done.failures:
             error = SandboxError(
                 "copy-incomplete",
-                f"{counted(done.failures, 'item')} of the source could not be copied.",
+                f"{shared.counted(done.failures, 'item')} of the source could not be copied.",
                 hints=("Put right what is said above and run it again: it copies the rest.",),
             )
             leave_with_failure(output, text, data, error, told=False)

@@ -37,14 +37,19 @@ def create(
         ),
     ] = None,
     slot: params.Slot = None,
+    dry_run: params.DryRun = False,
 ) -> None:
     """Create a sandbox instance: a git worktree beside the main one, with its own port slot."""
     interrupted = "An instance that 'list' shows is complete."
     with command("create", when_interrupted=interrupted) as output:
         context = command_context(output, purpose=f"create {name}")
-        made = creating.create(context, name=name, branch=branch, slot=slot)
+        made = creating.create(context, name=name, branch=branch, slot=slot, dry_run=dry_run)
         for sentence in (*text.skipped(made), *text.left_out(made)):
             output.tell(sentence)
+        if dry_run:
+            shown, data = text.creation(made, verb="Would create"), results.creation(made)
+            output.result(shown, data)
+            return
         failure = hooks.run_hook(context, made.instance, "after_create", sink=output.progress)
         shown, data = text.creation(made, verb="Created"), results.creation(made)
         if failure is not None:
@@ -53,13 +58,14 @@ def create(
         output.result(shown, data)
 
 
-def init(slot: params.Slot = None) -> None:
+def init(slot: params.Slot = None, dry_run: params.DryRun = False) -> None:
     """Make the current checkout an instance (for existing clones and worktrees)."""
     with command("init") as output:
-        made = creating.init(command_context(output), slot=slot)
+        made = creating.init(command_context(output), slot=slot, dry_run=dry_run)
         for sentence in text.skipped(made):
             output.tell(sentence)
-        output.result(text.creation(made, verb="Initialised"), results.creation(made))
+        verb = "Would initialise" if dry_run else "Initialised"
+        output.result(text.creation(made, verb=verb), results.creation(made))
 
 
 def move(
@@ -74,12 +80,13 @@ def move(
         ),
     ],
     name: params.Name = None,
+    dry_run: params.DryRun = False,
 ) -> None:
     """Give a stopped instance another port slot. Its data stays."""
     with command("move") as output:
         context = command_context(output)
-        done = moving.move(context, instance_of(context, name), slot=slot)
-        output.result(text.move(done), results.move(done))
+        done = moving.move(context, instance_of(context, name), slot=slot, dry_run=dry_run)
+        output.result(text.move(done, dry_run=dry_run), results.move(done))
 
 
 def destroy(
@@ -95,6 +102,12 @@ def destroy(
         bool,
         typer.Option(
             "--without-docker", help="Do not ask Docker: for an engine that is gone for good."
+        ),
+    ] = False,
+    now: Annotated[
+        bool,
+        typer.Option(
+            "--now", help="Kill at once, even what writes to folders that outlive the instance."
         ),
     ] = False,
     dry_run: Annotated[
@@ -120,6 +133,7 @@ def destroy(
                     "--keep-worktree": keep_worktree,
                     "--force": force,
                     "--without-docker": without_docker,
+                    "--now": now,
                 }
                 given = [option for option, value in options.items() if value]
                 run_on_all(output, instances, ["destroy", "--yes", *given], jobs=jobs)
@@ -146,6 +160,8 @@ def destroy(
                 keep_worktree=keep_worktree,
                 force=force,
                 without_docker=without_docker,
+                now=now,
+                progress=output.progress,
             )
         output.result(text.destruction(done), results.destroyed(done))
 

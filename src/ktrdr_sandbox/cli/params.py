@@ -10,13 +10,13 @@ import functools
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Final, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ktrdr_sandbox.cli import completion
-from ktrdr_sandbox.cli.examples import epilog
 from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT
 
@@ -59,6 +59,9 @@ Jobs = Annotated[
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only show what would be done, and do nothing.")
+]
 Timeout = Annotated[
     float | None,
     typer.Option(
@@ -148,11 +151,38 @@ def share(program: typer.Typer, before: str = "") -> None:
     for registered in program.registered_commands:
         registered.cls = Command
         name = registered.name or getattr(registered.callback, "__name__", "")
-        registered.epilog = epilog(f"{before}{name}")
+        registered.epilog = _epilog(f"{before}{name}")
     for group in program.registered_groups:
         group.cls = Group
         if group.typer_instance is not None:
             share(group.typer_instance, f"{before}{group.name} ")
+
+
+@functools.cache
+def examples() -> dict[str, list[tuple[str, str]]]:
+    """Whole command lines by command, each with its remark."""
+    import tomllib  # `--version` does without
+
+    table = tomllib.loads(Path(__file__).with_name("examples.toml").read_text(encoding="utf-8"))
+    return {
+        command: [
+            (text if "ktrdr-sandbox" in text else f"ktrdr-sandbox {text}", remark)
+            for text, remark in lines
+        ]
+        for command, lines in table.items()
+    }
+
+
+def _epilog(command: str) -> str | None:
+    """What a command's help ends with; the mark in front keeps its lines from being rewrapped."""
+    found = examples().get(command)
+    if not found:
+        return None
+    width = max(len(line) for line, _ in found)
+    shown = [
+        f"  {line.ljust(width)}  # {remark}" if remark else f"  {line}" for line, remark in found
+    ]
+    return "\n".join(["\b", "Examples:", *shown])
 
 
 def show_help(context: typer.Context) -> None:

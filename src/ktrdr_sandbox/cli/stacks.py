@@ -9,7 +9,7 @@ from typing import Annotated, cast
 
 import typer
 
-from ktrdr_sandbox.cli import completion, params
+from ktrdr_sandbox.cli import params
 from ktrdr_sandbox.cli.all_instances import refuse_with_all, run_on_all
 from ktrdr_sandbox.cli.boundary import command, leave_with_failure
 from ktrdr_sandbox.cli.wiring import command_context, instance_of
@@ -17,12 +17,19 @@ from ktrdr_sandbox.commands import compose_project, hooks, parallel_runs
 from ktrdr_sandbox.commands import demo as demonstrating
 from ktrdr_sandbox.commands import down as stopping
 from ktrdr_sandbox.commands import up as starting
-from ktrdr_sandbox.console import results, start_view, text
+from ktrdr_sandbox.console import reports, results, start_view, text
 from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.result import CHECK_NAMES, CheckName
 from ktrdr_sandbox.paths import demo_folder
 from ktrdr_sandbox.shared.inventory import is_empty
+
+
+def _checks_after_comma(incomplete: str) -> list[str]:
+    """Checks after the last comma, without those before it."""
+    before, comma, _ = incomplete.rpartition(",")
+    given = before.split(",")
+    return [f"{before}{comma}{name}" for name in CHECK_NAMES if name not in given]
 
 
 def up(
@@ -61,7 +68,7 @@ def up(
         instance = instance_of(context, name)
         if dry_run:
             found = compose_project.compose(context, instance, context.engine(instance.engine))
-            output.result(text.isolation(found), results.isolation(found))
+            output.result(reports.isolation(found), results.isolation(found))
             return
         hooks.end_left_over(context, instance)
         target = None if bundle is None else context.cwd / bundle
@@ -90,7 +97,7 @@ def wait(
             "--for",
             metavar="CHECKS",
             help="Only these checks, for example backend,workers. [default: all]",
-            autocompletion=completion.checks,
+            autocompletion=_checks_after_comma,
         ),
     ] = None,
     timeout: params.Timeout = None,
@@ -126,6 +133,7 @@ def down(
     now: Annotated[
         bool, typer.Option("--now", help="Kill at once instead of honouring grace periods.")
     ] = False,
+    dry_run: params.DryRun = False,
     every: params.All = False,
     jobs: params.Jobs = None,
 ) -> None:
@@ -136,13 +144,20 @@ def down(
     with command("down", when_interrupted="Run 'down' again to finish.") as output:
         context = command_context(output)
         if every:
-            refuse_with_all(("NAME", name))
+            refuse_with_all(("NAME", name), ("--dry-run", dry_run))
             options = [*(["--volumes"] if volumes else []), *(["--now"] if now else [])]
             instances = parallel_runs.all_instances(context)
             run_on_all(output, instances, ["down", *options], jobs=jobs)
             return
-        done = stopping.down(context, instance_of(context, name), volumes=volumes, now=now)
-        output.result(text.shutdown(done), results.shutdown(done))
+        done = stopping.down(
+            context,
+            instance_of(context, name),
+            volumes=volumes,
+            now=now,
+            dry_run=dry_run,
+            progress=output.progress,
+        )
+        output.result(text.shutdown(done, dry_run=dry_run), results.shutdown(done))
 
 
 def isolate(
@@ -159,7 +174,7 @@ def isolate(
         context = command_context(output)
         instance = instance_of(context, name)
         found = compose_project.compose(context, instance, context.engine(instance.engine))
-        shown = found.override if override or not explain else text.isolation(found)
+        shown = found.override if override or not explain else reports.isolation(found)
         output.result(shown, results.isolation(found))
 
 
@@ -185,7 +200,7 @@ def demo(
             gone = demonstrating.clean(context, folder, step=output.progress)
             folder_gone = None if gone.folder is None else str(gone.folder)
             ids = [instance.id for instance in gone.destroyed]
-            output.result(text.cleanup(gone), {"destroyed": ids, "directory": folder_gone})
+            output.result(reports.cleanup(gone), {"destroyed": ids, "directory": folder_gone})
             return
         with _report_of_failed_gate(output):
             shown = demonstrating.demonstrate(
@@ -196,7 +211,7 @@ def demo(
                 observer=lambda _: start_view.GateLines(output),
             )
         stacks = [results.startup(done) for done in shown.startups]
-        output.result(text.demonstration(shown), {"directory": str(folder), "stacks": stacks})
+        output.result(reports.demonstration(shown), {"directory": str(folder), "stacks": stacks})
 
 
 def _tell_notices(output: Output, done: starting.Startup) -> None:

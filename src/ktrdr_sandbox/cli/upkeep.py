@@ -11,7 +11,6 @@ from ktrdr_sandbox.cli import completion, params
 from ktrdr_sandbox.cli.boundary import command, leave_with_failure
 from ktrdr_sandbox.cli.wiring import command_context
 from ktrdr_sandbox.commands import bundle as bundles
-from ktrdr_sandbox.commands import bundle_now
 from ktrdr_sandbox.commands import doctor as examining
 from ktrdr_sandbox.commands import gc as collecting
 from ktrdr_sandbox.console import reports, results
@@ -53,7 +52,7 @@ def doctor(
         text, data = reports.examination(found), results.examination(found)
         if bundle is not None:
             more = {"doctor.txt": f"{text}\n", "doctor.json": data}
-            bundle_now.bundle_now(context, instance, context.cwd / bundle, more=more)
+            examining.bundle_now(context, instance, context.cwd / bundle, more=more)
         if not found.healthy:
             error = SandboxError("problems-found", "There are problems; each names its fix.")
             leave_with_failure(output, text, data, error, told=True)

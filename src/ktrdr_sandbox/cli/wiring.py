@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Final
 from ktrdr_sandbox.commands import relocated
 from ktrdr_sandbox.commands.context import Context, current, recover
 from ktrdr_sandbox.console.output import Output
+from ktrdr_sandbox.docker.environment import current_address
 from ktrdr_sandbox.env_file import find
 from ktrdr_sandbox.models import EngineAddress, Instance
 from ktrdr_sandbox.naming import instance_id
 from ktrdr_sandbox.paths import Home
 from ktrdr_sandbox.process import current_environment
 from ktrdr_sandbox.settings import Settings, is_nothing_set
+from ktrdr_sandbox.state import rebuild
 from ktrdr_sandbox.state.registry import Rebuilt, RegistryStore
 from ktrdr_sandbox.targeting import target
 
@@ -91,11 +93,9 @@ def _working_directory() -> Path:
 
 
 def _rebuild(home: Home, cwd: Path, store: RegistryStore, damaged: str) -> Rebuilt:
-    from ktrdr_sandbox.docker.environment import current_address  # a registry is rarely damaged
-    from ktrdr_sandbox.state.rebuild import Places, rebuild
-
-    places = Places(home=home, cwd=cwd, engine=_engine, here=current_address(os.environ))
-    return rebuild(places, copies=store.copies(), damaged=damaged)
+    here = current_address(os.environ)
+    places = rebuild.Places(home=home, cwd=cwd, engine=_engine, here=here)
+    return rebuild.rebuild(places, copies=store.copies(), damaged=damaged)
 
 
 def _engine(address: EngineAddress) -> Engine:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +23,7 @@ from ktrdr_sandbox.settings import FIELDS, settings_files
 from ktrdr_sandbox.settings_sources import Origin, Resolution, Withheld, json_schema, resolve
 
 VERSION: Final = 1
+schema = json_schema
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +37,10 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """All settings as they count in a checkout, None outside of any. `files` may not exist."""
+    """All settings as they count in a checkout, None outside of any."""
 
     checkout: Path | None
     settings: tuple[Setting, ...]
-    files: tuple[Path, ...]
     remarks: tuple[str, ...]
     withheld: Withheld | None
 
@@ -74,7 +73,6 @@ def survey(context: Context, checkout: Path | None) -> Survey:
         settings=tuple(
             Setting(name=key, value=found.value(key), origin=found.origins[key]) for key in FIELDS
         ),
-        files=files(context, checkout),
         remarks=tuple(found.remarks.values()),
         withheld=found.withheld,
     )
@@ -83,11 +81,6 @@ def survey(context: Context, checkout: Path | None) -> Survey:
 def files(context: Context, checkout: Path | None) -> tuple[Path, ...]:
     """The settings files, strongest first, whether they are there or not."""
     return settings_files(context.home, checkout)
-
-
-def schema() -> Mapping[str, Any]:
-    """JSON Schema of a settings file."""
-    return json_schema()
 
 
 def request(context: Context, checkout: Path) -> Request:
@@ -115,22 +108,14 @@ def is_approved(home: Home, checkout: Path, digest: str) -> bool:
 
 def approve(context: Context, checkout: Path, digest: str) -> None:
     """Note an approval. Raises `cannot-write` and `lock-timeout`."""
-    made = {
-        "repository": _repository_of(checkout),
-        "sha256": digest,
-        "approved_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-    }
+    what = {"repository": _repository_of(checkout), "sha256": digest}
+    when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     lock = context.home.sandbox / "locks" / "approvals.lock"
     with hold(lock, purpose="config approve", patience=30.0, tell=context.tell):
-        others = [
-            entry
-            for entry in _load(context.home)
-            if (entry["repository"], entry["sha256"]) != (made["repository"], made["sha256"])
-        ]
-        document = {"version": VERSION, "approvals": [*others, made]}
-        replace_file(
-            approvals_file(context.home), json.dumps(document, indent=2) + "\n", mode=0o600
-        )
+        others = [entry for entry in _load(context.home) if not what.items() <= entry.items()]
+        document = {"version": VERSION, "approvals": [*others, {**what, "approved_at": when}]}
+        text = json.dumps(document, indent=2) + "\n"
+        replace_file(approvals_file(context.home), text, mode=0o600)
 
 
 def approvals_file(home: Home) -> Path:

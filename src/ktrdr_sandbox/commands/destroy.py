@@ -7,6 +7,7 @@ rest is finished, whatever happens. Nothing without the instance's uuid label is
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from typing import Final
 from ktrdr_sandbox import env_file
 from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.commands.context import Context, locked_instance, locked_repository
-from ktrdr_sandbox.commands.down import remove_resources
+from ktrdr_sandbox.commands.down import remove_resources, stop_as_compose
 from ktrdr_sandbox.commands.trash import (
     delete,
     give_to_user,
@@ -24,7 +25,7 @@ from ktrdr_sandbox.commands.trash import (
     move_to_trash,
     trash_path,
 )
-from ktrdr_sandbox.docker.engine import Engine, Resources
+from ktrdr_sandbox.docker.engine import STOPPED, Engine, LineSink, Resources
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import cannot_write, sync_folder
 from ktrdr_sandbox.git.git import wait_for_git_on
@@ -33,7 +34,10 @@ from ktrdr_sandbox.git.repository import common_dir, current_branch, locate, wor
 from ktrdr_sandbox.git.unsaved import UnsavedWork, ignored_files, keep_git_data, unsaved_work
 from ktrdr_sandbox.git.worktree import forget_worktree
 from ktrdr_sandbox.models import ENV_FILE_NAME, Instance
+from ktrdr_sandbox.settings import Settings
 from ktrdr_sandbox.state import journal, last_up
+
+_ANONYMOUS: Final = re.compile(r"[0-9a-f]{64}")
 
 _REVOCABLE: Final = frozenset({"entry removing", "containers", "directory renamed"})
 """Steps whose beginning does not yet mean that the directory is touched."""
@@ -63,6 +67,9 @@ class DestroyPlan:
     branch: str | None = None
     ignored: tuple[str, ...] = ()
     trash: Path | None = None
+    finish_first: tuple[str, ...] = ()
+    """Services that write to what outlives the instance: they get their signal, and time."""
+    grace: int = 0
 
 
 def destroy(
@@ -72,19 +79,21 @@ def destroy(
     keep_worktree: bool,
     force: bool,
     without_docker: bool = False,
+    now: bool = False,
+    progress: LineSink = lambda _: None,
 ) -> DestroyPlan:
-    """Remove all of an instance but its branch.
+    """Remove all of an instance but its branch; with `now`, no container may finish anything.
 
     Raises `would-lose-work` unless `force`, which moves the directory to the trash folder instead
     of deleting it; `teardown-incomplete`. The registry entry goes last, when all else is gone.
     """
     with locked_instance(context, instance, purpose="destroy") as instance:
         plan = plan_destroy(
-            context, instance, keep_worktree=keep_worktree, without_docker=without_docker
+            context, instance, keep_worktree=keep_worktree, without_docker=without_docker, now=now
         )
         if plan.unsaved and not force:
             raise _would_lose_work(plan)
-        _apply(context, plan)
+        _apply(context, plan, progress)
     return plan
 
 
@@ -92,7 +101,12 @@ def destroy(
 
 
 def plan_destroy(
-    context: Context, instance: Instance, *, keep_worktree: bool, without_docker: bool = False
+    context: Context,
+    instance: Instance,
+    *,
+    keep_worktree: bool,
+    without_docker: bool = False,
+    now: bool = False,
 ) -> DestroyPlan:
     """What destroy would remove, and what work stands in its way. Changes nothing.
 
@@ -122,7 +136,38 @@ def plan_destroy(
         branch=None if directory is None else current_branch(directory),
         ignored=() if directory is None else _ignored(directory),
         trash=trash_path(context.home, instance.id) if unsaved else None,
+        finish_first=() if now else _writers(engine, resources, directory),
+        grace=0 if now else _grace(context),
     )
+
+
+def _grace(context: Context) -> int:
+    """Seconds. Settings that cannot be read keep nobody from looking, or from --force."""
+    try:
+        return round(context.settings(None).destroy_grace)
+    except SandboxError:
+        return round(Settings().destroy_grace)
+
+
+def _writers(engine: Engine, resources: Resources, directory: Path | None) -> tuple[str, ...]:
+    """Services of running containers that may write to what is not deleted with the instance.
+
+    Volumes without a name go with their container; a socket holds nothing.
+    """
+    running = {one.id: one.service for one in resources.containers if one.state not in STOPPED}
+    found = set()
+    for details in engine.describe(list(running)) if running else ():
+        for mount in details.get("Mounts") or ():
+            if mount["Type"] == "volume":
+                name = mount.get("Name", "")
+                outlives = name not in resources.volumes and not _ANONYMOUS.fullmatch(name)
+            else:
+                source = Path(mount["Source"])
+                goes = directory is not None and _lies_in(source, directory)
+                outlives = mount["Type"] == "bind" and not goes and not source.is_socket()
+            if mount.get("RW") and outlives:
+                found.add(running.get(details["Id"], ""))
+    return tuple(sorted(found - {""}))
 
 
 def _ignored(directory: Path) -> tuple[str, ...]:
@@ -251,14 +296,14 @@ def _would_lose_work(plan: DestroyPlan) -> SandboxError:
 # -- the work ------------------------------------------------------------------------------------
 
 
-def _apply(context: Context, plan: DestroyPlan) -> None:
+def _apply(context: Context, plan: DestroyPlan, progress: LineSink) -> None:
     """All steps, with a last look for work that has appeared since the plan was made."""
     with journal.operation(context.home, plan.instance.id, "destroy", plan) as log:
         log.owing = True
         log.begin("entry removing")
         context.registry.add(plan.instance.with_state("removing"))
         log.begin("containers")
-        _remove_from_engine(context, plan)
+        _remove_from_engine(context, plan, progress)
         if plan.directory is not None:
             if plan.trash is None and (now := unsaved_work(plan.directory)):
                 raise _would_lose_work(replace(plan, unsaved=now))  # even by force
@@ -283,7 +328,7 @@ def call_off(context: Context, plan: DestroyPlan) -> None:
 def finish(context: Context, plan: DestroyPlan) -> None:
     """Go through what comes after the point of no return, once more where need be."""
     wait_for_git_on(str(plan.instance.path))
-    _remove_from_engine(context, plan)
+    _remove_from_engine(context, plan, lambda _: None)
     _finish(context, plan, lambda _: None)
 
 
@@ -334,9 +379,14 @@ def _delete_directory(plan: DestroyPlan, engine: Engine | None) -> None:
     delete(plan.pending_delete, engine=engine, images=images, uuid=uuid)
 
 
-def _remove_from_engine(context: Context, plan: DestroyPlan) -> None:
-    """At once: what is going to be deleted has nothing to save."""
-    if not plan.without_docker:
-        identity, uuid = plan.instance.id, plan.instance.uuid
-        engine = context.engine(plan.instance.engine)
-        remove_resources(engine, identity, uuid, engine.resources(uuid), grace=0)
+def _remove_from_engine(context: Context, plan: DestroyPlan, progress: LineSink) -> None:
+    """At once, but for what would tear something that stays: the rest has nothing to save."""
+    if plan.without_docker:
+        return
+    identity, uuid = plan.instance.id, plan.instance.uuid
+    engine = context.engine(plan.instance.engine)
+    found = engine.resources(uuid)
+    writers = [one for one in found.containers if one.service in plan.finish_first]
+    if writers:
+        stop_as_compose(context, plan.instance, writers, grace=plan.grace, progress=progress)
+    remove_resources(engine, identity, uuid, found, grace=0)

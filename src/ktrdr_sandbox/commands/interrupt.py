@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.docker.engine import Engine
@@ -68,14 +68,12 @@ class _Looks:
 
 def _interrupted(looks: _Looks) -> SandboxError:
     states, more = looks.latest, "" if looks.settled else " so far"
-    details: dict[str, Any] = {"containers": None, "running": None}
     if states is None:
         message = "Interrupted. Docker gives no answer, so what runs is not known."
-    elif not states:
+        return SandboxError("interrupted", message, details={"containers": None, "running": None})
+    running = sum(state == "running" for state in states.values())
+    message = f"Interrupted: {running} of its {len(states)} containers run{more}."
+    if not states:
         message = f"Interrupted: it has no container{more}."
-        details = {"containers": 0, "running": 0}
-    else:
-        running = sum(1 for state in states.values() if state == "running")
-        message = f"Interrupted: {running} of its {len(states)} containers run{more}."
-        details = {"containers": len(states), "running": running}
+    details = {"containers": len(states), "running": running}
     return SandboxError("interrupted", message, details=details)

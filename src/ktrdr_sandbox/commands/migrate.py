@@ -38,6 +38,11 @@ _START_TIME: Final = 30.0
 
 # Alembic comes with the application's packages: on PATH, in a virtual environment of the working
 # directory, or only as a module.
+HAS_SCRIPT: Final = """
+command -v alembic || [ -x .venv/bin/alembic ] && exit 0
+for python in python3 python; do "$python" -c 'import alembic.config' && exit 0; done
+exit 1
+"""
 RUN_SCRIPT: Final = f"""
 command -v alembic >/dev/null 2>&1 && exec {COMMAND}
 [ -x .venv/bin/alembic ] && exec .venv/bin/{COMMAND}
@@ -74,6 +79,7 @@ class SchemaMigration:
     service: str
     required: bool
     only_checked: bool = False
+    backend: str
     database: str | None
     head: str | None
     _starting: threading.Lock = field(default_factory=threading.Lock)
@@ -86,6 +92,10 @@ class SchemaMigration:
         argv = ("/bin/sh", "-c", VERSION_SCRIPT)
         answer = self.engine.execute(self.database, argv, timeout=_QUESTION_TIME)
         return answer.exit_code == 0 and answer.output.split() == [self.head]
+
+    def has_alembic(self) -> bool:
+        argv = ("/bin/sh", "-c", HAS_SCRIPT)
+        return self.engine.execute(self.backend, argv, timeout=_QUESTION_TIME).exit_code == 0
 
     def start(self) -> str:
         argv = ("/bin/sh", "-c", RUN_SCRIPT)
@@ -229,6 +239,7 @@ def _plan(
         name=f"{instance.id}-migration",
         service=backend.service,
         required=required,
+        backend=backend.id,
         database=None if database is None else database.id,
         head=files.head if known and files is not None else None,
     )

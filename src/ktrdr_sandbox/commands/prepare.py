@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from ktrdr_sandbox.commands.compose_project import Composition, compose, refuse,
 from ktrdr_sandbox.commands.context import Context
 from ktrdr_sandbox.commands.migrate import end_left_over
 from ktrdr_sandbox.docker.compose import require_compose
-from ktrdr_sandbox.docker.engine import STOPPED, Belonging, Container, Engine
+from ktrdr_sandbox.docker.engine import STOPPED, Belonging, Container, Engine, LineSink
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.isolation.images import full_reference
 from ktrdr_sandbox.isolation.model import unescape
@@ -108,6 +109,27 @@ def refuse_busy_ports(composition: Composition, containers: tuple[Container, ...
         slot=instance.slot,
         another_slot=own_commands.on(instance.name, "move", "--slot N"),
     )
+
+
+_CHANGED_VOLUME: Final = re.compile(r'Volume "([^"]+)" exists but doesn.t match')
+
+
+def noting_volumes(progress: LineSink, instance: Instance, notices: list[Notice]) -> LineSink:
+    """Pass on what Compose says, but for a question that it asks and nobody is there to answer."""
+
+    def sink(line: str) -> None:
+        question = _CHANGED_VOLUME.search(line)
+        if question is None:
+            progress(line)
+            return
+        anew = own_commands.on(instance.name, "down", "--volumes")
+        text = (
+            f"the Compose file gives volume {question[1]} other options than it was made with; it "
+            f"was left as it is. {anew} removes this instance's volumes, and up makes them anew"
+        )
+        notices.append(Notice(service=None, text=text))
+
+    return sink
 
 
 @contextmanager

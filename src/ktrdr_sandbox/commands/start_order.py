@@ -8,17 +8,20 @@ for without harm. The containers keep the intervals of their file.
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass, field
 
 from ktrdr_sandbox.background import in_background
 from ktrdr_sandbox.docker.engine import ComposeCall, ContainerDetail, LineSink
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.gate.snapshot import Reading
+from ktrdr_sandbox.gate.snapshot import Reading, monotonic
 from ktrdr_sandbox.gate.watch import Backoff, StackWatch
 from ktrdr_sandbox.models import Stack, StackService
 
-FIRST_POLL = 0.1
+FIRST_POLL = 0.2
 LONGEST_POLL = 1.0
+
+_KEPT_HOOK = re.compile(r"hook container (\w+) retained")
 
 
 class CannotStartError(Exception):
@@ -56,7 +59,7 @@ class Starter:
             else:
                 waiting[service.name] = service
         pace = Backoff(first=FIRST_POLL, longest=LONGEST_POLL)
-        reading = first
+        reading, took = first, 0.0
         while waiting:
             ready = [one.name for one in waiting.values() if self._may_start(one, reading)]
             if ready and not self._finishing:
@@ -64,25 +67,37 @@ class Starter:
                 waiting = {name: one for name, one in waiting.items() if name not in ready}
                 pace.changed()
             if waiting:
-                await self._until_next(pace.pause(took=0.0))
-                reading = await self._read(max_age=FIRST_POLL)
+                await self._until_next(pace.pause(took=took))
+                began = monotonic()
+                reading = await self._read(max_age=FIRST_POLL / 2)
+                took = monotonic() - began
         await asyncio.gather(*(asyncio.shield(call) for call in self._calls))
 
     async def _read(self, *, max_age: float = 0.0) -> Reading:
         while True:
-            reading = await self.watch.reader.read(max_age=max_age)
+            reading = await self.watch.read(max_age=max_age)
             if reading is not None:
                 return reading
             await asyncio.sleep(LONGEST_POLL)
 
     def _begin(self, names: list[str]) -> None:
         """No call waits for the one before it: what is in that has nothing to do with this."""
-        engine = self.watch.engine
-        call = asyncio.ensure_future(
-            in_background(lambda: engine.compose_start(self.call, names, progress=self.progress))
-        )
+        call = asyncio.ensure_future(in_background(lambda: self._start(names)))
         self._calls[call] = names
         call.add_done_callback(lambda _: self.watch.wake())
+
+    def _start(self, names: list[str]) -> None:
+        """Blocking. Of a `pre_start` hook that failed Compose keeps the container and tells nothing
+        of what it printed."""
+        engine = self.watch.engine
+        try:
+            engine.compose_start(self.call, names, progress=self.progress)
+        except SandboxError as error:
+            kept = _KEPT_HOOK.search(error.message)
+            if kept:
+                printed = engine.logs(kept[1], tail=10)
+                error.message = "\n  ".join((error.message, *printed))
+            raise
 
     async def _until_next(self, pause: float) -> None:
         await self.watch.woken(pause)

@@ -1,22 +1,27 @@
-"""What is not about one instance, as text: doctor, gc, config, versions, and runs on all."""
+"""Longer reports as text: doctor, gc, config, versions, isolation, demo, and runs on all."""
 
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Collection as Texts
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.console.shared import inventory_text
-from ktrdr_sandbox.console.text import counted, table
+from ktrdr_sandbox.console.text import counted, facts, links_of, table
 
 if TYPE_CHECKING:  # the records only
+    from ktrdr_sandbox.commands.compose_project import Composition
     from ktrdr_sandbox.commands.configuration import Request, Setting
+    from ktrdr_sandbox.commands.demo import Cleanup, Demonstration
     from ktrdr_sandbox.commands.doctor import Examination
     from ktrdr_sandbox.commands.doctor_checks import Finding
     from ktrdr_sandbox.commands.gc import Collection, Item
     from ktrdr_sandbox.commands.parallel_runs import AllRuns, Run
     from ktrdr_sandbox.commands.tool_versions import ToolVersions
+    from ktrdr_sandbox.isolation.request import Change, IsolatedStack
 
 _SIGNS: Final = {"ok": "✓", "note": "·", "problem": "✗"}
 _DONE: Final = {"up": "up", "down": "down", "destroy": "destroyed"}
@@ -99,6 +104,89 @@ def versions(tools: ToolVersions) -> str:
             f"Docker Compose {tools.compose or 'missing'}",
         ]
     )
+
+
+def isolation(found: Composition) -> str:
+    """What the override changes and why, service by service."""
+    result = found.isolation
+    files = ", ".join(str(path) for path in found.call.files[:-1])
+    lines = [f"Laid over {files}", f"written at 'up' to {found.call.files[-1]}", ""]
+    lines += facts(_isolation_summary(result))
+    by_service: dict[str, list[Change]] = {}
+    for change in result.changes:
+        by_service.setdefault(change.service or "(top level)", []).append(change)
+    for service, changes in by_service.items():
+        lines += ["", service]
+        for change in changes:
+            arrow = f"{change.before or '(nothing)'} -> {change.after or '(removed)'}"
+            lines += [f"  {change.key}: {arrow}", f"      {change.reason}"]
+    lines += ["", *(f"note: {n.service or 'file'}: {n.text}" for n in result.notices)]
+    lines += [
+        f"refused: {r.service or 'file'}: {r.key}: {r.reason} (token {r.setting})"
+        for r in result.refusals
+    ]
+    if result.refusals:
+        lines.append(f"To run it all the same: KTRDR_SANDBOX_ALLOW='{json.dumps(result.tokens)}'")
+    return "\n".join(lines).rstrip()
+
+
+def _isolation_summary(result: IsolatedStack) -> list[tuple[str, str]]:
+    stack = result.stack
+    own = {
+        section: ", ".join(result.override.get(section, {})) for section in ("volumes", "networks")
+    }
+    moved = [change for change in result.changes if change.key.startswith("volumes./")]
+    rows = [
+        ("starts", ", ".join(service.name for service in stack.startable)),
+        ("off", ", ".join(service.name for service in stack.services if not service.active)),
+        ("ports", ", ".join(f"{port.service} {port.published}" for port in stack.ports)),
+        ("own volumes", own["volumes"]),
+        ("own networks", own["networks"]),
+        ("joins", ", ".join(sorted({member.network for member in result.memberships}))),
+        ("own images", ", ".join(result.images)),
+        ("folders", ", ".join(dict.fromkeys(change.after for change in moved))),
+        ("to know", f"{len(result.notices)} notes and {len(result.refusals)} refusals, at the end"),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def demonstration(result: Demonstration) -> str:
+    """Both stacks in one table, and how to look around."""
+    ports = [links_of(startup.stack.ports) for startup in result.startups]
+    heads = ["", *(startup.instance.id for startup in result.startups)]
+    slots = ["Slot", *(str(startup.instance.slot) for startup in result.startups)]
+    ready = ["Ready after", *(f"{startup.seconds:.1f} s" for startup in result.startups)]
+    rows = [heads, slots, ready]
+    for index, (name, _) in enumerate(ports[0]):
+        rows.append([name, *(links[index][1] for links in ports)])
+    first = result.startups[0].instance
+    second = result.startups[1].instance
+    api = dict(ports[0])["API"]
+    edited = shlex.quote(str(second.path / "ktrdr" / "version.py"))  # to be copied into a shell
+    return "\n".join(
+        [
+            "Two complete stacks are up, each from its own branch:",
+            "",
+            *table(rows),
+            "",
+            "Look around:",
+            "  ktrdr-sandbox list",
+            f"  {own_commands.on(first.name, 'status')}",
+            f"  curl {api}/api/v1/info        # greets from its branch",
+            f"  curl {dict(ports[1])['API']}/api/v1/info        # and the other from its own",
+            f"  $EDITOR {edited}   # only that stack changes",
+            "  ktrdr-sandbox demo --clean     # removes everything again",
+        ]
+    )
+
+
+def cleanup(result: Cleanup) -> str:
+    """What `demo --clean` removed."""
+    names = ", ".join(instance.id for instance in result.destroyed)
+    parts = ([f"Destroyed {names}."] if names else []) + (
+        [f"Removed {result.folder}."] if result.folder is not None else []
+    )
+    return " ".join(parts) or "There was nothing of a demo to remove."
 
 
 # -- one command on every instance -----------------------------------------------------------------

@@ -20,14 +20,14 @@ from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT, CreatedBy, Instance, Pro
 if TYPE_CHECKING:  # the records only, whose modules need not be loaded to write them down
     from ktrdr_sandbox.commands.compose_project import Composition
     from ktrdr_sandbox.commands.configuration import Request, Setting, Survey
-    from ktrdr_sandbox.commands.create import Creation
+    from ktrdr_sandbox.commands.create import CreatePlan
     from ktrdr_sandbox.commands.destroy import DestroyPlan
     from ktrdr_sandbox.commands.doctor import Examination
     from ktrdr_sandbox.commands.doctor_checks import Level
     from ktrdr_sandbox.commands.down import DownPlan
-    from ktrdr_sandbox.commands.environment import Handout
+    from ktrdr_sandbox.commands.environment import InstanceEnvironment
     from ktrdr_sandbox.commands.gc import Collection, Kind
-    from ktrdr_sandbox.commands.inspect import InstanceStatus, Listing, Summary
+    from ktrdr_sandbox.commands.inspect import InstanceStatus, Listing, Summary, Workers
     from ktrdr_sandbox.commands.move import MovePlan
     from ktrdr_sandbox.commands.parallel_runs import AllRuns
     from ktrdr_sandbox.commands.tool_versions import ToolVersions
@@ -216,9 +216,16 @@ class DestroyedData(DestroyPlanData):
     trash: str | None
 
 
+class WorkersData(TypedDict):
+    registered: int
+    expected: int
+
+
 class ListedData(InstanceData):
     status: Summary
     api_port: Port
+    workers: WorkersData | None
+    """null where there are none, or the backend does not tell"""
 
 
 class ContainerData(TypedDict):
@@ -236,6 +243,8 @@ class StatusData(TypedDict):
     containers: list[ContainerData]
     missing: list[str]
     """services of the last up without a container"""
+    workers: WorkersData | None
+    """null where there are none, or the backend does not tell"""
     shared: SharedData
 
 
@@ -369,7 +378,7 @@ def _each(kind: Any, values: Sequence[object]) -> list[dict[str, Any]]:
     return [fill(kind, value) for value in values]
 
 
-def creation(result: Creation) -> dict[str, Any]:
+def creation(result: CreatePlan) -> dict[str, Any]:
     skipped = {str(slot): [port.port for port in ports] for slot, ports in result.skipped.items()}
     left_out = [{"path": name, "reason": reason} for name, reason in result.copies.left_out]
     copied = list(result.copies.copied)
@@ -407,7 +416,12 @@ def destroyed(plan: DestroyPlan) -> dict[str, Any]:
 def listing(result: Listing) -> dict[str, Any]:
     return {
         "instances": [
-            {**_plain(row.instance), "status": row.status, "api_port": row.api_port}
+            {
+                **_plain(row.instance),
+                "status": row.status,
+                "api_port": row.api_port,
+                "workers": _workers(row.workers),
+            }
             for row in result.instances
         ],
         "dropped": [entry.id for entry in result.dropped],
@@ -420,8 +434,13 @@ def status(result: InstanceStatus) -> dict[str, Any]:
         result,
         ports=_each(PublishedData, result.ports),
         containers=_each(ContainerData, result.containers),
+        workers=_workers(result.workers),
         shared=asdict(result.shared),
     )
+
+
+def _workers(found: Workers | None) -> dict[str, Any] | None:
+    return None if found is None else fill(WorkersData, found)
 
 
 def isolation(found: Composition) -> dict[str, Any]:
@@ -437,7 +456,7 @@ def isolation(found: Composition) -> dict[str, Any]:
     )
 
 
-def environment(given: Handout) -> dict[str, Any]:
+def environment(given: InstanceEnvironment) -> dict[str, Any]:
     file = str(given.instance.env_file)
     return fill(EnvironmentData, given, file=file, environment=dict(given.values))
 

@@ -6,16 +6,25 @@ import contextlib
 import functools
 import json
 import re
+import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ktrdr_sandbox import process
 from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.docker.compose import ComposeEngine
-from ktrdr_sandbox.docker.engine import Container
+from ktrdr_sandbox.docker.engine import (
+    Belonging,
+    BelongingKind,
+    Container,
+    ContainerDetail,
+    ExecResult,
+    Resources,
+    Versions,
+)
 from ktrdr_sandbox.docker.environment import child_environment, flags
 from ktrdr_sandbox.docker.errors import (
     compose_missing,
@@ -34,17 +43,6 @@ from ktrdr_sandbox.docker.parsing import (
 from ktrdr_sandbox.errors import CommandError, SandboxError
 from ktrdr_sandbox.models import LABEL_UUID, EngineAddress
 
-if TYPE_CHECKING:
-    from ktrdr_sandbox.docker.engine import (
-        Belonging,
-        BelongingKind,
-        ContainerDetail,
-        ExecResult,
-        Resources,
-        Versions,
-    )
-
-
 _ANSWER_TIME: Final = 20.0
 """Seconds an engine may take for a plain question before it counts as not answering."""
 
@@ -57,6 +55,14 @@ _HELD: Final = re.compile(r"active endpoints|in use|being used|is using its", re
 _STAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
 _COMPLAINT: Final = re.compile(r"Error: |Error response from daemon|error from daemon")
 
+_EXEC_MARK: Final = "KTRDR_SANDBOX_EXEC"
+_END_MARKED: Final = """\
+for one in /proc/[0-9]*; do
+  grep -q "$1" "$one/environ" 2>/dev/null && kill -9 "${one#/proc/}"
+done
+"""
+"""Ends the command of that mark, and what it has started, inside its container."""
+
 _GONE: Final = re.compile(r"no such (container|object|network|volume|image)|not found", re.I)
 
 
@@ -67,29 +73,26 @@ class DockerEngine(ComposeEngine):
         self.address = address
         self._environment = child_environment(inherited, address=address)
         self._docker = ["docker", *flags(address)]
+        self._executing: dict[str, str] = {}
+        """Containers of the commands that run inside one, by the mark of each."""
 
     # -- questions ---------------------------------------------------------------------------
 
     def versions(self) -> Versions:
-        from ktrdr_sandbox.docker.engine import Versions
-
         text = self._ask("version", "--format", "{{json .}}")
         found = json.loads(text)
         server = found.get("Server") or {}
         if not server:
             raise not_answering(self.address, "")
+        compose = self._run("compose", "version", "--short")
+        if compose.exit_code:
+            raise compose_missing()
         return Versions(
             client=found["Client"]["Version"],
             engine=server["Version"],
             api=server["ApiVersion"],
-            compose=self._compose_version(),
+            compose=compose.stdout.strip().removeprefix("v"),
         )
-
-    def _compose_version(self) -> str:
-        outcome = self._run("compose", "version", "--short")
-        if outcome.exit_code:
-            raise compose_missing()
-        return outcome.stdout.strip().removeprefix("v")
 
     def containers(
         self, *, uuid: str | None = None, ids: Sequence[str] = ()
@@ -121,8 +124,6 @@ class DockerEngine(ComposeEngine):
         return tuple(container for container, wanted in used.items() if wanted - existing)
 
     def resources(self, uuid: str) -> Resources:
-        from ktrdr_sandbox.docker.engine import Resources
-
         wanted = f"--filter=label={LABEL_UUID}={uuid}"
         containers = run_in_background(lambda: self.containers(uuid=uuid))
         networks = run_in_background(lambda: self._names("network", "ls", wanted))
@@ -200,10 +201,20 @@ class DockerEngine(ComposeEngine):
             raise _no_logs(complaint, since, argv)
 
     def execute(self, container_id: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
-        from ktrdr_sandbox.docker.engine import ExecResult
-
-        outcome = self._run("exec", container_id, *argv, timeout=timeout)
+        token = f"{_EXEC_MARK}={secrets.token_hex(8)}"
+        self._executing[token] = container_id
+        try:
+            outcome = self._run("exec", "--env", token, container_id, *argv, timeout=timeout)
+            if outcome.exit_code is None:
+                self._end_inside(container_id, token)
+        finally:
+            self._executing.pop(token, None)
         return ExecResult(exit_code=outcome.exit_code, output=outcome.stdout + outcome.stderr)
+
+    def _end_inside(self, container_id: str, token: str) -> None:
+        """End a command that is given up: the engine lets it go on without its client."""
+        ending = ("/bin/sh", "-c", _END_MARKED, "sh", token)
+        self._run("exec", "--user=0", container_id, *ending, timeout=_ANSWER_TIME)
 
     def execute_here(self, container_id: str, argv: Sequence[str], *, terminal: bool) -> int:
         streams = ["--interactive", *(["--tty"] if terminal else [])]
@@ -265,7 +276,10 @@ class DockerEngine(ComposeEngine):
         self._do("image", "rm", reference, until=time.monotonic() + _SETTLING)
 
     def end_commands(self, *, at_once: bool = False) -> None:
+        given_up = dict(self._executing)
         process.end_all(at_once=at_once)
+        for token, container_id in given_up.items():
+            run_in_background(functools.partial(self._end_inside, container_id, token))
 
     # -- how -----------------------------------------------------------------------------------
 

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from ktrdr_sandbox import process
+from ktrdr_sandbox import own_commands, process
 from ktrdr_sandbox.docker.engine import Engine, LineSink
 from ktrdr_sandbox.docker.environment import PLATFORM_SOCKET
-from ktrdr_sandbox.docker.errors import compose_failed, docker_missing
+from ktrdr_sandbox.docker.errors import compose_failed, docker_missing, is_progress
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.models import ID_PREFIX
 from ktrdr_sandbox.process import KEPT_LINES, Outcome
 
 if TYPE_CHECKING:
@@ -170,14 +171,26 @@ class ComposeEngine(Engine):
         command: str,
         arguments: Sequence[str],
     ) -> None:
-        """Run a long command, giving each line of both its streams to `progress`."""
+        """Run a long command, giving each line of both its streams to `progress`.
+
+        What it complains of at its end is left to the error.
+        """
         kept: deque[str] = deque(maxlen=KEPT_LINES)
+        held_back: list[str] = []
 
         def follow(compose: ComposeCLI) -> None:
             for _, line in start(compose):
                 text = line.decode("utf-8", errors="replace").rstrip("\r\n")
                 kept.append(text)
+                held_back.append(text)
+                if is_progress(text):
+                    release()
+            release()
+
+        def release() -> None:
+            for text in held_back:
                 progress(text)
+            held_back.clear()
 
         self._captured(call, follow, command, arguments, kept=kept)
 
@@ -214,7 +227,11 @@ class ComposeEngine(Engine):
                             stderr="\n".join(kept) or error.stderr or "",
                         )
                         step = _READING if command == "config" else f"docker compose {command}"
-                        raise compose_failed(outcome, self.address, step=step) from error
+                        failure = compose_failed(outcome, self.address, step=step)
+                        if not failure.hints:
+                            name = call.project.removeprefix(ID_PREFIX)
+                            failure.hints = (f"Then run it again: {own_commands.on(name, 'up')}",)
+                        raise failure from error
                     seen.exit_code = 0
                     return result
 

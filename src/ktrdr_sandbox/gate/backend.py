@@ -6,9 +6,11 @@ from dataclasses import replace
 
 from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.gate.blockers import failed_before, to_be_healthy
-from ktrdr_sandbox.gate.check import Check, GateContext, Verdict, lost, owner, runs, stranger
+from ktrdr_sandbox.gate.check import Check, Verdict, lost, owner, runs, stranger
 from ktrdr_sandbox.gate.http import Answer, shown_url
+from ktrdr_sandbox.gate.result import GateRequest
 from ktrdr_sandbox.gate.snapshot import ContainerStatus, Snapshot, monotonic
+from ktrdr_sandbox.gate.watch import StackWatch
 from ktrdr_sandbox.models import PublishedPort
 
 
@@ -23,11 +25,13 @@ class BackendCheck(Check):
     ready_title = "Backend healthy"
     failed_title = "Backend health check failed"
 
-    def __init__(self, context: GateContext, *, service: str, port: PublishedPort | None) -> None:
-        super().__init__(context)
+    def __init__(
+        self, watch: StackWatch, request: GateRequest, *, service: str, port: PublishedPort | None
+    ) -> None:
+        super().__init__(watch, request)
         self.service = service
         self.port = port
-        self._paths = context.request.health_paths
+        self._paths = request.health_paths
         self._unknown_since: float | None = None
 
     async def look(self, snapshot: Snapshot) -> Verdict:
@@ -56,7 +60,7 @@ class BackendCheck(Check):
         from then on."""
         answers = []
         for path in self._paths:
-            answer = await self.context.http.get(port, path)
+            answer = await self.watch.http.get(port, path)
             answers.append(answer)
             if answer.status != 404:
                 if answer.status is not None:
@@ -79,7 +83,7 @@ class BackendCheck(Check):
         self, snapshot: Snapshot, ours: ContainerStatus, answers: list[Answer]
     ) -> Verdict:
         """A 404 does not become a 200 by waiting; what else is known of the service decides."""
-        paths = ", ".join(self.context.request.health_paths)
+        paths = ", ".join(self.request.health_paths)
         if ours.detail is not None and ours.detail.health_test:
             own = self._by_its_own_test(
                 snapshot,
@@ -91,7 +95,7 @@ class BackendCheck(Check):
         else:
             self._unknown_since = self._unknown_since or monotonic()
         since = self._unknown_since
-        final = since is not None and monotonic() - since >= self.context.request.settling
+        final = since is not None and monotonic() - since >= self.request.settling
         return Verdict(
             outcome="failed" if final else "waiting",
             doing=f"waiting for a health address of {self.service}",
@@ -116,8 +120,8 @@ class BackendCheck(Check):
         if not unstarted:
             return verdict
         # A container that was never started has no log; what it waits for has one.
-        awaited = to_be_healthy(self.context, snapshot, self.service)
-        failed = failed_before(self.context.request.stack, snapshot, self.service)
+        awaited = to_be_healthy(self.watch, snapshot, self.service)
+        failed = failed_before(self.request.stack, snapshot, self.service)
         names = ", ".join(dict.fromkeys(one.service for one in awaited))
         suspicion = f"it is started once {names} is healthy" if awaited else None
         return replace(
@@ -154,7 +158,7 @@ class BackendCheck(Check):
         )
         if not running or running[0].detail is None:
             return waiting
-        health = self.context.health.status(running[0].detail)
+        health = self.watch.health.status(running[0].detail)
         if health.healthy:
             return Verdict(outcome="passed", facts=(fact,), proof=runs(running))
         return replace(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ktrdr_sandbox.gate.check import GateContext
 from ktrdr_sandbox.gate.snapshot import ContainerStatus, Snapshot
+from ktrdr_sandbox.gate.watch import StackWatch
 from ktrdr_sandbox.models import Stack
 
 
@@ -16,10 +16,10 @@ def failed_before(stack: Stack, snapshot: Snapshot, service: str) -> tuple[str, 
 
 
 def to_be_healthy(
-    context: GateContext, snapshot: Snapshot, service: str
+    watch: StackWatch, snapshot: Snapshot, service: str
 ) -> tuple[ContainerStatus, ...]:
     """Give the containers that run, and whose health this service's start waits for."""
-    before = _before(context.request.stack, snapshot, service)
+    before = _before(watch.stack, snapshot, service)
     names = {name for name, condition in before if condition == "service_healthy"}
     return tuple(
         status
@@ -27,7 +27,7 @@ def to_be_healthy(
         for status in snapshot.of(name)
         if status.condition == "running"
         and status.detail is not None
-        and not context.health.status(status.detail).healthy
+        and not watch.health.status(status.detail).healthy
     )
 
 

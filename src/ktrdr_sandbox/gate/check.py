@@ -7,11 +7,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ktrdr_sandbox.docker.engine import Engine
-from ktrdr_sandbox.gate.health import HealthProbes
-from ktrdr_sandbox.gate.http import Http
 from ktrdr_sandbox.gate.result import CheckName, GateRequest
-from ktrdr_sandbox.gate.snapshot import ContainerReader, ContainerStatus, Run, Snapshot
+from ktrdr_sandbox.gate.snapshot import ContainerStatus, Run, Snapshot
+from ktrdr_sandbox.gate.watch import StackWatch
 from ktrdr_sandbox.models import PublishedPort
 
 
@@ -38,17 +36,6 @@ class Verdict:
     containers: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GateContext:
-    """What checks work with."""
-
-    engine: Engine
-    request: GateRequest
-    reader: ContainerReader
-    health: HealthProbes
-    http: Http
-
-
 class Check(ABC):
     """One thing that must be true of a stack. `verdict` is the latest.
 
@@ -59,8 +46,9 @@ class Check(ABC):
     ready_title: ClassVar[str]
     failed_title: ClassVar[str]
 
-    def __init__(self, context: GateContext) -> None:
-        self.context = context
+    def __init__(self, watch: StackWatch, request: GateRequest) -> None:
+        self.watch = watch
+        self.request = request
         self.verdict = Verdict(outcome="waiting", doing="has not answered yet")
         self.task: asyncio.Task[None] | None = None
         self.settled_at: float | None = None
@@ -75,7 +63,7 @@ class Check(ABC):
 
     @property
     def instance_name(self) -> str:
-        return self.context.request.instance.name
+        return self.request.instance.name
 
 
 def owner(snapshot: Snapshot, port: PublishedPort) -> ContainerStatus | None:

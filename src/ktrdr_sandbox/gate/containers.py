@@ -6,9 +6,11 @@ from dataclasses import replace
 
 from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.gate.blockers import to_be_healthy
-from ktrdr_sandbox.gate.check import Check, GateContext, Verdict, lost, runs
+from ktrdr_sandbox.gate.check import Check, Verdict, lost, runs
 from ktrdr_sandbox.gate.health import Health, last_line
+from ktrdr_sandbox.gate.result import GateRequest
 from ktrdr_sandbox.gate.snapshot import ContainerStatus, Snapshot, monotonic
+from ktrdr_sandbox.gate.watch import StackWatch
 
 
 class ContainersCheck(Check):
@@ -22,8 +24,8 @@ class ContainersCheck(Check):
     ready_title = "Containers running"
     failed_title = "Containers not running"
 
-    def __init__(self, context: GateContext, *, covered: frozenset[str]) -> None:
-        super().__init__(context)
+    def __init__(self, watch: StackWatch, request: GateRequest, *, covered: frozenset[str]) -> None:
+        super().__init__(watch, request)
         self._covered = covered
 
     async def look(self, snapshot: Snapshot) -> Verdict:
@@ -40,7 +42,7 @@ class ContainersCheck(Check):
             if one.condition == "running"
             and one.service not in self._covered
             and one.detail is not None
-            and not (health := self.context.health.status(one.detail)).healthy
+            and not (health := self.watch.health.status(one.detail)).healthy
         ]
         if troubled:
             names = ", ".join(status.label for status, _ in troubled)
@@ -60,7 +62,7 @@ class ContainersCheck(Check):
 
     def unsteady(self, snapshot: Snapshot) -> bool:
         """Tell whether a container runs for too short a time to be sure of it."""
-        request = self.context.request
+        request = self.request
         return any(
             monotonic() - one.since < (request.steady if self._unproven(one) else request.poll_max)
             for one in snapshot.statuses
@@ -69,7 +71,7 @@ class ContainersCheck(Check):
 
     def _settled(self, status: ContainerStatus) -> ContainerStatus:
         """What has died meanwhile must have stayed up for a while where that is all it shows."""
-        young = monotonic() - status.since < self.context.request.settling
+        young = monotonic() - status.since < self.request.settling
         if status.condition == "running" and status.restarted and young and self._unproven(status):
             return replace(status, condition="waiting", reason="has ended and runs anew")
         return status
@@ -83,12 +85,12 @@ class ContainersCheck(Check):
         """Blames what the starts wait for, when that runs and does not get healthy."""
         names = tuple(dict.fromkeys(one.service for one in waiting))
         blockers = {
-            one.run: one for name in names for one in to_be_healthy(self.context, snapshot, name)
+            one.run: one for name in names for one in to_be_healthy(self.watch, snapshot, name)
         }
         troubled = [
             (one, health)
             for one in blockers.values()
-            if one.detail is not None and (health := self.context.health.status(one.detail)).trouble
+            if one.detail is not None and (health := self.watch.health.status(one.detail)).trouble
         ]
         awaited = next(
             (f"{one.label} to be healthy" for one in blockers.values()), waiting[0].label

@@ -11,9 +11,11 @@ from ktrdr_sandbox.background import in_background
 from ktrdr_sandbox.docker.engine import ContainerDetail, ExecResult
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.causes import DISK_FULL, FREE_SPACE, remove_volumes
-from ktrdr_sandbox.gate.check import Check, GateContext, Verdict, lost, runs
+from ktrdr_sandbox.gate.check import Check, Verdict, lost, runs
 from ktrdr_sandbox.gate.health import last_line
+from ktrdr_sandbox.gate.result import GateRequest
 from ktrdr_sandbox.gate.snapshot import ContainerStatus, Run, Snapshot, monotonic
+from ktrdr_sandbox.gate.watch import StackWatch
 
 # Everything secret stays inside the container: the script is constant and reads what the image's
 # own start-up read. It goes to the container's address and not to the socket or to localhost,
@@ -96,8 +98,10 @@ class DatabaseCheck(Check):
     ready_title = "Database ready"
     failed_title = "Database not ready"
 
-    def __init__(self, context: GateContext, *, services: tuple[str, ...]) -> None:
-        super().__init__(context)
+    def __init__(
+        self, watch: StackWatch, request: GateRequest, *, services: tuple[str, ...]
+    ) -> None:
+        super().__init__(watch, request)
         self.services = services
         self._refused: dict[Run, float] = {}
         self._without_client: set[Run] = set()
@@ -139,13 +143,13 @@ class DatabaseCheck(Check):
         argv = ("/bin/sh", "-c", QUERY_SCRIPT)
         try:
             result = await in_background(
-                lambda: self.context.engine.execute(detail.id, argv, timeout=LIMIT)
+                lambda: self.watch.engine.execute(detail.id, argv, timeout=LIMIT)
             )
         except SandboxError as error:
             return _Answer(status=status, facts=(error.message,))
         if result.exit_code in (_ANSWERED, _READY_UNASKED):
             self._refused.pop(run, None)
-            self.context.health.proven(detail)
+            self.watch.health.proven(detail)
             return _Answer(status=status, ready=True, facts=self._notes(status, result))
         if result.exit_code in _NO_CLIENT:
             self._without_client.add(run)
@@ -159,7 +163,7 @@ class DatabaseCheck(Check):
         said = last_line(result.output).removeprefix("port ")
         targets = {
             port.target
-            for port in self.context.request.stack.ports
+            for port in self.request.stack.ports
             if port.service == status.service and port.protocol == "tcp"
         }
         if not said.isdecimal() or not targets or int(said) in targets:
@@ -171,7 +175,7 @@ class DatabaseCheck(Check):
 
     def _by_its_own_test(self, status: ContainerStatus, detail: ContainerDetail) -> _Answer:
         """An image without PostgreSQL's tools: its own health test is the best that there is."""
-        health = self.context.health
+        health = self.watch.health
         health.left_to_others -= {status.service}
         known = health.status(detail)
         if not known.healthy:

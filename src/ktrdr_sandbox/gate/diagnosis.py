@@ -11,7 +11,7 @@ from ktrdr_sandbox.background import in_background
 from ktrdr_sandbox.docker.engine import Engine
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.causes import Cause, cause_of_exit, likely_cause
-from ktrdr_sandbox.gate.check import Check, GateContext
+from ktrdr_sandbox.gate.check import Check
 from ktrdr_sandbox.gate.result import CheckResult, ServiceLog
 from ktrdr_sandbox.gate.snapshot import ContainerStatus, Snapshot, want_of_memory
 
@@ -22,15 +22,15 @@ PATIENCE: Final = 5.0
 _WORST_FIRST: Final = ("failed", "waiting", "running", "completed")
 
 
-async def failure(
-    context: GateContext, check: Check, snapshot: Snapshot | None, *, seconds: float
-) -> CheckResult:
+async def failure(check: Check, snapshot: Snapshot | None, *, seconds: float) -> CheckResult:
     """Give the result of a check that has not passed, with logs, cause and next command."""
     verdict, name = check.verdict, check.instance_name
     blamed = [_worst(snapshot, service) for service in verdict.services] if snapshot else []
     present = [one for one in blamed if one is not None and one.detail is not None]
     own = [(one.service, one.detail.id) for one in present if one.detail is not None]
-    logs = await asyncio.gather(*(_log(context.engine, *one) for one in verdict.containers or own))
+    logs = await asyncio.gather(
+        *(_log(check.watch.engine, *one) for one in verdict.containers or own)
+    )
     known = _known_cause(verdict.facts, present, logs)
     memory = next(
         (want_of_memory(d) for one in present if (d := one.detail) and d.oom_killed), None

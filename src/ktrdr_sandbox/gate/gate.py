@@ -10,7 +10,7 @@ from typing import Final
 from ktrdr_sandbox.docker.engine import Engine
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.backend import BackendCheck
-from ktrdr_sandbox.gate.check import Check, GateContext, Verdict
+from ktrdr_sandbox.gate.check import Check, Verdict
 from ktrdr_sandbox.gate.containers import ContainersCheck
 from ktrdr_sandbox.gate.database import DatabaseCheck
 from ktrdr_sandbox.gate.diagnosis import failure
@@ -89,14 +89,7 @@ class _Gate:
         self._history = StatusHistory(request, starting=started is not None)
         self._snapshot: Snapshot | None = None
         self._told: dict[CheckName, tuple[str, bool, bool]] = {}
-        self._context = GateContext(
-            engine=watch.engine,
-            request=request,
-            reader=watch.reader,
-            health=watch.health,
-            http=watch.http,
-        )
-        checks = derive_checks(self._context, self._history)
+        checks = derive_checks(watch, request, self._history)
         self._reported = _asked_for(request, checks)
         self._checks = {
             check.name: check
@@ -151,7 +144,7 @@ class _Gate:
         max_age = 0.0 if final else self._request.poll_first / 2
         if self._awaited is not None and self._awaited.verdict.outcome == "passed":
             max_age = 0.0 if self._history.count_restarts() else max_age
-        reading = await self._watch.reader.read(max_age=max_age)
+        reading = await self._watch.read(max_age=max_age)
         if reading is None:
             return None
         self._snapshot = self._history.judge(reading)
@@ -242,7 +235,7 @@ class _Gate:
         seconds = self._seconds(check)
         if check.verdict.outcome != "passed":
             self._tell_failure(check)
-            return await failure(self._context, check, self._snapshot, seconds=seconds)
+            return await failure(check, self._snapshot, seconds=seconds)
         facts, title = check.verdict.facts, check.ready_title
         return CheckResult(name=check.name, title=title, passed=True, facts=facts, seconds=seconds)
 
@@ -269,9 +262,11 @@ class _Gate:
             self._observe(progress)
 
 
-def derive_checks(context: GateContext, history: StatusHistory) -> tuple[Check, ...]:
+def derive_checks(
+    watch: StackWatch, request: GateRequest, history: StatusHistory
+) -> tuple[Check, ...]:
     """Make the checks that a stack gives rise to, in the order of the report."""
-    stack = context.request.stack
+    stack = request.stack
     if not stack.startable:
         return ()
     databases = tuple(service.name for service in stack.with_role("db") if service.replicas)
@@ -280,24 +275,25 @@ def derive_checks(context: GateContext, history: StatusHistory) -> tuple[Check, 
     found_tools = tools(stack)
     covered = {*databases, *(tool.service for tool in found_tools)}
     checks: list[Check] = []
-    database = DatabaseCheck(context, services=databases) if databases else None
+    database = DatabaseCheck(watch, request, services=databases) if databases else None
     if database is not None:
         checks.append(database)
     migrations = None
-    if context.request.migration is not None:
-        migration = context.request.migration
-        migrations = MigrationsCheck(context, migration=migration, database=database)
+    if request.migration is not None:
+        plan = request.migration
+        migrations = MigrationsCheck(watch, request, migration=plan, database=database)
         checks.append(migrations)
     if backends:
         port = stack.port("backend")
         name = port.service if port else backends[0].name
-        backend = BackendCheck(context, service=name, port=port)
+        backend = BackendCheck(watch, request, service=name, port=port)
         checks.append(backend)
         covered.add(name)
         if workers:
             checks.append(
                 WorkersCheck(
-                    context,
+                    watch,
+                    request,
                     services=workers,
                     backend=backend,
                     history=history,
@@ -307,8 +303,8 @@ def derive_checks(context: GateContext, history: StatusHistory) -> tuple[Check, 
             if stack.has_ktrdr_workers:  # else the check may turn out to prove nothing
                 covered.update(service.name for service in workers)
     if found_tools:
-        checks.append(ObservabilityCheck(context, tools=found_tools))
-    return (ContainersCheck(context, covered=frozenset(covered)), *checks)
+        checks.append(ObservabilityCheck(watch, request, tools=found_tools))
+    return (ContainersCheck(watch, request, covered=frozenset(covered)), *checks)
 
 
 def _asked_for(request: GateRequest, checks: Sequence[Check]) -> frozenset[CheckName]:

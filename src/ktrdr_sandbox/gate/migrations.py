@@ -12,10 +12,11 @@ from ktrdr_sandbox.background import in_background
 from ktrdr_sandbox.docker.engine import ContainerDetail
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.causes import MIGRATING, likely_cause
-from ktrdr_sandbox.gate.check import Check, GateContext, Verdict
+from ktrdr_sandbox.gate.check import Check, Verdict
 from ktrdr_sandbox.gate.database import DatabaseCheck
-from ktrdr_sandbox.gate.result import Migration
+from ktrdr_sandbox.gate.result import GateRequest, Migration
 from ktrdr_sandbox.gate.snapshot import Snapshot, monotonic
+from ktrdr_sandbox.gate.watch import StackWatch
 
 COMMAND: Final = "alembic upgrade head"
 
@@ -42,9 +43,14 @@ class MigrationsCheck(Check):
     failed_title = "Schema migration failed"
 
     def __init__(
-        self, context: GateContext, *, migration: Migration, database: DatabaseCheck | None
+        self,
+        watch: StackWatch,
+        request: GateRequest,
+        *,
+        migration: Migration,
+        database: DatabaseCheck | None,
     ) -> None:
-        super().__init__(context)
+        super().__init__(watch, request)
         self._migration = migration
         self._database = database
         self._container: str | None = None
@@ -73,16 +79,18 @@ class MigrationsCheck(Check):
         if await in_background(self._migration.is_applied):
             return self._passed()
         if self._migration.only_checked:
-            return self._behind()
+            if await in_background(self._migration.has_alembic):
+                return self._behind()
+            return self._without_alembic("alembic")
         self._began = monotonic()
         self._container = await in_background(self._migration.start)
-        self.context.reader.one_off = self._container
+        self.watch.one_off = self._container
         return self._running()
 
     def _behind(self) -> Verdict:
         """Somebody else may be migrating; when nobody is, nothing will come of waiting."""
         self._behind_since = self._behind_since or monotonic()
-        final = monotonic() - self._behind_since >= self.context.request.settling
+        final = monotonic() - self._behind_since >= self.request.settling
         return Verdict(
             outcome="failed" if final else "waiting",
             doing="waiting for the schema to be migrated",
@@ -93,9 +101,9 @@ class MigrationsCheck(Check):
         )
 
     async def _watch(self, container: str) -> Verdict:
-        detail = self.context.reader.one_off_detail
+        detail = self.watch.one_off_detail
         if detail is None:  # the latest reading may be older than the container
-            found = await in_background(lambda: self.context.engine.inspect([container]))
+            found = await in_background(lambda: self.watch.engine.inspect([container]))
             if not found:
                 return self._failed(f"The container of {COMMAND} was removed while it ran")
             detail = found[0]
@@ -110,7 +118,7 @@ class MigrationsCheck(Check):
             return self._without_alembic("alembic")
         if await in_background(self._migration.is_applied):
             return self._passed("Something else migrated the database at the same time")
-        lines = await in_background(lambda: self.context.engine.logs(ended.id, tail=READ_FOR_CAUSE))
+        lines = await in_background(lambda: self.watch.engine.logs(ended.id, tail=READ_FOR_CAUSE))
         cause = likely_cause(lines, among=MIGRATING)
         return self._failed(
             f"{COMMAND} ended with exit status {ended.exit_code} in a one-off container of "
@@ -121,7 +129,7 @@ class MigrationsCheck(Check):
         )
 
     def _running(self) -> Verdict:
-        seconds = self.context.request.timeout * 5
+        seconds = self.request.timeout * 5
         return Verdict(
             outcome="waiting",
             doing=f"running {COMMAND}",
@@ -136,7 +144,7 @@ class MigrationsCheck(Check):
 
     def _passed(self, *facts: str) -> Verdict:
         # Should the database start anew, this pass is void and the next look begins at the start.
-        self._container = self.context.reader.one_off = None
+        self._container = self.watch.one_off = None
         proof = self._database.verdict.proof if self._database is not None else frozenset()
         services = (self._migration.service,)
         return Verdict(outcome="passed", facts=facts, services=services, proof=proof)

@@ -6,9 +6,11 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
-from ktrdr_sandbox.gate.check import Check, GateContext, Verdict, lost, owner, runs, stranger
+from ktrdr_sandbox.gate.check import Check, Verdict, lost, owner, runs, stranger
 from ktrdr_sandbox.gate.http import shown_url
+from ktrdr_sandbox.gate.result import GateRequest
 from ktrdr_sandbox.gate.snapshot import Snapshot
+from ktrdr_sandbox.gate.watch import StackWatch
 from ktrdr_sandbox.models import PublishedPort, Role, Stack
 
 _TOOLS: Final[tuple[tuple[str, Role, str], ...]] = (
@@ -48,8 +50,8 @@ class ObservabilityCheck(Check):
     ready_title = "Observability ready"
     failed_title = "Observability not ready"
 
-    def __init__(self, context: GateContext, *, tools: tuple[Tool, ...]) -> None:
-        super().__init__(context)
+    def __init__(self, watch: StackWatch, request: GateRequest, *, tools: tuple[Tool, ...]) -> None:
+        super().__init__(watch, request)
         self._tools = tools
 
     async def look(self, snapshot: Snapshot) -> Verdict:
@@ -72,7 +74,7 @@ class ObservabilityCheck(Check):
         )
 
     async def _trouble(self, snapshot: Snapshot, tool: Tool) -> str:
-        answer = await self.context.http.get(tool.port, tool.path)
+        answer = await self.watch.http.get(tool.port, tool.path)
         if answer.status != 200:
             return answer.fact
         return "" if owner(snapshot, tool.port) else stranger(tool.port)

@@ -90,11 +90,9 @@ class RegistrationDiff:
 
     @property
     def short_types(self) -> tuple[str, ...]:
-        return tuple(
-            kind
-            for kind, wanted in self.expected_by_type.items()
-            if self.found_by_type.get(kind, 0) < wanted
-        )
+        found = self.found_by_type
+        wanted = self.expected_by_type.items()
+        return tuple(kind for kind, count in wanted if found.get(kind, 0) < count)
 
 
 Loose = Mapping[tuple[str, str], Registration]

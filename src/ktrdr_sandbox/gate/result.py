@@ -35,6 +35,9 @@ class Migration(Protocol):
     def is_applied(self) -> bool:
         """Whether the database is certain to be at the head of the checkout's revisions."""
 
+    def has_alembic(self) -> bool:
+        """Whether the running container of the service could have migrated it."""
+
     def start(self) -> str:
         """Begin, and return the container's id. Its exit status is the migration's."""
 

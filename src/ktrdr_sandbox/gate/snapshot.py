@@ -9,9 +9,7 @@ from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple
 
 from ktrdr_sandbox import own_commands
-from ktrdr_sandbox.background import in_background
-from ktrdr_sandbox.docker.engine import ContainerDetail, Engine
-from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.docker.engine import ContainerDetail
 from ktrdr_sandbox.gate.causes import FREE_MEMORY, likely_cause
 from ktrdr_sandbox.gate.result import GateRequest
 from ktrdr_sandbox.models import Stack, StackService
@@ -43,62 +41,6 @@ class Reading:
         return tuple(one for one in self.details if one.service == service)
 
 
-class ContainerReader:
-    """Asks the engine about all of a stack's containers in one request, for whoever needs it.
-
-    Only containers with the instance's uuid count. `one_off` is the id of a container that is
-    asked about in the same request and is none of the stack's.
-    """
-
-    def __init__(self, engine: Engine, stack: Stack, uuid: str, *, patience: float = 3.0) -> None:
-        self.one_off: str | None = None
-        self.one_off_detail: ContainerDetail | None = None
-        self._engine = engine
-        self._uuid = uuid
-        self._patience = patience
-        self._wanted = sum(service.replicas for service in stack.active)
-        self._ids: tuple[str, ...] = ()
-        self._latest: Reading | None = None
-        self._asking = asyncio.Lock()
-        self._silent_since: float | None = None
-
-    async def read(self, *, max_age: float = 0.0) -> Reading | None:
-        """Ask, unless the latest answer is younger than `max_age` seconds.
-
-        None when the engine did not answer. Raises its error when it has not for `patience`
-        seconds.
-        """
-        asked = monotonic()
-        async with self._asking:
-            if self._latest is not None and self._latest.taken >= asked - max_age:
-                return self._latest
-            taken = monotonic()
-            try:
-                details = await in_background(self._read)
-            except SandboxError:
-                self._silent_since = taken if self._silent_since is None else self._silent_since
-                if monotonic() - self._silent_since >= self._patience:
-                    raise
-                return None
-            self._silent_since = None
-            self._latest = Reading(taken=taken, details=details)
-            return self._latest
-
-    def _read(self) -> tuple[ContainerDetail, ...]:
-        """Blocking. Lists only when a container is missing or gone; else one `inspect`."""
-        one_off = self.one_off
-        found = self._engine.inspect((*self._ids, *([one_off] if one_off else [])))
-        details = tuple(one for one in found if one.id != one_off)
-        self.one_off_detail = next((one for one in found if one.id == one_off), None)
-        if len(self._ids) < self._wanted or len(details) < len(self._ids):
-            listed = self._engine.containers(uuid=self._uuid)
-            ids = tuple(sorted(one.id for one in listed if one.service and not one.oneoff))
-            if ids != self._ids or len(details) < len(ids):
-                self._ids = ids
-                details = self._engine.inspect(ids)
-        return details
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerStatus:
     """One expected container. `reason` says what is the matter unless it is as it should be.
@@ -128,9 +70,8 @@ class ContainerStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """The status of every expected container at one moment (monotonic seconds)."""
+    """The status of every expected container at one moment."""
 
-    taken: float
     statuses: tuple[ContainerStatus, ...]
 
     def of(self, *services: str) -> tuple[ContainerStatus, ...]:
@@ -142,14 +83,11 @@ class Snapshot:
 
     @property
     def runs(self) -> frozenset[Run]:
-        return frozenset(
-            status.run
-            for status in self.statuses
-            if status.run and status.condition in ("running", "completed")
-        )
+        up = (one for one in self.statuses if one.condition in ("running", "completed"))
+        return frozenset(one.run for one in up if one.run)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class _Seen:
     """What was seen of one container so far. `first`: how it looked when the gate began."""
 
@@ -202,7 +140,7 @@ class StatusHistory:
             missing = range(len(present), service.replicas)
             statuses += [self._status(service, detail, reading.taken) for detail in ordered]
             statuses += [self._missing(service, place, reading.taken) for place in missing]
-        return Snapshot(taken=reading.taken, statuses=tuple(statuses))
+        return Snapshot(statuses=tuple(statuses))
 
     def _missing(self, service: StackService, place: int, now: float) -> ContainerStatus:
         return ContainerStatus(
@@ -247,14 +185,9 @@ class StatusHistory:
         if seen is None:
             # One found down between two runs may be in a loop.
             in_loop = detail.state == "restarting" and not self._starting
-            seen = self._seen[detail.id] = _Seen(
-                first=_appearance(detail),
-                restarts=0 if in_loop else detail.restart_count,
-                run=run,
-                since=now - _age(detail),
-                state=detail.state,
-                state_since=now,
-            )
+            restarts = 0 if in_loop else detail.restart_count
+            first, since = _appearance(detail), now - _age(detail)
+            seen = self._seen[detail.id] = _Seen(first, restarts, run, since, detail.state, now)
         if seen.run != run:
             seen.run, seen.since = run, now
         if seen.state != detail.state:
@@ -385,22 +318,16 @@ def _loop(detail: ContainerDetail, restarts: int) -> str:
 
 def one_shots(stack: Stack) -> frozenset[str]:
     """Name the services that are meant to end: never restarted, and waited for until they have."""
+    completed = "service_completed_successfully"
     awaited = {
-        name
-        for service in stack.active
-        for name, condition in service.depends_on.items()
-        if condition == "service_completed_successfully"
+        name for one in stack.active for name, what in one.depends_on.items() if what == completed
     }
-    return frozenset(
-        service.name
-        for service in stack.active
-        if service.name in awaited and _may_stay_down(service)
-    )
+    return frozenset(one.name for one in stack.active if one.name in awaited and _may_end(one))
 
 
 def is_job(service: StackService) -> bool:
     """Tell whether ending well is no failure: nothing undoes it, no part, no health."""
-    return not service.roles and not service.has_healthcheck and _may_stay_down(service)
+    return not service.roles and not service.has_healthcheck and _may_end(service)
 
 
 def loop_after(service: StackService) -> int:
@@ -409,7 +336,7 @@ def loop_after(service: StackService) -> int:
     return JOB_RESTARTS if tried_again else LOOP_RESTARTS
 
 
-def _may_stay_down(service: StackService) -> bool:
+def _may_end(service: StackService) -> bool:
     """Once it has ended well. The policy may say how often: `on-failure:3`."""
     return service.restart.partition(":")[0] in ("no", "", "on-failure")
 

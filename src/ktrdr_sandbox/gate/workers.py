@@ -10,12 +10,14 @@ from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.background import in_background
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.backend import BackendCheck
-from ktrdr_sandbox.gate.check import Check, GateContext, Verdict, lost, runs
+from ktrdr_sandbox.gate.check import Check, Verdict, lost, runs
 from ktrdr_sandbox.gate.health import published_port
 from ktrdr_sandbox.gate.http import Answer
 from ktrdr_sandbox.gate.migrations import MigrationsCheck
 from ktrdr_sandbox.gate.registrations import RegistrationDiff, parse, reconcile
+from ktrdr_sandbox.gate.result import GateRequest
 from ktrdr_sandbox.gate.snapshot import ContainerStatus, Run, Snapshot, StatusHistory, monotonic
+from ktrdr_sandbox.gate.watch import StackWatch
 from ktrdr_sandbox.models import StackService
 
 PATH: Final = "/api/v1/workers"
@@ -56,14 +58,15 @@ class WorkersCheck(Check):
 
     def __init__(
         self,
-        context: GateContext,
+        watch: StackWatch,
+        request: GateRequest,
         *,
         services: tuple[StackService, ...],
         backend: BackendCheck,
         history: StatusHistory,
         migrations: MigrationsCheck | None = None,
     ) -> None:
-        super().__init__(context)
+        super().__init__(watch, request)
         self.healed: tuple[str, ...] = ()
         self._tried_to_heal = False
         self._services = services
@@ -92,7 +95,7 @@ class WorkersCheck(Check):
         if self._backend.port is None:
             fact = f"{self._backend.service} publishes no port, so its workers were not counted"
             return self._uncounted(workers, fact)
-        answer = await self.context.http.get(self._backend.port, PATH, body=True)
+        answer = await self.watch.http.get(self._backend.port, PATH, body=True)
         return await self._judge(answer, workers)
 
     def _without_backend(self, *, final: bool) -> Verdict:
@@ -168,10 +171,10 @@ class WorkersCheck(Check):
         said = (fact, self._backend.verdict.proof)
         if said != self._said:
             self._said, self._said_since = said, monotonic()
-        if self.context.request.stack.has_ktrdr_workers:
+        if self.request.stack.has_ktrdr_workers:
             return False
         known = answer.status is not None and answer.status < 500
-        return known and monotonic() - self._said_since >= STEADY * self.context.request.poll_max
+        return known and monotonic() - self._said_since >= STEADY * self.request.poll_max
 
     def _short(
         self, diff: RegistrationDiff, workers: tuple[ContainerStatus, ...], *, doing: str
@@ -195,7 +198,7 @@ class WorkersCheck(Check):
             cause = "registering fails even after a restart"
         if running != diff.expected:
             facts.append(f"Worker containers running: {running} of {diff.expected}")
-        elif starting and self.context.request.heal_workers:
+        elif starting and self.request.heal_workers:
             facts.append(f"Not answering yet: {_labels(tuple(starting))}")
             cause = f"{starting[0].label} runs, and its program does not answer yet"
         else:
@@ -214,7 +217,7 @@ class WorkersCheck(Check):
     ) -> float:
         """For how long nothing has registered though all that is missing is up, as a multiple of
         `lost_after`. 0 where that is not known, or nothing is to follow from it."""
-        if not self.context.request.heal_workers or not diff.missing or not workers:
+        if not self.request.heal_workers or not diff.missing or not workers:
             return 0.0
         if any(one.condition != "running" for one in workers):
             return 0.0
@@ -223,7 +226,7 @@ class WorkersCheck(Check):
         up_at = [at for at in answered if at is not None]
         if len(up_at) < len(diff.missing):
             return 0.0
-        return max(0.0, monotonic() - max(since, *up_at)) / self.context.request.lost_after
+        return max(0.0, monotonic() - max(since, *up_at)) / self.request.lost_after
 
     async def _knock(self, worker: ContainerStatus) -> None:
         """Note when the worker's program is first seen to answer."""
@@ -234,12 +237,14 @@ class WorkersCheck(Check):
         if detail.health == "healthy":
             self._answered_at[run] = monotonic()
         elif port is not None:
-            if (await self.context.http.get(port, KNOCK)).status is not None:
+            if (await self.watch.http.get(port, KNOCK)).status is not None:
                 self._answered_at[run] = monotonic()
-        elif not detail.health_test:
-            unseen = UNSEEN_START * self.context.request.lost_after
-            if monotonic() - worker.since >= unseen:
-                self._answered_at[run] = worker.since
+        elif not detail.health_test and monotonic() - worker.since >= self._unseen_start:
+            self._answered_at[run] = worker.since
+
+    @property
+    def _unseen_start(self) -> float:
+        return UNSEEN_START * self.request.lost_after
 
     async def _restart(self) -> None:
         """Each by a call of its own: one call for all takes them one after the other."""
@@ -254,7 +259,7 @@ class WorkersCheck(Check):
             *([restarted] if self.healed else []),
             *(f"Could not restart {one.label}: {why}" for one, why in outcomes if why is not None),
         )
-        reading = await self.context.reader.read()
+        reading = await self.watch.read()
         if reading is not None:
             self._history.judge(reading)
         self._history.excused = frozenset()
@@ -263,7 +268,7 @@ class WorkersCheck(Check):
         """What the engine has against it, or None."""
         ids = [worker.detail.id] if worker.detail is not None else []
         try:
-            await in_background(lambda: self.context.engine.restart(ids, grace=GRACE))
+            await in_background(lambda: self.watch.engine.restart(ids, grace=GRACE))
         except SandboxError as error:
             return error.message
         return None

@@ -62,20 +62,15 @@ def try_git(
     argv = ("git", *arguments)
     while True:
         outcome = _run(argv, cwd, environment, stdin)
-        if not _met_half_a_worktree(outcome) or not _patience.wait():
+        half_made = outcome.exit_code and _HALF_MADE.search(outcome.stderr)
+        if not half_made or not _patience.wait():
             return outcome
 
 
-def _met_half_a_worktree(outcome: Outcome) -> bool:
-    """Whether git failed over a worktree that another git is making in this very moment.
-
-    All of them look at all worktrees, and the file is empty before it is written. Our lock does not
-    help where the other is a person's, or outlived the program that started it.
-    """
-    return bool(outcome.exit_code) and _HALF_MADE.search(outcome.stderr) is not None
-
-
 _HALF_MADE: Final = re.compile(r"failed to read .*worktrees/.*/commondir")
+"""Git failed over a worktree that another git is making in this very moment: all of them look at
+all worktrees, and the file is empty before it is written. Our lock does not help where the other is
+a person's, or outlived the program that started it."""
 
 
 class _HalfMadePatience:
@@ -127,14 +122,29 @@ def git(arguments: Sequence[str], *, cwd: Path, index: Path | None = None, stdin
     return outcome.stdout
 
 
+_HINTS: Final = (
+    (
+        _HALF_MADE,
+        "A git was cut off while it made that worktree: remove its folder in .git/worktrees.",
+    ),
+    (
+        re.compile(r"smudge filter|clean filter|external filter", re.I),
+        "A filter of the repository (git-lfs, git-crypt) needs a key, a program or a login.",
+    ),
+    (
+        re.compile(r"dubious ownership", re.I),
+        "The checkout belongs to another user. If you trust it, add it to git's safe.directory.",
+    ),
+)
+
+
 def failed(outcome: Outcome) -> CommandError:
     """The error for a git command that should have succeeded."""
     text = outcome.stderr.strip() or outcome.stdout.strip()
-    cut_off = "A git was cut off while it made that worktree: remove its folder in .git/worktrees."
     return CommandError(
         "git-failed",
         f"git {outcome.argv[1]} failed: {text or f'exit status {outcome.exit_code}'}",
-        hints=(cut_off,) if _met_half_a_worktree(outcome) else (),
+        hints=tuple(hint for pattern, hint in _HINTS if pattern.search(outcome.stderr)),
         argv=outcome.argv,
         exit_code=outcome.exit_code,
         stdout=outcome.stdout,

@@ -122,12 +122,12 @@ def rewrite_ports(model: StackModel, allocation: Allocation, request: IsolationR
     yield from allocation.findings
     address = request.bind_address
     for name in model.services:
-        mine = [one for one in allocation.publications if one.service == name]
-        if mine:
-            entries = [_entry(publication, address) for publication in mine]
-            changes = tuple(_change(publication, address) for publication in mine)
+        rewritten = [_rewritten(p, address) for p in allocation.publications if p.service == name]
+        if rewritten:
+            entries, changes = zip(*rewritten, strict=True)
             reason = f"slot {request.instance.slot}'s host ports, on {address} only"
-            yield Edit(("services", name, "ports"), Entry(entries, reason, "!override"), changes)
+            whole = Entry(list(entries), reason, "!override")
+            yield Edit(("services", name, "ports"), whole, changes)
 
 
 def _publications(name: str, service: Service) -> list[Publication]:
@@ -230,31 +230,27 @@ def _variable(publication: Publication, taken: set[str]) -> str:
     return name
 
 
-def _entry(publication: Publication, bind_address: str) -> Entry:
-    """The entry for the override. Everything but address and host port is as in the model."""
-    body = {**publication.body, "host_ip": bind_address}
+def _rewritten(publication: Publication, address: str) -> tuple[Entry, Change]:
+    """The entry for the override: all but address and host port is as in the model."""
+    body = {**publication.body, "host_ip": address}
     body.pop("published", None)
+    reason = "no fixed host port: the engine picks a free one"
     if publication.given:
         body["published"] = _span(publication.given)
-    return Entry(body, _reason(publication))
-
-
-def _change(publication: Publication, bind_address: str) -> Change:
-    address = publication.body.get("host_ip") or "0.0.0.0"  # noqa: S104 - Compose's own default
-    return change_at(
-        ("services", publication.service, "ports", f"{publication.target}/{publication.protocol}"),
-        before=f"{address}:{publication.asked or 'any'}",
-        after=f"{bind_address}:{_span(publication.given) or 'any'}",
-        reason=_reason(publication),
+        what = (
+            f"{publication.role} of the port map" if publication.role else "the slot's extra block"
+        )
+        was = f"was {publication.asked}" if publication.asked else "had no fixed host port"
+        reason = f"{what}, {' '.join(publication.variables)}; {was}"
+    before = publication.body.get("host_ip") or "0.0.0.0"  # noqa: S104 - Compose's own default
+    port = f"{publication.target}/{publication.protocol}"
+    change = change_at(
+        ("services", publication.service, "ports", port),
+        before=f"{before}:{publication.asked or 'any'}",
+        after=f"{address}:{_span(publication.given) or 'any'}",
+        reason=reason,
     )
-
-
-def _reason(publication: Publication) -> str:
-    if not publication.given:
-        return "no fixed host port: the engine picks a free one"
-    was = f"was {publication.asked}" if publication.asked else "had no fixed host port"
-    what = f"{publication.role} of the port map" if publication.role else "the slot's extra block"
-    return f"{what}, {' '.join(publication.variables)}; {was}"
+    return Entry(body, reason), change
 
 
 def _span(ports: tuple[int, ...]) -> str:
@@ -271,12 +267,9 @@ def _beyond_block(beyond: list[Publication], request: IsolationRequest) -> Itera
             place = f"container port {row[0]}/{protocol} is"
             if len(row) > 1:
                 place = f"container ports {row[0]}-{row[-1]}/{protocol} are"
-            yield _too_many(service, place, request)
-
-
-def _too_many(service: str, place: str, request: IsolationRequest) -> Finding:
-    if service in request.active and EXTRA_PORTS not in request.allow:
-        reason = f"{place} beyond the {len(request.extra_ports)} extra ports of a slot"
-        return Refusal(service=service, key="ports", reason=reason, setting=EXTRA_PORTS)
-    text = f"{place} beyond the slot's extra ports; the engine picks what is free"
-    return Notice(service=service, text=text)
+            if service in request.active and EXTRA_PORTS not in request.allow:
+                reason = f"{place} beyond the {len(request.extra_ports)} extra ports of a slot"
+                yield Refusal(service=service, key="ports", reason=reason, setting=EXTRA_PORTS)
+            else:
+                text = f"{place} beyond the slot's extra ports; the engine picks what is free"
+                yield Notice(service=service, text=text)

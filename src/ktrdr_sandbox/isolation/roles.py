@@ -36,32 +36,29 @@ WORKER_TARGETS: Final = range(5003, 5007)
 _WORKER_PROGRAM: Final = re.compile(r"\b(?:backtest|training)_worker\b")
 """KTRDR's worker programs in a command: `uvicorn ktrdr.training.training_worker:app`."""
 
-_POSTGRES: Final = frozenset(
-    {"postgres", "postgresql", "timescale", "timescaledb", "postgis", "pgvector"}
-)
-_NAME_WORDS: Final[dict[Kind, frozenset[str]]] = {
-    "backend": frozenset({"backend", "api"}),
-    "db": _POSTGRES | {"db", "database"},
-    "grafana": frozenset({"grafana"}),
-    "jaeger": frozenset({"jaeger"}),
-    "prometheus": frozenset({"prometheus"}),
+_IMAGE_WORDS: Final[dict[Kind, set[str]]] = {
+    "db": {"postgres", "postgresql", "timescale", "timescaledb", "postgis", "pgvector"},
+    "grafana": {"grafana"},
+    "jaeger": {"jaeger", "jaegertracing"},
+    "prometheus": {"prometheus"},
 }
-_IMAGE_WORDS: Final[dict[Kind, frozenset[str]]] = {
-    "db": _POSTGRES,
-    "grafana": frozenset({"grafana"}),
-    "jaeger": frozenset({"jaeger", "jaegertracing"}),
-    "prometheus": frozenset({"prometheus"}),
+_NAME_WORDS: Final[dict[Kind, set[str]]] = {
+    "backend": {"backend", "api"},
+    "db": _IMAGE_WORDS["db"] | {"db", "database"},
+    "grafana": {"grafana"},
+    "jaeger": {"jaeger"},
+    "prometheus": {"prometheus"},
 }
-_SIDE_TOOLS: Final = (
-    frozenset({"admin", "agent", "backup", "cli", "client", "exporter", "init", "migrate"})
-    | {"migration", "migrations", "operator", "pgadmin", "proxy", "renderer", "seed", "setup"}
-    | {"test", "tests"}
-)
+_SIDE_TOOLS: Final = {
+    *("admin", "agent", "backup", "cli", "client", "exporter", "init", "migrate", "migration"),
+    *("migrations", "operator", "pgadmin", "proxy", "renderer", "seed", "setup", "test", "tests"),
+}
 """Words of services that carry the name of what they serve: `postgres-exporter` is no database."""
 
-_FRONT_ENDS: Final = frozenset(
-    {"app", "client", "docs", "front", "frontend", "next", "node", "react", "site"}
-) | {"ui", "vite", "web", "website", "www"}
+_FRONT_ENDS: Final = {
+    *("app", "client", "docs", "front", "frontend", "next", "node", "react", "site", "ui", "vite"),
+    *("web", "website", "www"),
+}
 """Port 3000 is Grafana's, and that of most front ends: these do not become Grafana by port."""
 
 

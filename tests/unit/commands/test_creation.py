@@ -10,7 +10,7 @@ import filelock
 import pytest
 
 from ktrdr_sandbox import env_file
-from ktrdr_sandbox.commands.create import CreatePlan, init
+from ktrdr_sandbox.commands.create import CreatePlan, create, init
 from ktrdr_sandbox.errors import ErrorCode, SandboxError
 from ktrdr_sandbox.models import EngineAddress
 from ktrdr_sandbox.settings import CHECKOUT_FILE
@@ -149,8 +149,14 @@ def test_a_taken_slot(scene: Scene) -> None:
     assert "feat-x" not in scene.repository.branches()
 
 
+def failing_filter(scene: Scene) -> None:
+    scene.repository.commit({".gitattributes": "*.secret filter=vault\n", "a.secret": "x"})
+    for key, value in {"clean": "cat", "smudge": "false", "required": "true"}.items():
+        scene.repository.git("config", f"filter.vault.{key}", value)
+
+
 def test_a_checkout_that_fails(scene: Scene) -> None:
-    scene.hook("exit 1")
+    failing_filter(scene)
     refused(scene, "worktree-failed")
     nothing_is_left(scene)
 
@@ -192,9 +198,9 @@ def test_a_registry_that_a_newer_program_took_over_meanwhile(scene: Scene) -> No
 
 
 def test_after_a_failure_the_same_command_succeeds(scene: Scene) -> None:
-    scene.hook("exit 1")
+    failing_filter(scene)
     refused(scene, "worktree-failed")
-    scene.hook("exit 0")
+    scene.repository.git("config", "filter.vault.smudge", "cat")
     assert scene.instance().slot
 
 
@@ -335,3 +341,22 @@ def test_a_failed_init_leaves_the_checkout_as_it_was(scene: Scene, clone: GitRep
     assert (clone.root / ".env.sandbox" / "in-the-way").exists()
     assert scene.registered() == {}
     assert ".env.sandbox" not in (clone.root / ".git" / "info" / "exclude").read_text()
+
+
+# -- what is only shown --------------------------------------------------------------------------
+
+
+def test_a_dry_run_makes_nothing_and_leaves_no_lock(scene: Scene) -> None:
+    shown = create(scene.context, name="feat-x", branch=None, slot=None, dry_run=True)
+    assert (shown.branch, shown.new_branch) == ("feat-x", True)
+    assert shown.instance.slot >= 1
+    nothing_is_left(scene)
+    assert init(scene.context, slot=None, dry_run=True).instance.path == scene.repository.root
+    nothing_is_left(scene)
+    locks = {path.name for path in (scene.home.sandbox / "locks").iterdir()}
+    assert not any(name.startswith("ktrdr--") for name in locks), locks
+
+
+def test_a_create_that_fails_leaves_no_lock(scene: Scene) -> None:
+    refused(scene, "worktree-failed", branch="nowhere")
+    assert not scene.home.instance_lock("ktrdr--feat-x").exists()

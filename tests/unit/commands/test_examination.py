@@ -63,6 +63,23 @@ def test_a_registry_of_a_newer_program(scene: Scene) -> None:
     assert "newer" in the_problem(scene, "registry").text
 
 
+def test_a_registry_of_ktrdrs_own_tool(scene: Scene) -> None:
+    scene.home.sandbox.mkdir(parents=True)
+    (scene.home.sandbox / "instances.json").write_text('{"version": 2, "instances": {}}')
+    told = [one for one in examined(scene).findings if "own sandbox tool" in one.text]
+    assert [one.check for one in told] == ["registry"]
+    assert "KTRDR_HOME" in told[0].fix
+
+
+def test_markers_of_ktrdrs_own_tool(scene: Scene) -> None:
+    instance = scene.instance()
+    for root in (instance.path, scene.repository.root):
+        (root / ".env.sandbox").write_text("INSTANCE_ID=ktrdr--theirs\nSLOT_NUMBER=3\n")
+    assert "own sandbox tool" in the_problem(scene, "instance").text
+    (told,) = [one for one in examined(scene).findings if one.check == "worktree"]
+    assert "slot 3" in told.text
+
+
 def test_settings_that_cannot_be_used(scene: Scene) -> None:
     instance = scene.instance()
     (instance.path / CHECKOUT_FILE).write_text('bind_address = "nonsense"\n')

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.commands.inspect import Summary, list_instances, status, status_of_all
+from ktrdr_sandbox.commands.inspect import Summary, Workers, list_instances, status, status_of_all
 from ktrdr_sandbox.commands.logs import LogRequest, collected_logs, shown_logs
 from ktrdr_sandbox.docker.engine import Engine
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import EngineAddress, Instance
+from tests.support.http_server import HttpServer, Reply, reply_json
 from tests.unit.commands.scenes import Scene
 
 
@@ -174,15 +175,7 @@ def test_before_the_first_up_the_ports_are_the_slots(scene: Scene) -> None:
 
 
 def test_containers_ports_and_what_is_missing(scene: Scene, instance: Instance) -> None:
-    port = {
-        "service": "backend",
-        "target": 8000,
-        "protocol": "tcp",
-        "host_ip": "127.0.0.1",
-        "published": 8001,
-        "role": "backend",
-        "variable": "KTRDR_API_PORT",
-    }
+    port = port_of("backend", "backend", 8001)
     recorded(scene, instance, services=["backend", "db", "grafana"], ports=[port])
     scene.stack(instance)
     found = status(scene.context, instance)
@@ -190,6 +183,39 @@ def test_containers_ports_and_what_is_missing(scene: Scene, instance: Instance) 
     assert found.missing == ("grafana",)
     assert [one.published for one in found.ports] == [8001]
     assert found.status == "partial"
+
+
+def port_of(service: str, role: str, published: int) -> dict[str, Any]:
+    return {
+        "service": service,
+        "target": 8000,
+        "protocol": "tcp",
+        "host_ip": "127.0.0.1",
+        "published": published,
+        "role": role,
+        "variable": f"KTRDR_{service}",
+    }
+
+
+@pytest.mark.parametrize(
+    ("reply", "registered"),
+    [
+        (reply_json([]), 0),
+        (reply_json({"workers": [{"worker_id": "w"}]}), 1),
+        (reply_json({}, status=404), None),
+        (reply_json("busy"), None),
+    ],
+)
+def test_workers_that_have_not_registered(
+    scene: Scene, instance: Instance, reply: Reply, registered: int | None
+) -> None:
+    with HttpServer({"/api/v1/workers": reply}) as server:
+        ports = [port_of("backend", "backend", server.port), port_of("w", "worker", 5010)]
+        recorded(scene, instance, services=["backend", "w"], ports=ports)
+        scene.stack(instance, {"backend": {}, "w": {}})
+        expected = None if registered is None else Workers(registered=registered, expected=1)
+        assert status(scene.context, instance).workers == expected
+        assert list_instances(scene.context).instances[0].workers == expected
 
 
 def test_a_stopped_stack_misses_nothing(scene: Scene, instance: Instance) -> None:

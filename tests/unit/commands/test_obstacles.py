@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from ktrdr_sandbox.commands.compose_project import Composition, compose
-from ktrdr_sandbox.commands.prepare import explained
+from ktrdr_sandbox.commands.prepare import explained, noting_volumes
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.isolation.request import Notice
 from tests.support.processes import foreign_listener, held_slot
 from tests.unit.commands.scenes import IMAGE, Scene
 
@@ -99,3 +100,12 @@ def test_networks_without_containers_are_named_when_the_pool_is_exhausted(scene:
 def test_any_other_failure_is_passed_on(scene: Scene) -> None:
     failed = SandboxError("compose-failed", "no")
     assert told(scene, composed(scene), failed) is failed
+
+
+def test_a_question_of_compose_about_a_volume_is_told_and_not_shown(scene: Scene) -> None:
+    shown, notices = list[str](), list[Notice]()
+    sink = noting_volumes(shown.append, scene.instance(), notices)
+    sink('  Volume "x_pg" exists but doesn\'t match configuration in compose file. Recreate (d')
+    sink("Container x-db-1 Created")
+    assert shown == ["Container x-db-1 Created"]
+    assert "volume x_pg" in notices[0].text

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from ktrdr_sandbox.commands.destroy import DestroyPlan, destroy, plan_destroy
 from ktrdr_sandbox.commands.down import down
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import LABEL_UUID, Instance
+from ktrdr_sandbox.state.values import from_json, to_json
 from tests.support.repositories import GitRepository
 from tests.unit.commands.scenes import Scene
 
@@ -355,3 +357,57 @@ def test_an_engine_that_is_gone_for_good_is_not_asked(scene: Scene, instance: In
     assert not instance.path.exists()
     assert scene.registered() == {}
     assert scene.repository.worktrees() == [scene.repository.root]
+
+
+# -- what may finish, and what is only shown -----------------------------------------------------
+
+
+def test_what_writes_outside_gets_its_signal_first(scene: Scene, instance: Instance) -> None:
+    def bind(source: str, **more: object) -> dict[str, object]:
+        return {"volumes": [{"type": "bind", "source": source, "target": "/x", **more}]}
+
+    services = {
+        "inside": bind(str(instance.path / "logs")),
+        "outside": bind(str(scene.folder / "shared")),
+        "reader": bind(str(scene.folder / "shared"), read_only=True),
+    }
+    scene.stack(instance, services)
+    plan = plan_destroy(scene.context, instance, keep_worktree=False)
+    assert (plan.finish_first, plan.grace) == (("outside",), 5)
+    kept = plan_destroy(scene.context, instance, keep_worktree=True)
+    assert kept.finish_first == ("inside", "outside")
+    assert plan_destroy(scene.context, instance, keep_worktree=False, now=True).finish_first == ()
+    ended(scene, instance)
+    assert "compose_stop" in scene.engine.calls
+    assert not scene.engine.resources(instance.uuid)
+
+
+def test_the_plan_survives_the_journal(scene: Scene, instance: Instance) -> None:
+    scene.stack(instance)
+    scene.checkout(instance).write({"work": "x"})
+    plan = plan_destroy(scene.context, instance, keep_worktree=False)
+    assert from_json(DestroyPlan, json.loads(json.dumps(to_json(plan)))) == plan
+
+
+def test_a_dry_run_removes_nothing(scene: Scene, instance: Instance) -> None:
+    scene.stack(instance)
+    before = scene.engine.resources(instance.uuid)
+    plan = down(scene.context, instance, volumes=True, dry_run=True)
+    assert plan.removed == before == scene.engine.resources(instance.uuid)
+
+
+def test_down_tells_how_it_stops(scene: Scene, instance: Instance) -> None:
+    scene.stack(instance)
+    told: list[str] = []
+    down(scene.context, instance, volumes=False, progress=told.append)
+    assert told[0] == "Stopping, each container in its own time; --now kills them at once."
+    assert told[1] == " Container ktrdr--feat-x-backend-1  Stopped"
+
+
+def test_another_of_its_projects_name_is_not_stopped(scene: Scene, instance: Instance) -> None:
+    scene.stack(instance, {"ours": {}, "theirs": {}})
+    theirs = scene.engine.named("ktrdr--feat-x-theirs-1")
+    theirs.labels = {**theirs.labels, LABEL_UUID: "somebody-elses"}
+    with pytest.raises(SandboxError, match="network ktrdr--feat-x_default"):  # which it holds
+        down(scene.context, instance, volumes=False)
+    assert states(scene) == {"ktrdr--feat-x-theirs-1": "running"}

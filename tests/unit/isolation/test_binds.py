@@ -41,20 +41,6 @@ def test_other_folders_of_the_checkout_stay(path: str) -> None:
     assert sources(isolated_binds(bind(f"{ROOT}/{path}"))) is None
 
 
-def test_all_else_of_a_bind_stays() -> None:
-    mount = bind(
-        f"{ROOT}/data",
-        "/app/data",
-        read_only=True,
-        consistency="cached",
-        bind={"selinux": "z", "propagation": "rslave"},
-    )
-    other = {"type": "volume", "source": "cache", "target": "/c", "volume": {"nocopy": True}}
-    isolation = isolated_binds(mount, other)
-    volumes = plain(isolation.override["services"]["app"]["volumes"])["!override"]
-    assert volumes == [{**mount, "source": DATA}, other]
-
-
 def test_a_file_that_the_branch_brings_stays() -> None:
     script = f"{ROOT}/data/schema.sql"
     assert sources(isolated_binds(bind(script), exists=nothing_but(script))) is None
@@ -99,12 +85,6 @@ def test_a_path_outside_that_the_checkout_has_no_like_of_stays() -> None:
     isolation = isolated_binds(bind("/srv/files"), exists=nothing_but("/srv/files"))
     assert sources(isolation) is None
     assert ["/srv/files is outside" in notice.text for notice in isolation.notices] == [True]
-
-
-@pytest.mark.parametrize("source", ["/", "/dev", "/dev/code"])
-def test_folders_around_the_checkout_stay(source: str) -> None:
-    isolation = isolated_binds(bind(source, read_only=True), compose_directory=COMPOSE)
-    assert sources(isolation) is None
 
 
 def spelt(*sources: str) -> dict[str, Any]:

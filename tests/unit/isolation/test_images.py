@@ -27,10 +27,6 @@ def test_a_built_image_gets_a_tag_of_the_instances_own() -> None:
     assert found == {"image": OWN, "pull_policy": "never"}
 
 
-def test_an_image_that_nobody_builds_stays() -> None:
-    assert service({"app": {"image": "nginx"}}, "app") == {}
-
-
 def test_a_build_without_a_tag_gets_one_of_the_instances_own() -> None:
     isolation = isolated({"app": {"build": BUILD}})
     assert service({"app": {"build": BUILD}}, "app") == {
@@ -59,17 +55,6 @@ def test_a_build_without_a_tag_meets_no_other_image_of_the_file() -> None:
     assert stack.service("web").image == "ktrdr--feat-x/ktrdr--feat-x-web"
 
 
-def test_services_of_one_tag_keep_one_tag() -> None:
-    services = {
-        "one": {"build": BUILD, "image": "app:dev"},
-        "two": {"build": BUILD, "image": "app:dev"},
-        "user": {"image": "app:dev"},
-    }
-    stack = isolated(services).stack
-    assert {service.image for service in stack.services} == {OWN}
-    assert service(services, "user") == {"image": OWN, "pull_policy": "never"}
-
-
 @pytest.mark.parametrize("spelling", ["app", "app:latest", "docker.io/library/app"])
 def test_users_of_an_image_are_found_in_every_spelling(spelling: str) -> None:
     services = {"builder": {"build": BUILD, "image": "app"}, "user": {"image": spelling}}
@@ -91,28 +76,6 @@ def test_nothing_is_pulled_that_only_a_build_can_give(
 ) -> None:
     services = {"app": {"build": BUILD, "image": "app:dev", "pull_policy": policy}}
     assert service(services, "app") == {"image": OWN, **expected}
-
-
-def test_all_tags_of_a_build_become_the_instances_own() -> None:
-    build = {**BUILD, "tags": ["app:1", "example.com/app:1"]}
-    assert service({"app": {"build": build}}, "app")["build"] == {
-        "tags": {"!override": ["ktrdr--feat-x/app:1", "ktrdr--feat-x/example.com/app:1"]}
-    }
-
-
-def test_a_context_that_is_a_built_image_follows() -> None:
-    contexts = {
-        "base": "docker-image://app:dev",
-        "other": "docker-image://alpine",
-        "s": "service:x",
-    }
-    services = {
-        "app": {"build": BUILD, "image": "app:dev"},
-        "web": {"build": {**BUILD, "additional_contexts": contexts}},
-    }
-    assert service(services, "web")["build"] == {
-        "additional_contexts": {"base": f"docker-image://{OWN}"}
-    }
 
 
 def with_arguments(arguments: dict[str, str | None] | list[str]) -> dict[str, Any]:
@@ -143,11 +106,6 @@ def test_other_arguments_stay(arguments: dict[str, str | None]) -> None:
     assert with_arguments(arguments) == {}
 
 
-def test_a_cache_that_all_would_write_is_dropped() -> None:
-    build = {**BUILD, "cache_to": ["type=local,dest=/c"], "cache_from": ["x"]}
-    assert service({"app": {"build": build}}, "app")["build"] == {"cache_to": {"!reset": None}}
-
-
 def test_an_existing_image_is_the_start() -> None:
     services = {
         "one": {"build": BUILD, "image": "app:dev"},
@@ -163,15 +121,6 @@ PROFILED = {
     "builder": {"image": "ghcr.io/org/app:1", "build": BUILD, "profiles": ["build"]},
 }
 PROFILED_OWN = "ktrdr--feat-x/ghcr.io/org/app:1"
-
-
-@pytest.mark.parametrize("existing", [set(), {"ghcr.io/org/app:1"}])
-def test_what_only_an_inactive_service_builds_is_had_as_the_file_says(existing: set[str]) -> None:
-    """Nothing builds it here, nor would anything renew a copy of what a registry has."""
-    isolation = isolated(PROFILED, images=frozenset(existing))
-    assert service(PROFILED, "app", images=frozenset(existing)) == {}
-    assert isolation.stack.service("app").image == "ghcr.io/org/app:1"
-    assert isolation.seeds == ()
 
 
 def test_with_its_profile_a_builder_is_followed() -> None:

@@ -8,7 +8,7 @@ from ktrdr_sandbox.isolation.isolate import isolate
 from ktrdr_sandbox.isolation.networks import pool_subnets, private_ipv6
 from ktrdr_sandbox.isolation.override import plain
 from ktrdr_sandbox.isolation.request import IsolatedStack
-from tests.unit.isolation.requests import a_request, an_instance, isolated, unprofiled
+from tests.unit.isolation.requests import a_request, isolated, unprofiled
 
 ID = "ktrdr--feat-x"
 
@@ -78,45 +78,12 @@ def test_fixed_addresses_are_dropped(key: str, value: Any) -> None:
     assert plain(isolation.override["services"]["web"]["networks"]) == {"net": {key: RESET}}
 
 
-def test_subnets_are_dropped() -> None:
-    isolation = with_network(
-        {
-            "name": f"{ID}_net",
-            "ipam": {"config": [{"subnet": "10.1.0.0/16", "gateway": "10.1.0.1"}]},
-        }
-    )
-    assert network(isolation) == {"ipam": RESET}
-    [change] = [change for change in isolation.changes if change.key == "networks.net.ipam"]
-    assert (change.service, change.before) == (None, "10.1.0.0/16, 10.1.0.1")
-
-
-def test_a_bridges_name_is_dropped() -> None:
-    options = {"com.docker.network.bridge.name": "br0", "com.docker.network.driver.mtu": "1400"}
-    isolation = with_network({"name": f"{ID}_net", "driver_opts": options})
-    assert network(isolation) == {"driver_opts": {"com.docker.network.bridge.name": RESET}}
-
-
 @pytest.mark.parametrize("driver", ["macvlan", "ipvlan", "host"])
 def test_networks_on_the_hosts_interface_are_refused(driver: str) -> None:
     isolation = with_network({"name": f"{ID}_net", "driver": driver})
     [refusal] = isolation.refusals
     assert (refusal.service, refusal.key) == (None, f"networks.net.driver: {driver}")
     assert refusal.setting == "host-interface"
-
-
-def test_each_network_gets_a_subnet_of_the_slots_part_of_the_pool() -> None:
-    isolation = isolated(
-        {"web": {}},
-        an_instance(slot=3),
-        networks={"b": {"name": f"{ID}_b"}, "a": {"name": f"{ID}_a"}},
-        network_pool="10.201.0.0/16",
-    )
-    assert network(isolation, "a") == {
-        "ipam": {"!override": {"config": [{"subnet": "10.201.48.0/26"}]}}
-    }
-    assert network(isolation, "b") == {
-        "ipam": {"!override": {"config": [{"subnet": "10.201.48.64/26"}]}}
-    }
 
 
 def test_slots_never_share_a_subnet() -> None:

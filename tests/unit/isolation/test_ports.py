@@ -6,7 +6,7 @@ import pytest
 
 from ktrdr_sandbox.isolation.override import plain
 from ktrdr_sandbox.isolation.request import IsolatedStack
-from tests.unit.isolation.requests import an_instance, isolated, port
+from tests.unit.isolation.requests import isolated, port
 
 
 def host_ports(isolation: IsolatedStack) -> dict[str, int]:
@@ -18,29 +18,6 @@ def entries(isolation: IsolatedStack, service: str) -> list[dict[str, Any]]:
         "!override"
     ]
     return found
-
-
-def test_every_role_of_the_port_map() -> None:
-    isolation = isolated(
-        {
-            "backend": {"ports": [port(8000, 1)]},
-            "db": {"ports": [port(5432, 2)]},
-            "grafana": {"ports": [port(3000, 3)]},
-            "jaeger": {"ports": [port(16686, 4), port(4317, 5)]},
-            "prometheus": {"ports": [port(9090, 6)]},
-            "backtest-worker": {"ports": [port(5003, 7)]},
-        },
-        an_instance(slot=3),
-    )
-    assert host_ports(isolation) == {
-        "KTRDR_API_PORT": 8003,
-        "KTRDR_DB_PORT": 5435,
-        "KTRDR_GRAFANA_PORT": 3003,
-        "KTRDR_JAEGER_UI_PORT": 16689,
-        "KTRDR_JAEGER_OTLP_PORT": 4320,
-        "KTRDR_PROMETHEUS_PORT": 9093,
-        "KTRDR_WORKER_PORT_1": 5030,
-    }
 
 
 def test_the_bind_address_is_the_setting() -> None:
@@ -95,16 +72,6 @@ def test_names_that_would_be_one_variable_are_told_apart() -> None:
     }
 
 
-def test_replicas_get_as_many_ports_in_a_row() -> None:
-    isolation = isolated({"web": {"scale": 3, "ports": [port(80, "7000-7002")]}})
-    assert entries(isolation, "web")[0]["published"] == "20200-20202"
-    assert isolation.env == {
-        "KTRDR_PORT_WEB_80": "20200",
-        "KTRDR_PORT_WEB_80_2": "20201",
-        "KTRDR_PORT_WEB_80_3": "20202",
-    }
-
-
 def test_scale_goes_before_deployed_replicas() -> None:
     isolation = isolated(
         {"worker": {"scale": 2, "deploy": {"replicas": 5}, "ports": [port(5003, "1-5")]}}
@@ -117,13 +84,6 @@ def test_a_replicated_role_has_no_room_in_the_port_map() -> None:
     assert set(isolation.env) == {"KTRDR_PORT_BACKEND_8000", "KTRDR_PORT_BACKEND_8000_2"}
     assert isolation.stack.port("backend") is None
     assert [notice.service for notice in isolation.notices] == ["backend"]
-
-
-def test_ports_without_a_host_port_stay_so() -> None:
-    isolation = isolated({"web": {"ports": [port(80)]}})
-    assert "published" not in entries(isolation, "web")[0]
-    assert entries(isolation, "web")[0]["host_ip"] == "127.0.0.1"
-    assert isolation.stack.ports == ()
 
 
 def test_workers_are_numbered_by_container_port_then_name() -> None:

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.isolation.override import plain
 from ktrdr_sandbox.isolation.refusals import TOKENS
 from tests.unit.isolation.requests import bind, isolated
 
@@ -88,20 +87,3 @@ def test_what_weakens_isolation_is_mentioned(body: dict[str, Any], words: str) -
     [notice] = isolation.notices
     assert notice.service == "app"
     assert words in notice.text
-
-
-def test_a_container_named_in_the_same_file_is_that_service() -> None:
-    services = {
-        "vpn": {"container_name": "tunnel"},
-        "app": {
-            "network_mode": "container:tunnel",
-            "pid": "container:tunnel",
-            "ipc": "container:tunnel",
-            "volumes_from": ["container:tunnel:ro", "container:tunnel", "other"],
-        },
-    }
-    isolation = isolated(services)
-    assert isolation.refusals == ()
-    app = plain(isolation.override["services"]["app"])
-    assert app["network_mode"] == app["pid"] == app["ipc"] == "service:vpn"
-    assert app["volumes_from"] == {"!override": ["vpn:ro", "vpn", "other"]}

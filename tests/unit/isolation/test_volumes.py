@@ -6,7 +6,7 @@ import pytest
 
 from ktrdr_sandbox.isolation.override import plain
 from ktrdr_sandbox.isolation.request import IsolatedStack
-from tests.unit.isolation.requests import PARENT, ROOT, SHARED, isolated
+from tests.unit.isolation.requests import ROOT, isolated
 
 ID = "ktrdr--feat-x"
 RESET = {"!reset": None}
@@ -33,28 +33,11 @@ def test_external_volumes_become_the_instances_own() -> None:
     assert override(isolation, "pg") == {"external": RESET, "name": f"{ID}_pg"}
 
 
-def test_keys_of_one_volume_stay_one_volume() -> None:
-    isolation = with_volumes(a={"name": "same"}, b={"name": "same"}, c={"name": "other"})
-    assert [override(isolation, key)["name"] for key in "abc"] == [f"{ID}_a", f"{ID}_a", f"{ID}_c"]
-
-
 def bound(device: str, **options: str) -> dict[str, Any]:
     return {
         "name": f"{ID}_v",
         "driver_opts": {"type": "none", "o": "bind", "device": device, **options},
     }
-
-
-@pytest.mark.parametrize(
-    ("device", "place"),
-    [
-        (f"{ROOT}/data", str(SHARED["data"])),
-        (f"{PARENT}/site", f"{ROOT}/site"),
-    ],
-)
-def test_devices_move_like_binds(device: str, place: str) -> None:
-    isolation = with_volumes(v=bound(device))
-    assert override(isolation, "v") == {"driver_opts": {"device": place}}
 
 
 def test_a_missing_device_is_created_first() -> None:

@@ -13,7 +13,7 @@ import pytest
 from ktrdr_sandbox.docker.engine import ContainerDetail, ExecResult
 from ktrdr_sandbox.gate.result import CheckResult
 from tests.support.gate_engine import service
-from tests.support.gate_stack import PATIENT, GateStack, check, until
+from tests.support.gate_stack import PATIENT, GateStack, check
 from tests.support.http_server import Reply
 
 MIGRATION = service("migrate", restart="no")
@@ -76,27 +76,6 @@ def test_what_can_no_longer_come_true_is_final(
     assert found.services == ("grafana",)
 
 
-def test_a_pause_that_passes_is_no_failure() -> None:
-    """A container is paused for a moment while it is copied."""
-    with GateStack() as world:
-        world.engine.change("grafana", state="paused")
-
-        async def both() -> bool:
-            gate = asyncio.create_task(world.run(timeout=PATIENT, start_grace=PATIENT))
-            await until(lambda: any("grafana" in one.state for one in world.seen))
-            world.engine.change("grafana", state="running")
-            return (await gate).passed
-
-        assert asyncio.run(both())
-
-
-def test_what_is_paused_can_be_resumed_by_the_command_that_is_told() -> None:
-    with GateStack() as world:
-        world.engine.change("grafana", state="paused")
-        found = check(world.gate(timeout=PATIENT), "containers")
-    assert found.next_command == "docker unpause ktrdr--feat-x-grafana-1"
-
-
 def test_a_crash_loop_is_told_apart_from_one_restart() -> None:
     with GateStack() as world:
         world.backend.replies["/api/v1/health"] = Reply(status=503)
@@ -112,20 +91,6 @@ def test_a_crash_loop_is_told_apart_from_one_restart() -> None:
     found = check(result, "containers")
     assert found.final
     assert found.facts[0].startswith("grafana restarts again and again (")
-
-
-def test_a_service_that_died_once_while_another_started_is_no_failure() -> None:
-    with GateStack() as world:
-        asked: list[int] = []
-
-        def once() -> Reply:
-            asked.append(1)
-            if len(asked) == 3:
-                world.engine.change("backend", restart_count=1, started_at="second")
-            return Reply(status=200 if len(asked) > 6 else 503)
-
-        world.backend.replies["/api/v1/health"] = once
-        assert world.gate(timeout=PATIENT).passed
 
 
 def test_restarts_count_only_from_when_the_database_answers() -> None:
@@ -146,25 +111,6 @@ def test_restarts_count_only_from_when_the_database_answers() -> None:
         result = world.gate(timeout=PATIENT)
     assert database_up.is_set()
     assert result.passed
-
-
-def test_a_one_shot_service_may_have_completed() -> None:
-    with GateStack(also=(MIGRATION, NEEDS_MIGRATION)) as world:
-        world.engine.change("migrate", state="exited", exit_code=0)
-        assert world.gate(timeout=PATIENT).passed
-
-
-def test_a_one_shot_service_that_is_not_done_is_waited_for() -> None:
-    with GateStack(also=(MIGRATION, NEEDS_MIGRATION)) as world:
-        found = check(world.gate(timeout=0.8), "containers")
-    assert (found.final, found.facts) == (False, ("migrate has not completed yet",))
-
-
-def test_a_one_shot_service_that_failed_is_final() -> None:
-    with GateStack(also=(MIGRATION, NEEDS_MIGRATION)) as world:
-        world.engine.change("migrate", state="exited", exit_code=2)
-        found = check(world.gate(timeout=PATIENT), "containers")
-    assert (found.final, found.facts) == (True, ("migrate exited (2)",))
 
 
 def test_each_replica_counts() -> None:
@@ -188,18 +134,6 @@ def test_a_container_too_many_counts_as_well() -> None:
 
         found = asyncio.run(after_start())
     assert (found.final, found.facts) == (True, ("backend was created and never started",))
-
-
-def test_services_of_inactive_profiles_are_not_expected() -> None:
-    with GateStack(also=(service("mcp-local", active=False),)) as world:
-        assert world.gate(timeout=PATIENT).passed
-
-
-def test_a_health_test_is_run_and_dockers_interval_not_waited_for() -> None:
-    with GateStack(also=(CACHE,)) as world:
-        world.engine.change("cache", health="starting", health_test=("CMD", "redis-cli", "ping"))
-        assert world.gate(timeout=PATIENT).passed
-        assert ("cache", ("redis-cli", "ping")) in world.engine.executed
 
 
 def test_a_health_test_that_fails_is_reported_with_what_it_said() -> None:
@@ -253,28 +187,6 @@ def test_what_a_start_waits_for_is_blamed_and_not_what_waits() -> None:
     assert found.services == ("cache",)
     assert found.cause == "cache does not get healthy, and api is started only then"
     assert found.next_command == "ktrdr-sandbox logs cache -i feat-x"
-
-
-def test_a_health_test_that_hangs_holds_up_nobody_who_asks() -> None:
-    waits = service("api", depends_on={"cache": "service_healthy"})
-    with GateStack(also=(CACHE, waits)) as world:
-        world.engine.change("cache", health="starting", health_test=("CMD", "redis-cli", "ping"))
-        world.engine.change("api", state="created", started_at="")
-        release, asked = threading.Event(), threading.Event()
-
-        def hang(detail: ContainerDetail, argv: Sequence[str]) -> ExecResult:
-            if detail.service == "cache":
-                asked.set()
-                world.engine.change("grafana", state="exited", exit_code=1)
-                release.wait(PATIENT)
-            return ExecResult(exit_code=0, output="")
-
-        world.engine.executor = hang
-        result = world.gate(timeout=PATIENT)
-        assert asked.is_set()
-        assert not release.is_set()
-        release.set()
-    assert check(result, "containers").facts == ("grafana exited (1)",)
 
 
 @pytest.mark.parametrize(("settling", "passed"), [(PATIENT, False), (0.1, True)])

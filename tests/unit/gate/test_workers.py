@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.docker.engine import ContainerDetail, ExecResult
-from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.result import CheckResult
 from tests.support.gate_engine import service
 from tests.support.gate_stack import PATIENT, WORKERS, GateStack, check, registration
@@ -53,14 +51,6 @@ def test_a_missing_type_is_named() -> None:
         "Not registered: training-worker-2",
         "Worker containers are running but not registering",
     )
-
-
-def test_enough_workers_of_the_wrong_type_are_not_enough() -> None:
-    with GateStack() as world:
-        for entry in world.registered:
-            entry["worker_type"] = "training"
-        found = workers(world, heal_workers=False)
-    assert "Expected 2 backtesting workers, found 0" in found.facts
 
 
 def test_workers_that_come_one_by_one_are_waited_for_and_not_restarted() -> None:
@@ -111,13 +101,6 @@ def test_workers_that_never_register_fail_after_the_one_restart() -> None:
     )
 
 
-def test_healing_can_be_turned_off() -> None:
-    with GateStack() as world:
-        world.registered = []
-        result = world.gate(timeout=1.2, only=ONLY, heal_workers=False)
-    assert (result.healed, world.engine.restarted) == ((), [])
-
-
 def test_a_worker_whose_program_does_not_answer_yet_is_starting_and_not_lost() -> None:
     with GateStack() as world:
         world.worker.everywhere = Reply(drop=True)
@@ -139,15 +122,6 @@ def test_a_worker_is_never_asked_for_its_health() -> None:
     assert set(world.worker.asked) == {"/"}
 
 
-def test_while_a_worker_container_is_not_running_none_is_restarted() -> None:
-    with GateStack() as world:
-        world.registered = []
-        world.engine.change("training-worker-2", state="created", started_at="")
-        found = workers(world, timeout=1.2)
-    assert world.engine.restarted == []
-    assert "Worker containers running: 3 of 4" in found.facts
-
-
 def test_a_worker_down_for_its_restart_is_no_failed_container() -> None:
     with GateStack() as world:
         world.registered = []
@@ -167,28 +141,6 @@ def test_a_worker_down_for_its_restart_is_no_failed_container() -> None:
         result = world.gate(timeout=PATIENT)
     assert result.passed
     assert result.healed == tuple(WORKERS)
-
-
-def test_a_restart_that_the_engine_refuses_is_a_fact() -> None:
-    def refuse(ids: Sequence[str]) -> None:
-        raise SandboxError("engine-failed", "no")
-
-    with GateStack() as world:
-        world.registered = []
-        world.engine.on_restart = refuse
-        found = workers(world, timeout=1.2)
-    assert [fact for fact in found.facts if fact.startswith("Could not")] == [
-        f"Could not restart {name}: no" for name in WORKERS
-    ]
-
-
-def test_an_unknown_address_is_not_no_workers() -> None:
-    with GateStack() as world:
-        del world.backend.replies["/api/v1/workers"]
-        found = workers(world, timeout=1.0)
-    assert found.facts == (f"GET {world.url('/api/v1/workers')} returned 404",)
-    assert found.cause == "this backend has no /api/v1/workers"
-    assert world.engine.restarted == []
 
 
 @pytest.mark.parametrize(
@@ -214,74 +166,6 @@ def test_workers_of_no_known_type_need_no_list(answer: Reply, said: str) -> None
     assert why.endswith(", so celery-worker, mail-worker need not register")
     assert result.seconds >= 0.2, "an answer of the first moment is not believed"
     assert (result.healed, world.engine.restarted) == ((), [])
-
-
-@pytest.mark.parametrize("answer", [Reply(status=500), Reply(drop=True)])
-def test_an_error_does_not_say_that_there_is_no_list(answer: Reply) -> None:
-    with GateStack(without=tuple(WORKERS), also=(CELERY,)) as world:
-        world.backend.replies["/api/v1/workers"] = answer
-        assert not workers(world).passed
-
-
-def test_workers_of_no_known_type_are_counted_where_there_is_a_list() -> None:
-    with GateStack(without=tuple(WORKERS), also=(CELERY,)) as world:
-        world.registered = []
-        found = workers(world, heal_workers=False)
-        world.registered = [registration("celery-worker")]
-        assert workers(world, timeout=PATIENT).passed
-    assert found.facts[0] == "Expected 1 workers, found 0"
-
-
-def test_one_worker_of_a_known_type_has_all_of_them_need_a_list() -> None:
-    """Though that one is not to be started."""
-    absent = service("training-worker", "worker", worker_type="training", active=False)
-    with GateStack(without=tuple(WORKERS), also=(CELERY, absent)) as world:
-        del world.backend.replies["/api/v1/workers"]
-        found = workers(world)
-    assert (found.passed, found.cause) == (False, "this backend has no /api/v1/workers")
-
-
-def test_workers_that_need_not_register_have_to_run() -> None:
-    with GateStack(without=tuple(WORKERS), also=(CELERY,)) as world:
-        del world.backend.replies["/api/v1/workers"]
-        world.engine.change("celery-worker", state="created", started_at="")
-        late = workers(world)
-        world.engine.change("celery-worker", state="exited", exit_code=1)
-        ended = workers(world, timeout=PATIENT)
-    assert (late.passed, late.facts) == (False, ("celery-worker is not started yet",))
-    assert (ended.final, ended.facts) == (True, ("celery-worker exited (1)",))
-
-
-def test_workers_that_need_not_register_pass_their_own_health_test() -> None:
-    with GateStack(without=tuple(WORKERS), also=(CELERY,)) as world:
-        del world.backend.replies["/api/v1/workers"]
-        world.engine.change(
-            "celery-worker", health="starting", health_test=("CMD", "redis-cli", "ping")
-        )
-
-        def no_answer(detail: ContainerDetail, argv: Sequence[str]) -> ExecResult:
-            failed = detail.service == "celery-worker"
-            return ExecResult(exit_code=int(failed), output="No nodes replied" if failed else "")
-
-        world.engine.executor = no_answer
-        result = world.gate()
-    assert check(result, "containers").facts == (
-        "celery-worker: its health test failed: No nodes replied",
-    )
-
-
-def test_an_answer_that_is_no_list_is_said_to_be_none() -> None:
-    with GateStack() as world:
-        world.backend.replies["/api/v1/workers"] = Reply(body=b"<html>")
-        found = workers(world)
-    assert found.facts == (f"GET {world.url('/api/v1/workers')} gave no list of workers",)
-
-
-def test_a_worker_container_that_ended_is_final() -> None:
-    with GateStack() as world:
-        world.engine.change("training-worker-2", state="exited", exit_code=1)
-        found = workers(world, timeout=PATIENT)
-    assert (found.final, found.facts) == (True, ("training-worker-2 exited (1)",))
 
 
 def test_a_registered_worker_that_ails_is_counted_and_mentioned() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from ktrdr_sandbox.docker.engine import ExecResult
 from ktrdr_sandbox.gate.result import CheckResult
-from tests.support.gate_engine import GateEngine, service
+from tests.support.gate_engine import GateEngine
 from tests.support.gate_stack import PATIENT, GateStack, check
 from tests.support.http_server import DROP, HANG, Reply
 
@@ -30,36 +30,10 @@ def test_the_path_that_the_backend_knows_is_remembered() -> None:
     assert world.backend.asked == ["/health", *[HEALTH] * 5]
 
 
-def test_a_backend_that_knows_the_first_path_is_asked_no_other() -> None:
-    with GateStack() as world:
-        world.backend.replies["/health"] = Reply()
-        assert backend(world, timeout=PATIENT).passed
-    assert set(world.backend.asked) == {"/health"}
-
-
 def test_the_health_paths_are_a_setting() -> None:
     with GateStack() as world:
         world.backend.replies = {"/ready": Reply()}
         assert backend(world, timeout=PATIENT, health_paths=("/ready",)).passed
-
-
-def test_a_500_is_reported_in_the_documents_words() -> None:
-    with GateStack() as world:
-        world.backend.replies["/health"] = Reply(status=500)
-        world.engine.log_lines["backend"] = ("Traceback", "ModuleNotFoundError: no 'polars'")
-        found = backend(world)
-    assert found.title == "Backend health check failed"
-    assert found.facts == (f"GET {world.url('/health')} returned 500",)
-    assert found.cause == "the code needs a Python module that the image does not have"
-    assert not found.final
-
-
-def test_a_slow_start_passes_when_it_is_done() -> None:
-    with GateStack() as world:
-        world.backend.replies[HEALTH] = lambda: Reply(
-            status=200 if len(world.backend.asked) > 20 else 503
-        )
-        assert backend(world, timeout=PATIENT).passed
 
 
 @pytest.mark.parametrize(
@@ -91,25 +65,6 @@ def test_a_backend_that_does_not_answer_as_it_should(
     assert (found.cause or "").startswith(cause)
 
 
-def test_a_backend_that_waits_for_what_failed_names_it() -> None:
-    with GateStack() as world:
-        needs = {"cache": "service_started"}
-        behind = tuple(
-            replace(one, depends_on=needs) if one.name == "backend" else one
-            for one in world.stack.services
-        )
-        cache = service("cache", depends_on={"db": "service_healthy"})
-        world.stack = replace(world.stack, services=(*behind, cache))
-        world.engine = GateEngine(world.stack)
-        world.backend.everywhere = DROP
-        world.engine.change("backend", state="created", started_at="")
-        world.engine.change("cache", state="created", started_at="")
-        world.engine.change("db", state="exited", exit_code=1)
-        found = backend(world)
-    assert found.facts[1:] == ("backend is not started yet",)
-    assert found.cause == "it is started after db, which failed"
-
-
 def test_a_backend_that_waits_for_what_does_not_get_healthy_names_it() -> None:
     with GateStack() as world:
         needs = {"jaeger": "service_healthy"}
@@ -125,14 +80,6 @@ def test_a_backend_that_waits_for_what_does_not_get_healthy_names_it() -> None:
         found = backend(world, timeout=0.8)
     assert found.cause == "it is started once jaeger is healthy"
     assert found.next_command == "ktrdr-sandbox logs jaeger -i feat-x"
-
-
-def test_nobody_listening_is_told() -> None:
-    world = GateStack()
-    with world:
-        pass
-    found = backend(world)
-    assert found.facts == (f"GET {world.url('/health')} could not connect: nobody listens",)
 
 
 def test_no_known_health_address_hints_at_the_setting() -> None:
@@ -162,13 +109,6 @@ def test_an_answer_while_the_backend_is_not_started_is_a_strangers() -> None:
     assert found.next_command == f"lsof -i :{world.backend.port}"
 
 
-def test_an_answer_on_a_port_that_the_backend_does_not_publish_is_a_strangers() -> None:
-    with GateStack() as world:
-        world.engine.change("backend", published=(("127.0.0.1", 8000, 8000, "tcp"),))
-        found = backend(world)
-    assert found.facts[0].startswith(f"Something answers on port {world.backend.port}")
-
-
 def test_a_backend_whose_container_ended_is_final_with_the_reason() -> None:
     with GateStack() as world:
         world.engine.change("backend", state="exited", exit_code=137, oom_killed=True)
@@ -193,3 +133,15 @@ def test_a_backend_without_a_port_is_judged_by_its_own_health_test() -> None:
         found = backend(world, timeout=PATIENT)
     assert found.passed
     assert found.facts == ("backend publishes no port, so it was not asked from outside",)
+
+
+def test_a_backend_without_a_health_address_is_known_by_its_own_test() -> None:
+    with GateStack() as world:
+        world.backend.replies = {}
+        world.engine.change("backend", health="healthy", health_test=("CMD", "own-test"))
+        found = backend(world, timeout=PATIENT)
+        assert found.passed
+        assert "The setting health_paths names its address" in found.facts[0]
+        world.engine.change("backend", started_at="second", health="none", health_test=())
+        found = backend(world, timeout=PATIENT, settling=0.3)
+    assert (found.final, found.next_command) == (True, "ktrdr-sandbox config show feat-x")

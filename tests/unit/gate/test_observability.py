@@ -29,13 +29,6 @@ def test_only_the_tools_that_do_not_answer_are_reported() -> None:
     assert found.services == ("grafana",)
 
 
-def test_a_tool_that_ended_is_final() -> None:
-    with GateStack() as world:
-        world.engine.change("jaeger", state="exited", exit_code=1)
-        found = check(world.gate(timeout=PATIENT, only=ONLY), "observability")
-    assert (found.final, found.facts) == (True, ("jaeger exited (1)",))
-
-
 def test_an_answer_of_another_program_is_no_tool() -> None:
     with GateStack() as world:
         world.engine.change("prometheus", published=())
