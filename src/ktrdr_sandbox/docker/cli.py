@@ -84,18 +84,15 @@ class DockerEngine(ComposeEngine):
         server = found.get("Server") or {}
         if not server:
             raise not_answering(self.address, "")
+        compose = self._run("compose", "version", "--short")
+        if compose.exit_code:
+            raise compose_missing()
         return Versions(
             client=found["Client"]["Version"],
             engine=server["Version"],
             api=server["ApiVersion"],
-            compose=self._compose_version(),
+            compose=compose.stdout.strip().removeprefix("v"),
         )
-
-    def _compose_version(self) -> str:
-        outcome = self._run("compose", "version", "--short")
-        if outcome.exit_code:
-            raise compose_missing()
-        return outcome.stdout.strip().removeprefix("v")
 
     def containers(
         self, *, uuid: str | None = None, ids: Sequence[str] = ()
