@@ -8,9 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ktrdr_sandbox.cli import error_table, grammar
-from ktrdr_sandbox.schema import FILE, document
-from scripts import man_page, settings_table
+from ktrdr_sandbox.console.results import SCHEMA_FILE
+from scripts import errors_page, man_page, result_schema, settings_table
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -19,11 +18,10 @@ def files() -> dict[Path, str]:
     """What each file has to hold."""
     settings = ROOT / "docs" / "settings.md"
     return {
-        ROOT / "docs" / "errors.md": error_table.page(),
+        ROOT / "docs" / "errors.md": errors_page.page(),
         settings: settings_table.with_table(settings.read_text(encoding="utf-8")),
         ROOT / "man" / "ktrdr-sandbox.1": man_page.page(),
-        FILE: document.text(),
-        grammar.FILE: grammar.as_text(),
+        SCHEMA_FILE: result_schema.text(),
     }
 
 

@@ -1,6 +1,6 @@
 """Makes the seed pack of `init-shared --minimal`, the same byte for byte wherever it runs.
 
-    python scripts/make_seed_pack.py src/ktrdr_sandbox/shared_data/seed
+    python scripts/make_seed_pack.py src/ktrdr_sandbox/shared/seed
 
 Prices are invented: a random walk in whole cents (or hundred-thousandths), so that no rounding of
 floating-point numbers differs between machines. Only the shape is real: names and columns as KTRDR

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer.main
 
-from ktrdr_sandbox.cli import examples, exit_codes
+from ktrdr_sandbox.cli import error_table, params
 from ktrdr_sandbox.cli.app import application
 
 HEAD = """\
@@ -84,7 +84,7 @@ def section(name: str, command: Any) -> Iterator[str]:
         record = parameter.get_help_record(context)
         if record is not None and not getattr(parameter, "hidden", False):
             yield f".TP\n.B {quoted(record[0])}\n{text(record[1])}\n"
-    typed = examples.lines(name)
+    typed = params.examples().get(name)
     if typed:
         yield ".PP\nExamples:\n.PP\n.nf\n.RS\n"
         yield from (
@@ -94,7 +94,7 @@ def section(name: str, command: Any) -> Iterator[str]:
 
 
 def statuses() -> Iterator[str]:
-    for status, meaning in sorted(exit_codes.MEANING.items()):
+    for status, meaning in sorted(error_table.MEANING.items()):
         yield f".TP\n.B {status}\n{text(meaning)}\n"
 
 

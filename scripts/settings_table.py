@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from ktrdr_sandbox.configuration.trust import HARMLESS, is_personal
-from ktrdr_sandbox.settings import FIELDS, TABLES, Settings
+from ktrdr_sandbox.settings import FIELDS, TABLES
+from ktrdr_sandbox.settings_sources import MODEL
+from ktrdr_sandbox.trust import HARMLESS, is_personal
 
 BEGIN: Final = "<!-- begin: made by scripts/generate.py -->\n"
 END: Final = "<!-- end -->\n"
@@ -28,7 +29,7 @@ def with_table(text: str) -> str:
 
 
 def _rows() -> Iterator[tuple[str, ...]]:
-    schema = Settings.model_json_schema()
+    schema = MODEL.model_json_schema()
     properties: dict[str, Any] = {}
     for name, body in schema["properties"].items():
         if name in TABLES:

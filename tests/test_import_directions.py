@@ -10,37 +10,28 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "ktrdr_sandbox"
 BASE = {"models", "errors", "paths", "files", "locking", "naming", "redaction"}
-BASE |= {"process", "own_commands", "background"}
-ROOMS = {"slots", "state", "env_file", "git", "isolation", "docker", "gate", "shared_data"}
+BASE |= {"process", "exec_process", "own_commands", "background"}
+ROOMS = {"slots", "state", "env_file", "git", "isolation", "docker", "gate", "shared"}
 ALLOWED = {
     "base": BASE,
     "room": BASE,
     "gate": {*BASE, "docker.engine"},
-    "state": {*BASE, "docker.engine", "env_file", "git", "isolation.result"},
-    "configuration": {"errors", "paths"},
-    "settings": {"errors", "paths", "configuration"},
+    "state": {*BASE, "docker.engine", "env_file", "git", "isolation.request"},
+    "settings": {"errors", "paths", "settings_sources"},
+    "settings_sources": {"errors", "paths", "settings", "trust"},
     "targeting": {*BASE, "env_file", "state"},
     "api_address": {*BASE, "env_file"},
-    "real_ktrdr": {*BASE, "settings", "commands.approvals"},
+    "real_ktrdr": {*BASE, "settings", "commands.configuration"},
     "alias": {*BASE, "api_address", "real_ktrdr", "__main__", "cli.boundary", "console.output"},
-    "commands": {*BASE, *ROOMS, "settings", "configuration", "api_address"},
+    "commands": {*BASE, *ROOMS, "settings", "settings_sources", "api_address"},
     # records only, to render them
-    "console": {*BASE, "commands", "gate.result", "gate.report", "isolation.result"}
-    | {"shared_data.holdings", "shared_data.remarks", "shared_data.results"},
-    # the values that a document may have; only its file is read when the program runs
-    "schema": {
-        *BASE,
-        "api_address",
-        "configuration.layers",
-        "console.output",
-        "gate.result",
-        "commands",
-        "shared_data.remarks",
-    },
-    "cli": {*BASE, "console", "commands", "schema", "targeting", "settings", "state.registry"}
-    | {"api_address", "configuration.defaults"}
+    "console": {*BASE, "commands", "gate.result", "gate.report", "isolation.request"}
+    | {"api_address", "settings_sources"}
+    | {"shared.inventory", "shared.results"},
+    "cli": {*BASE, "console", "commands", "targeting", "settings", "state.registry"}
+    | {"api_address", "settings_sources"}
     | {"docker.engine", "docker.cli", "docker.environment", "env_file", "gate.result"}
-    | {"state.journal", "state.rebuild"},
+    | {"state.journal", "state.rebuild", "shared.inventory"},
 }
 
 
@@ -97,8 +88,8 @@ def importers(package: str) -> set[str]:
     }
 
 
-def test_processes_are_started_in_two_rooms_only() -> None:
-    assert {name.split(".")[0] for name in importers("subprocess")} == {"commands", "docker", "git"}
+def test_processes_are_started_by_the_one_runner() -> None:
+    assert importers("subprocess") == {"process", "commands.parallel_runs"}
 
 
 def test_python_on_whales_is_imported_in_one_file() -> None:
@@ -110,4 +101,4 @@ def test_typer_is_the_command_lines_alone() -> None:
 
 
 def test_httpx_is_the_gates_and_the_downloads() -> None:
-    assert {name.split(".")[0] for name in importers("httpx")} == {"gate", "shared_data"}
+    assert {name.split(".")[0] for name in importers("httpx")} == {"gate", "shared"}

@@ -10,10 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 INTERRUPTED = 130
-"""As in `cli/exit_codes.py`, which may not have been read yet."""
-
-COMPLETE = "_KTRDR_SANDBOX_COMPLETE"
-"""As in `cli/completing.py`: set by a shell for one run, to ask what a press of TAB may give."""
+"""As in `cli/error_table.py`, which may not have been read yet."""
 
 
 def main(arguments: Sequence[str] | None = None, *, program: str = "ktrdr-sandbox") -> NoReturn:
@@ -24,15 +21,9 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "ktrdr-sandbo
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         # Here and not above: a tenth of a second in which Ctrl-C must not bring a traceback.
-        if os.environ.get(COMPLETE):  # an empty one is no shell's
-            sys.exit(_complete())
-        from ktrdr_sandbox.cli.ahead import reading_ahead
+        from ktrdr_sandbox.cli.app import run
 
-        given = sys.argv[1:] if arguments is None else arguments
-        with reading_ahead(given):
-            from ktrdr_sandbox.cli.app import run
-
-            status = run(given, program=program)
+        status = run(sys.argv[1:] if arguments is None else arguments, program=program)
     except KeyboardInterrupt:
         _tell_interrupted()
         status = INTERRUPTED
@@ -55,14 +46,6 @@ def _tell_interrupted() -> None:
 
     output = Output(command="", json_mode="--json" in sys.argv[1:])
     output.failure(SandboxError("interrupted", "Interrupted."))
-
-
-def _complete() -> int:
-    from ktrdr_sandbox.cli.completing import complete
-
-    lines = complete(sys.argv[1:], os.environ)
-    print("\n".join(lines))
-    return 0
 
 
 if __name__ == "__main__":

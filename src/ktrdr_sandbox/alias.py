@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, NoReturn
 
 from ktrdr_sandbox import real_ktrdr
-from ktrdr_sandbox.api_address import PORT_VARIABLE, URL_VARIABLE, ApiAddress, address_in
+from ktrdr_sandbox.api_address import PORT_VARIABLE, URL_VARIABLE, address_in
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.exec_process import exec_process
 from ktrdr_sandbox.paths import Home, working_directory
-from ktrdr_sandbox.process import become
 
 SANDBOX: Final = "sandbox"
 _TRIED: Final = "KTRDR_ALIAS_TRIED"
@@ -43,7 +43,7 @@ def main() -> NoReturn:
     try:
         hand_over(arguments)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the boundary sorts them out
-        from ktrdr_sandbox.cli.boundary import ended_by
+        from ktrdr_sandbox.cli.boundary import ended_by  # typer
 
         sys.exit(ended_by("ktrdr", error))
 
@@ -58,22 +58,25 @@ def hand_over(arguments: Sequence[str]) -> NoReturn:
     address = address_in(
         cwd, url=request.url, port=request.port, environment=environment, home=home
     )
-    _warn(address)
+    if address.warnings:
+        from ktrdr_sandbox.console.output import Output  # shown like every message of ours
+
+        for warning in address.warnings:
+            Output(command="ktrdr").tell(warning)
     aim = address.environment
-    environment[URL_VARIABLE] = aim[URL_VARIABLE]
+    environment |= {URL_VARIABLE: aim[URL_VARIABLE], **address.tools}
     if PORT_VARIABLE in environment:  # whoever reads this one must not go elsewhere
         environment[PORT_VARIABLE] = aim[PORT_VARIABLE]
     passed = _tried_before(arguments, environment)
     tried: list[str] = []
-    for count, candidate in enumerate(
-        real_ktrdr.candidates(cwd, environment=environment, home=home), start=1
-    ):
+    found = real_ktrdr.candidates(cwd, environment=environment, home=home)
+    for count, candidate in enumerate(found, start=1):
         if count <= passed:
             tried.append(f"{candidate.origin} leads back to ktrdr-sandbox.")
             continue
         environment[_TRIED] = f"{os.getpid()} {_digest(arguments)} {count}"
         try:
-            become([*candidate.argv, *request.rest], environment=environment)
+            exec_process([*candidate.argv, *request.rest], environment=environment)
         except OSError as error:
             tried.append(f"{candidate.origin} cannot be started: {error.strerror}.")
             if candidate.named:
@@ -119,27 +122,17 @@ def _split(argument: str) -> tuple[str, str | None]:
     return argument, None
 
 
-def _warn(address: ApiAddress) -> None:
-    if address.warnings:
-        from ktrdr_sandbox.console.output import Output  # shown like every message of ours
-
-        for warning in address.warnings:
-            Output(command="ktrdr").tell(warning)
-
-
-def _digest(arguments: Sequence[str]) -> int:
-    return zlib.crc32("\0".join(arguments).encode("utf-8", "surrogateescape"))
+def _digest(arguments: Sequence[str]) -> str:
+    return str(zlib.crc32("\0".join(arguments).encode("utf-8", "surrogateescape")))
 
 
 def _tried_before(arguments: Sequence[str], environment: dict[str, str]) -> int:
     """How many candidates led here again: those of this process, or of the one that started it,
     with the same command line. What the real ktrdr starts on its own account is no such case."""
-    parts = environment.get(_TRIED, "").split()
-    if len(parts) != 3 or not all(part.isdecimal() for part in parts):
-        return 0
-    process, digest, count = (int(part) for part in parts)
-    again = process in (os.getpid(), os.getppid()) and digest == _digest(arguments)
-    return count if again else 0
+    process, _, rest = environment.get(_TRIED, "").partition(" ")
+    digest, _, count = rest.partition(" ")
+    again = process in (str(os.getpid()), str(os.getppid())) and digest == _digest(arguments)
+    return int(count) if again and count.isdecimal() else 0
 
 
 if __name__ == "__main__":

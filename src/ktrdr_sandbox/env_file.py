@@ -1,23 +1,40 @@
-"""Writes `.env.sandbox`, readable by its owner alone since it holds the database password."""
+"""`.env.sandbox`: what an instance is, as seen from this machine. Only its owner may read it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Final
 
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.files import replace_file
+from ktrdr_sandbox.files import cannot_write, replace_file, temporary_name
 from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.paths import ENV_FILE_NAME
 
 SANDBOX_VERSION: Final = "1"
-_SAFE = re.compile(r"[A-Za-z0-9_./:@%+,=-]*")
+
+_SAFE: Final = re.compile(r"[A-Za-z0-9_./:@%+,=-]*")
+_PLAIN: Final = re.compile(rf"(?:#.*|([A-Za-z_]\w*)=({_SAFE.pattern})|)", re.ASCII)
+"""A line as this program writes it, which nobody reads in another way."""
+
+_PORT_VARIABLES: Final = {
+    "KTRDR_API_PORT": "backend",
+    "KTRDR_DB_PORT": "db",
+    "KTRDR_GRAFANA_PORT": "grafana",
+    "KTRDR_JAEGER_UI_PORT": "jaeger_ui",
+    "KTRDR_JAEGER_OTLP_PORT": "jaeger_otlp",
+    "KTRDR_PROMETHEUS_PORT": "prometheus",
+    "KTRDR_WORKER_BASE_PORT": "worker_base",
+}
+_PORT_PREFIXES: Final = ("KTRDR_WORKER_BASE_PORT=", "KTRDR_WORKER_PORT_", "KTRDR_PORT_")
+
+Sections = Sequence[tuple[str, Mapping[str, str]]]
 
 
 def is_portable(value: str) -> bool:
-    """Whether all four readers take the bare value as it stands."""
+    """Whether all readers (this program, shell, make, Compose) take the bare value as it stands."""
     return _SAFE.fullmatch(value) is not None
 
 
@@ -27,32 +44,41 @@ def sections(
     ports: Mapping[str, int],
     extra: Mapping[str, str],
     paths: Mapping[str, str],
-) -> list[tuple[str, dict[str, str]]]:
+) -> Sections:
     """The file's sections in order. `ports` is the slot's port map; `extra` further port
     variables; `paths` the shared folders."""
+    identity = {
+        "INSTANCE_ID": instance.id,
+        "COMPOSE_PROJECT_NAME": instance.id,
+        "SLOT_NUMBER": str(instance.slot),
+    }
+    database = {
+        "DB_HOST": "localhost",
+        "DB_PORT": str(ports["db"]),
+        "DB_NAME": "ktrdr",
+        "DB_USER": "ktrdr",
+        # Expanded here: of the four readers only the shell and Compose would expand a reference.
+        "DB_PASSWORD": f"sandbox-{instance.id}",
+    }
+    workers = {
+        "USE_STUB_WORKERS": "false",
+        "WORKER_COUNT_BACKTEST": "2",
+        "WORKER_COUNT_TRAINING": "2",
+    }
+    metadata = {
+        "CREATED_AT": instance.created_at,
+        "SANDBOX_VERSION": SANDBOX_VERSION,
+        "SANDBOX_UUID": instance.uuid,
+        "CREATED_BY": instance.created_by,
+    }
     return [
-        ("Instance Identity", _identity(instance)),
+        ("Instance Identity", identity),
         ("Ports (derived from slot)", {**_ports(ports), **extra}),
-        ("Database", _database(instance, ports)),
-        (
-            "Workers",
-            {
-                "USE_STUB_WORKERS": "false",
-                "WORKER_COUNT_BACKTEST": "2",
-                "WORKER_COUNT_TRAINING": "2",
-            },
-        ),
+        ("Database", database),
+        ("Workers", workers),
         ("Observability", {"OTLP_ENDPOINT": "http://jaeger:4317"}),
         ("Shared data", {key: value for key, value in paths.items() if is_portable(value)}),
-        (
-            "Metadata",
-            {
-                "CREATED_AT": instance.created_at,
-                "SANDBOX_VERSION": SANDBOX_VERSION,
-                "SANDBOX_UUID": instance.uuid,
-                "CREATED_BY": instance.created_by,
-            },
-        ),
+        ("Metadata", metadata),
     ]
 
 
@@ -61,40 +87,19 @@ def slot_values(instance: Instance, *, ports: Mapping[str, int]) -> dict[str, st
     return {"SLOT_NUMBER": str(instance.slot), **_ports(ports), "DB_PORT": str(ports["db"])}
 
 
-def _identity(instance: Instance) -> dict[str, str]:
-    return {
-        "INSTANCE_ID": instance.id,
-        "COMPOSE_PROJECT_NAME": instance.id,
-        "SLOT_NUMBER": str(instance.slot),
-    }
-
-
 def _ports(ports: Mapping[str, int]) -> dict[str, str]:
-    names = {
-        "KTRDR_API_PORT": "backend",
-        "KTRDR_DB_PORT": "db",
-        "KTRDR_GRAFANA_PORT": "grafana",
-        "KTRDR_JAEGER_UI_PORT": "jaeger_ui",
-        "KTRDR_JAEGER_OTLP_PORT": "jaeger_otlp",
-        "KTRDR_PROMETHEUS_PORT": "prometheus",
-        "KTRDR_WORKER_BASE_PORT": "worker_base",
-    }
-    return {variable: str(ports[role]) for variable, role in names.items()}
+    return {variable: str(ports[role]) for variable, role in _PORT_VARIABLES.items()}
 
 
-def _database(instance: Instance, ports: Mapping[str, int]) -> dict[str, str]:
-    return {
-        "DB_HOST": "localhost",
-        "DB_PORT": str(ports["db"]),
-        "DB_NAME": "ktrdr",
-        "DB_USER": "ktrdr",
-        # Expanded here: of the four readers only the shell and Compose would expand a reference.
-        "DB_PASSWORD": f"sandbox-{instance.id}",
-    }
-
-
-_PLAIN: Final = re.compile(r"(?:#.*|([A-Za-z_]\w*)=([A-Za-z0-9_./:@%+,=-]*)|)", re.ASCII)
-"""A line as this program writes it, which nobody reads in another way."""
+def write(path: Path, sections: Sections) -> None:
+    """Replace the file at once, mode 0600: a comment and KEY=value lines for each section that has
+    any. Raises `cannot-write`."""
+    blocks = [
+        "\n".join([f"# {title}", *(f"{key}={value}" for key, value in values.items()), ""])
+        for title, values in sections
+        if values
+    ]
+    replace_file(path, "\n".join(blocks), mode=0o600)
 
 
 def read(path: Path) -> dict[str, str]:
@@ -108,16 +113,9 @@ def read(path: Path) -> dict[str, str]:
             hints=("Restore it, or destroy and create the instance again.",),
             details={"path": str(path)},
         ) from error
-    return _parse(text)
-
-
-def _parse(text: str) -> dict[str, str]:
     lines = [_PLAIN.fullmatch(line) for line in text.split("\n")]
-    plain = [line for line in lines if line is not None]
-    if len(plain) == len(lines):
-        return {line[1]: line[2] for line in plain if line[1] is not None}
-    from io import StringIO
-
+    if None not in lines:
+        return {line[1]: line[2] for line in lines if line is not None and line[1] is not None}
     from dotenv import dotenv_values  # slow to import, and needed for a user's own lines only
 
     values = dotenv_values(stream=StringIO(text), interpolate=False)
@@ -133,24 +131,6 @@ def find(start: Path) -> Path | None:
         if candidate.is_file() or candidate.is_symlink():
             return candidate
     return None
-
-
-_PORT_PREFIXES = ("KTRDR_WORKER_BASE_PORT=", "KTRDR_WORKER_PORT_", "KTRDR_PORT_")
-
-
-def render(sections: Sequence[tuple[str, Mapping[str, str]]]) -> str:
-    """The file's text: a comment line and KEY=value lines for each section that has any."""
-    blocks = []
-    for title, values in sections:
-        if values:
-            lines = [f"# {title}", *(f"{key}={value}" for key, value in values.items())]
-            blocks.append("\n".join(lines) + "\n")
-    return "\n".join(blocks)
-
-
-def write(path: Path, sections: Sequence[tuple[str, Mapping[str, str]]]) -> None:
-    """Replace the file at once, mode 0600. Raises `cannot-write`."""
-    replace_file(path, render(sections), mode=0o600)
 
 
 def update(path: Path, values: Mapping[str, str]) -> None:
@@ -170,3 +150,15 @@ def update(path: Path, values: Mapping[str, str]) -> None:
     after = "\n".join(lines) + "\n"
     if after != before:
         replace_file(path, after, mode=0o600)
+
+
+def remove(path: Path, *, uuid: str) -> None:
+    """Take away the file of that instance, if it is there. Raises `cannot-write`."""
+    try:
+        temporary_name(path).unlink(missing_ok=True)
+        if path.is_file() and read(path).get("SANDBOX_UUID", uuid) == uuid:
+            path.unlink(missing_ok=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise cannot_write(path, error) from error

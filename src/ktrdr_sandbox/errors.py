@@ -1,7 +1,7 @@
 """Expected failures: facts and a stable code; the wording may change, the code may not.
 
 Hints are kept apart from the message and shown last. Exit statuses are not decided here but in
-`cli/exit_codes.py`, because the same failure has different statuses in different commands.
+`cli/errors.toml`, because the same failure has different statuses in different commands.
 """
 
 from __future__ import annotations

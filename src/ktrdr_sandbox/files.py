@@ -138,14 +138,14 @@ def create_file(path: Path, content: bytes, *, mode: int) -> None:
             stream.flush()
             os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
-        _move_to_nothing(temporary, path)
+        move_to_nothing(temporary, path)
         sync_folder(path.parent)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def _move_to_nothing(temporary: Path, path: Path) -> None:
+def move_to_nothing(temporary: Path, path: Path) -> None:
     """A second name for the file, which fails where the name is taken; `rename` would not."""
     try:
         path.hardlink_to(temporary)

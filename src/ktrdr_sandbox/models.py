@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -25,6 +26,16 @@ LABEL_HOME: Final = "ktrdr.sandbox.home"
 belongs to no instance of that home is an orphan; what carries another is somebody else's."""
 
 ID_PREFIX: Final = "ktrdr--"
+
+HOST_VARIABLES: Final[Mapping[str, str]] = {
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "KTRDR_JAEGER_OTLP_PORT",
+    "OTLP_ENDPOINT": "KTRDR_JAEGER_OTLP_PORT",
+    "JAEGER_URL": "KTRDR_JAEGER_UI_PORT",
+    "GRAFANA_URL": "KTRDR_GRAFANA_PORT",
+    "PROMETHEUS_URL": "KTRDR_PROMETHEUS_PORT",
+}
+"""Variables by which programs on this machine find an instance's tools, and the keys of its
+`.env.sandbox` with their ports. What is in containers has its own addresses for these."""
 
 Role = Literal["backend", "db", "grafana", "jaeger_ui", "jaeger_otlp", "prometheus", "worker"]
 """What a published port is for. The seven names of the port map, with `worker` for worker_base."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -11,7 +12,7 @@ from ktrdr_sandbox.errors import SandboxError
 ENV_FILE_NAME: Final = ".env.sandbox"
 
 
-class Home(NamedTuple):  # dataclasses alone take as long to import as a bare Python to start
+class Home(NamedTuple):
     """The root folder: `~/.ktrdr` unless KTRDR_HOME says otherwise (product contract, 1)."""
 
     root: Path
@@ -24,7 +25,9 @@ class Home(NamedTuple):  # dataclasses alone take as long to import as a bare Py
         """
         configured = os.environ.get("KTRDR_HOME", "")
         try:
-            return cls(Path(configured).expanduser().absolute() if configured else _default_root())
+            if configured:
+                return cls(Path(configured).expanduser().absolute())
+            return cls(Path.home() / ".ktrdr")
         except RuntimeError:
             raise SandboxError(
                 "bad-settings",
@@ -81,14 +84,8 @@ class Home(NamedTuple):  # dataclasses alone take as long to import as a bare Py
 
     def repository_lock(self, common_dir: Path) -> Path:
         """Lock for changes to one repository's worktrees; kept out of the repository itself."""
-        import hashlib  # loads OpenSSL
-
-        digest = hashlib.sha256(os.fsencode(common_dir)).hexdigest()[:16]
-        return self.sandbox / "locks" / f"repository-{digest}.lock"
-
-
-def _default_root() -> Path:
-    return Path.home() / ".ktrdr"
+        digest = zlib.crc32(os.fsencode(common_dir))
+        return self.sandbox / "locks" / f"repository-{digest:08x}.lock"
 
 
 def working_directory() -> Path:
@@ -105,28 +102,27 @@ def working_directory() -> Path:
 
 def checkout_root(start: Path) -> Path | None:
     """The root of the git working tree around a directory, without asking git."""
-    for folder in (start, *start.parents):
-        if (folder / ".git").exists():
-            return folder
-    return None
+    return next((one for one in (start, *start.parents) if (one / ".git").exists()), None)
 
 
 def log_folder() -> Path:
     """Where report files of this program's own defects go, as the platform has it."""
-    import platformdirs  # only needed on the way to a report
+    import platformdirs  # loads configparser, and is needed on the way to a report alone
 
     return Path(platformdirs.user_log_dir("ktrdr-sandbox", appauthor=False))
 
 
 def demo_folder() -> Path:
     """Scratch folder of `demo`, as the platform has caches."""
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("ktrdr-sandbox", appauthor=False)) / "demo"
+    return _cache() / "demo"
 
 
 def pack_folder() -> Path:
     """Where packs lie while they are fetched, as the platform has caches."""
-    import platformdirs
+    return _cache() / "packs"
 
-    return Path(platformdirs.user_cache_dir("ktrdr-sandbox", appauthor=False)) / "packs"
+
+def _cache() -> Path:
+    import platformdirs  # as above
+
+    return Path(platformdirs.user_cache_dir("ktrdr-sandbox", appauthor=False))

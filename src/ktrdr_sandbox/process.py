@@ -1,18 +1,51 @@
-"""Puts another program in this one's place: same process, terminal, directory and signals."""
+"""The one place that starts other programs: argument lists only, output kept, nothing left behind.
+
+A command that has to end early is interrupted, then terminated, then killed, with all it started.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
 import signal
-import sys
+import subprocess
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NoReturn, TextIO
+from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
+from ktrdr_sandbox.background import BackgroundThread, run_in_background
+from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.redaction import redact_all
+
+if TYPE_CHECKING:
+    import psutil
+
+T = TypeVar("T")
+LineSink = Callable[[str], None]
+"""Receives the output of a command, one whole line at a time, without line end."""
+
+KEPT_LINES: Final = 400
+"""Last lines of a long command's output that are kept for its error."""
+
+Patience = tuple[float, float]
+"""Seconds between interrupt and terminate, and between terminate and kill."""
+HANG_UP: Final[Patience] = (0.4, 0.1)
+"""For a question: somebody waits for the prompt, and there is nothing to undo."""
+PUT_AWAY: Final[Patience] = (5.0, 3.0)
+"""For a command that may have something to take back."""
+
+_LAST_WORDS: Final = 1.0
+"""Seconds for what a command has left behind in the background to close its output."""
+
+
+# -- observation -----------------------------------------------------------------------------
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,10 +63,10 @@ class Run:
         """`ran in /src/ktrdr (exit status 0, 0.02 s): git status`, without secrets."""
         where = f" in {self.cwd}" if self.cwd else ""
         how = "no exit status" if self.exit_code is None else f"exit status {self.exit_code}"
-        import shlex  # only where somebody listens
-
         command = shlex.join(redact_all(self.argv))
-        return f"ran{where} ({how}, {self.seconds:.2f} s): {_one_line(command)}"
+        # A script given as an argument has lines of its own.
+        command = command.replace("\r", "\\r").replace("\n", "\\n")
+        return f"ran{where} ({how}, {self.seconds:.2f} s): {command}"
 
 
 Listener = Callable[[Run], None]
@@ -65,33 +98,459 @@ def observed(argv: Sequence[str], *, cwd: Path | None = None) -> Iterator[Run]:
             listener(run)
 
 
-def _one_line(text: str) -> str:
-    """A script given as an argument has lines of its own."""
-    return text.replace("\r", "\\r").replace("\n", "\\n")
+# -- running ---------------------------------------------------------------------------------
 
 
-def become(argv: Sequence[str], *, environment: Mapping[str, str]) -> NoReturn:
-    """From here on this process is that program, and its exit status the program's own.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a command ended. `exit_code` is None when its time ran out."""
 
-    A name without a slash is looked up on the PATH of `environment`. Raises OSError, and goes on as
-    before, when it cannot be started: FileNotFoundError, PermissionError, or others.
+    argv: tuple[str, ...]
+    exit_code: int | None
+    stdout: str
+    stderr: str
+
+    @property
+    def text(self) -> str:
+        """What the command said, error stream first choice."""
+        return self.stderr.strip() or self.stdout.strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Options:
+    environment: Mapping[str, str]
+    cwd: Path | None = None
+    patience: Patience = HANG_UP
+    own_group: bool = False
+    errors: str = "replace"
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    cwd: Path | None = None,
+    stdin: str = "",
+    timeout: float | None = None,
+    patience: Patience = HANG_UP,
+    own_group: bool = False,
+    errors: str = "replace",
+) -> Outcome:
+    """Run to the end and capture both streams. `timeout` in seconds.
+
+    With `own_group` it has a process group to itself, which ends with it when it has to; without,
+    what it started is looked up. `errors` is for output that is not UTF-8. Raises OSError when it
+    cannot be started.
     """
-    streams: tuple[TextIO | None, ...] = (sys.stdout, sys.stderr)
-    for stream in streams:
-        if stream is not None:  # as after `>&-`
-            stream.flush()
-    with _signals_as_a_shell_gives_them():
-        os.execvpe(argv[0], list(argv), dict(environment))  # noqa: S606  no shell is the point
+    options = _Options(
+        environment=environment, cwd=cwd, patience=patience, own_group=own_group, errors=errors
+    )
+    return run_interruptibly(lambda: _run(tuple(argv), options, stdin, timeout))
+
+
+def stream(
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    sink: LineSink,
+    cwd: Path | None = None,
+    timeout: float | None = None,
+    patience: Patience = HANG_UP,
+    own_group: bool = False,
+    keep: int = KEPT_LINES,
+) -> Outcome:
+    """Run to the end, giving each line of both streams to `sink`; `stderr` has the last `keep`.
+
+    `sink` is called in another thread. What the command leaves in the background when it ends by
+    itself is not waited for. Raises OSError.
+    """
+    options = _Options(environment=environment, cwd=cwd, patience=patience, own_group=own_group)
+    return run_interruptibly(lambda: _stream(tuple(argv), options, sink, timeout, keep))
+
+
+def run_interruptibly(work: Callable[[], T]) -> T:
+    """Call what starts commands, so that an interrupt ends them all.
+
+    Only the main thread is met by an interrupt: there it could come while a command is being
+    started, which then nobody knows of, or right before a wait, and be heard only after it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    future = run_in_background(work)
+    try:
+        return future.result()
+    finally:
+        if not future.done():
+            end_all()
+
+
+def _run(argv: tuple[str, ...], options: _Options, stdin: str, timeout: float | None) -> Outcome:
+    source = subprocess.PIPE if stdin else subprocess.DEVNULL
+    with (
+        observed(argv, cwd=options.cwd) as seen,
+        _started(argv, options, stdin=source, stderr=subprocess.PIPE) as child,
+    ):
+        try:
+            stdout, stderr = child.process.communicate(stdin or None, timeout=timeout)
+            seen.exit_code = child.process.returncode
+        except subprocess.TimeoutExpired:
+            stdout, stderr = child.end()
+    return Outcome(argv=argv, exit_code=seen.exit_code, stdout=stdout, stderr=stderr)
+
+
+def _stream(
+    argv: tuple[str, ...], options: _Options, sink: LineSink, timeout: float | None, keep: int
+) -> Outcome:
+    kept: deque[str] = deque(maxlen=keep)
+    with (
+        observed(argv, cwd=options.cwd) as seen,
+        _started(argv, options, stderr=subprocess.STDOUT) as child,
+    ):
+        output, child.process.stdout = child.process.stdout, None  # the reader's, who closes it
+        reading = run_in_background(lambda: _read(child, output, kept, sink))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            seen.exit_code = child.process.wait(timeout)
+        if seen.exit_code is None:
+            child.end()
+        with contextlib.suppress(TimeoutError):
+            reading.result(_LAST_WORDS)
+    return Outcome(argv=argv, exit_code=seen.exit_code, stdout="", stderr="\n".join(kept))
+
+
+def _read(child: _Child, output: IO[str] | None, kept: deque[str], sink: LineSink) -> None:
+    try:
+        with output or contextlib.nullcontext():
+            for text in _lines_of(output):
+                kept.append(text)
+                sink(text)
+    except BaseException:
+        child.end()
+        raise
+
+
+def _lines_of(stream: IO[str] | None) -> Iterator[str]:
+    for line in stream or ():
+        yield line.rstrip("\r\n")
+
+
+def lines(argv: Sequence[str], *, environment: Mapping[str, str]) -> Iterator[str]:
+    """Each line of both streams as it comes. Who leaves early ends the command."""
+    with (
+        observed(argv) as seen,
+        _started(argv, _Options(environment=environment), stderr=subprocess.STDOUT) as child,
+    ):
+        yield from _lines_of(child.process.stdout)
+        seen.exit_code = child.process.wait()
+
+
+def run_attached(argv: Sequence[str], *, environment: Mapping[str, str]) -> int:
+    """Run with this program's own streams and give back the exit status. Raises OSError.
+
+    An interrupt from the terminal reaches the child as well; it is given time to end by itself.
+    """
+    with observed(argv) as seen:
+        process = subprocess.Popen(list(argv), env=dict(environment))
+        try:
+            seen.exit_code = process.wait()
+        finally:
+            _Child(process, _Options(environment=environment, patience=PUT_AWAY)).end()
+    return seen.exit_code
+
+
+# -- this process's own environment ------------------------------------------------------------
+
+
+class _OwnEnvironment:
+    """`os.environ`, which is one for all threads, and what it was before somebody replaced it."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.users = 0
+        self.wanted: dict[str, str] = {}
+        self.before: dict[str, str] = {}
+
+    def replace(self, wanted: Mapping[str, str]) -> None:
+        for name in [name for name in os.environ if name not in wanted]:
+            del os.environ[name]
+        for name, value in wanted.items():
+            if os.environ.get(name) != value:
+                os.environ[name] = value
+
+
+_own: Final = _OwnEnvironment()
+
+
+def current_environment() -> dict[str, str]:
+    """The variables that this program was started with, whatever a library is given meanwhile."""
+    with _own.changed:
+        return dict(_own.before if _own.users else os.environ)
 
 
 @contextmanager
-def _signals_as_a_shell_gives_them() -> Iterator[None]:
-    """Python ignores these two for itself, and what is ignored stays so in the next program:
-    `... | head` would then end with a complaint of it and not quietly."""
-    numbers = (signal.SIGPIPE, signal.SIGXFSZ)
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
+def environment_replaced(environment: Mapping[str, str]) -> Iterator[None]:
+    """For libraries that pass on `os.environ` and take no other.
+
+    Blocks that want the same share it; one that wants another waits for them.
+    """
+    wanted = dict(environment)
+    with _own.changed:
+        _own.changed.wait_for(lambda: not _own.users or _own.wanted == wanted)
+        if not _own.users:
+            _own.before, _own.wanted = dict(os.environ), wanted
+            _own.replace(wanted)
+        _own.users += 1
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        with _own.changed:
+            _own.users -= 1
+            if not _own.users:
+                _own.replace(_own.before)
+                _own.changed.notify_all()
+
+
+# -- children --------------------------------------------------------------------------------
+
+
+class _Child:
+    """A command under way."""
+
+    def __init__(self, process: subprocess.Popen[Any], options: _Options) -> None:
+        self.process = process
+        self.patience = options.patience
+        self._own_group = options.own_group
+
+    def signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if self._own_group:  # it has the number of its first process while any of it lives
+                os.killpg(self.process.pid, number)
+            else:
+                self.process.send_signal(number)
+
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def family(self) -> list[psutil.Process]:
+        """What it has started. Compose is a child of the docker command and would outlive it."""
+        import psutil  # only what ends early needs it
+
+        if self._own_group:
+            return []
+        try:
+            return psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.Error:
+            return []
+
+    def end(self) -> tuple[str, str]:
+        """End it if it still runs. Gives what was still in its pipes."""
+        if self.has_ended():
+            return "", ""
+        _end([self])
+        with contextlib.suppress(subprocess.TimeoutExpired, ValueError):  # read to its end already
+            out, err = self.process.communicate(timeout=_LAST_WORDS)
+            return out or "", err or ""
+        return "", ""
+
+
+class _LibraryChild(_Child):
+    """A command that a library started, which tells nobody of it."""
+
+    patience = HANG_UP
+
+    def __init__(self, process: psutil.Process) -> None:
+        self._library_process = process
+
+    def signal(self, number: signal.Signals) -> None:
+        import psutil
+
+        with contextlib.suppress(psutil.Error):
+            self._library_process.send_signal(number)
+
+    def has_ended(self) -> bool:
+        """Without waiting for it, which would take its exit status from the library."""
+        import psutil
+
+        with contextlib.suppress(psutil.Error):
+            return self._library_process.status() == psutil.STATUS_ZOMBIE
+        return True
+
+    def family(self) -> list[psutil.Process]:
+        import psutil
+
+        with contextlib.suppress(psutil.Error):
+            return self._library_process.children(recursive=True)
+        return []
+
+
+_running: Final[set[_Child]] = set()
+_library_programs: Final[list[str]] = []
+_stopped: Final[weakref.WeakSet[threading.Thread]] = weakref.WeakSet()
+_starting: Final = threading.Lock()
+"""Guards what runs, and the threads that may start nothing more."""
+
+
+@contextmanager
+def _started(
+    argv: Sequence[str],
+    options: _Options,
+    *,
+    stderr: int,
+    stdin: int = subprocess.DEVNULL,
+) -> Iterator[_Child]:
+    with _starting:
+        _refuse_if_stopped()
+        process = subprocess.Popen(
+            list(argv),
+            cwd=options.cwd,
+            env=dict(options.environment),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            encoding="utf-8",
+            errors=options.errors,
+            start_new_session=options.own_group,
+        )
+        child = _Child(process, options)
+        _running.add(child)
+    try:
+        yield child
+    finally:
+        child.end()  # where its user was interrupted, failed or left early
+        _running.discard(child)
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+
+def _refuse_if_stopped() -> None:
+    thread = threading.current_thread()
+    starters = thread.starters if isinstance(thread, BackgroundThread) else ()
+    if not _stopped.isdisjoint((thread, *starters)):
+        raise SandboxError("interrupted", "Interrupted.")
+
+
+@contextmanager
+def started_by_library(argv: Sequence[str]) -> Iterator[Run]:
+    """Around a call of a library that starts a command itself: observed, and ended with the rest.
+
+    Raises `interrupted` where nothing more may be started.
+    """
+    program = Path(argv[0]).name
+    with _starting:
+        _refuse_if_stopped()
+        _library_programs.append(program)
+    try:
+        with observed(argv) as seen:
+            yield seen
+    except SandboxError:  # it has ended, and how is told
+        raise
+    except BaseException:
+        _end(_started_by_libraries())
+        raise
+    finally:
+        _library_programs.remove(program)
+
+
+def end_all(*, at_once: bool = False) -> None:
+    """End every command that runs, each with what it has started, within its patience.
+
+    `at_once` kills without asking first, which questions can bear.
+
+    For an interrupt: one thread gets it, and the commands of all others would go on. What those
+    threads would start after this fails with `interrupted`.
+    """
+    with _starting:
+        running = [*_running, *_started_by_libraries()]
+        _stopped.update(set(threading.enumerate()) - {threading.current_thread()})
+    _end(running, at_once=at_once)
+    _end(_started_by_libraries(), at_once=True)  # begun at the very moment
+
+
+def _started_by_libraries() -> list[_Child]:
+    if not _library_programs:
+        return []
+    import psutil
+
+    known = {child.process.pid for child in _running}
+    found: list[_Child] = []
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            names = {Path(part).name for part in process.cmdline()[:2]}  # or a script in its place
+            if process.pid not in known and not names.isdisjoint(_library_programs):
+                found.append(_LibraryChild(process))
+    return found
+
+
+def _end(children: Sequence[_Child], *, at_once: bool = False) -> None:
+    """Interrupt, then terminate, then kill; and kill what is left of all they started."""
+    children = [child for child in children if not child.has_ended()]
+    if not children:
+        return
+    family = [process for child in children for process in child.family()]
+    try:
+        for step, number in enumerate((signal.SIGINT, signal.SIGTERM)):
+            if at_once:
+                break
+            for child in children:
+                child.signal(number)
+            if _have_ended(children, within=max(child.patience[step] for child in children)):
+                break
+    finally:
+        for child in children:
+            child.signal(signal.SIGKILL)
+        _kill(family)
+        _have_ended(children, within=1.0)
+
+
+def _have_ended(children: Iterable[_Child], *, within: float) -> bool:
+    deadline = time.monotonic() + within
+    while not all(child.has_ended() for child in children):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def _kill(family: Iterable[psutil.Process]) -> None:
+    for process in family:
+        # Compares starting times first, so that nobody who got the number later is hit.
+        with contextlib.suppress(Exception):
+            process.kill()
+
+
+# -- what a killed command of ours left --------------------------------------------------------
+
+
+def end_left_over(is_left_over: Callable[[psutil.Process], bool], *, patience: float) -> int:
+    """End every process of which it is true; how many there were. `patience` in seconds.
+
+    For commands whose starter was killed, and that go on without it.
+    """
+    import psutil  # only needed after a kill
+
+    def found(process: psutil.Process) -> bool:
+        try:
+            return process.pid != os.getpid() and is_left_over(process)
+        except (psutil.Error, OSError):
+            return False
+
+    left = [process for process in psutil.process_iter() if found(process)]
+    for process in left:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    _, still = psutil.wait_procs(left, timeout=patience)
+    _kill(still)
+    psutil.wait_procs(still, timeout=5.0)
+    return len(left)
+
+
+def end_marked(variables: Mapping[str, str]) -> int:
+    """End every process whose environment has these; how many there were."""
+
+    def is_marked(process: psutil.Process) -> bool:
+        environment = process.environ()
+        return all(environment.get(name) == value for name, value in variables.items())
+
+    return end_left_over(is_marked, patience=2.0)

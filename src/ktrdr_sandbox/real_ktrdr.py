@@ -6,16 +6,17 @@ import functools
 import os
 import re
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.paths import Home, checkout_root
+from ktrdr_sandbox.settings import load_settings, may_be_set
 
 PROGRAM: Final = "ktrdr"
 SETTING: Final = "ktrdr_command"
-CHECKOUT_SETTINGS: Final = ".ktrdr-sandbox.toml"
 _VARIABLE: Final = "KTRDR_SANDBOX_KTRDR_COMMAND"
 
 _OWN_SCRIPT: Final = re.compile(rb"(?:\bfrom|\bimport|-m) +ktrdr_sandbox\b")
@@ -86,10 +87,9 @@ def _is_program(path: Path) -> bool:
 
 
 def _by_setting(checkout: Path, environment: Mapping[str, str], home: Home) -> Iterator[Candidate]:
-    if not _may_be_set(checkout, environment, home):
+    if not may_be_set(SETTING, home, checkout, variables=environment):
         return
-    from ktrdr_sandbox.commands.approvals import is_approved
-    from ktrdr_sandbox.settings import load_settings  # a fifth of a second
+    from ktrdr_sandbox.commands.configuration import is_approved  # pydantic, 0.2 s
 
     # Without approval a checkout's file does not say what runs here; `config show` tells so.
     approved = functools.partial(is_approved, home)
@@ -110,20 +110,6 @@ def _by_setting(checkout: Path, environment: Mapping[str, str], home: Home) -> I
     yield Candidate((str(program), *command[1:]), origin, named=True)
 
 
-def _may_be_set(checkout: Path, environment: Mapping[str, str], home: Home) -> bool:
-    """Whether any source of settings speaks of it; reading them in earnest is slow."""
-    if any(name.upper() == _VARIABLE for name in environment):
-        return True
-    return any(_mentions(path) for path in (checkout / CHECKOUT_SETTINGS, home.config))
-
-
-def _mentions(path: Path) -> bool:
-    try:
-        return SETTING.encode() in path.read_bytes()
-    except OSError:
-        return False
-
-
 def _by_uv(root: Path, environment: Mapping[str, str]) -> Iterator[Candidate]:
     found = _all_on_path("uv", environment)
     if found and _is_ktrdr(root / "pyproject.toml"):
@@ -133,8 +119,6 @@ def _by_uv(root: Path, environment: Mapping[str, str]) -> Iterator[Candidate]:
 
 
 def _is_ktrdr(pyproject: Path) -> bool:
-    import tomllib
-
     try:
         project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
         return str(project["name"]).lower() == PROGRAM
@@ -158,7 +142,7 @@ def _all_on_path(name: str, environment: Mapping[str, str]) -> list[Path]:
 
 def _installed_here() -> Iterator[Candidate]:
     """A KTRDR in this program's own Python, where both have a script of one name."""
-    from importlib.metadata import PackageNotFoundError, distribution
+    from importlib.metadata import PackageNotFoundError, distribution  # as slow as all else
 
     try:
         entries = distribution(PROGRAM).entry_points
@@ -167,8 +151,9 @@ def _installed_here() -> Iterator[Candidate]:
     for entry in entries.select(group="console_scripts", name=PROGRAM):
         # Its own file may be overwritten by ours, so what is in such a file is done here. Without
         # `-P`, the current directory would come before the installed packages.
+        first, dot, attributes = entry.attr.partition(".")
         code = (
-            f"import sys; from {entry.module} import {entry.attr.split('.')[0]} as _; "
-            f"sys.argv[0] = {PROGRAM!r}; sys.exit(_{entry.attr[len(entry.attr.split('.')[0]) :]}())"
+            f"import sys; from {entry.module} import {first} as _; "
+            f"sys.argv[0] = {PROGRAM!r}; sys.exit(_{dot}{attributes}())"
         )
         yield Candidate((sys.executable, "-P", "-c", code), f"the ktrdr package in {sys.prefix}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from ktrdr_sandbox import env_file, naming
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import Instance
-from ktrdr_sandbox.state.registry_file import Registry
+from ktrdr_sandbox.state.registry import Registry
 
 
 def target(registry: Registry, *, name: str | None, cwd: Path) -> Instance:
@@ -16,20 +16,23 @@ def target(registry: Registry, *, name: str | None, cwd: Path) -> Instance:
     The registry's path is what commands act on; the current directory only tells which entry.
     """
     if name is not None:
-        return by_name(registry, name)
-    found = _around(registry, cwd)
-    if found is None:
-        raise SandboxError(
-            "not-in-instance",
-            "Not in a sandbox instance directory. Run 'ktrdr-sandbox list' to see instances, or "
-            "'ktrdr-sandbox create <name>' to create one.",
-            details={"directory": str(cwd)},
-        )
-    return found
+        return _by_name(registry, name)
+    marker = env_file.find(cwd)
+    if marker is not None:
+        return _by_marker(registry, marker)
+    folders = {cwd, *cwd.parents}
+    for instance in registry.instances.values():
+        if instance.path in folders:  # its .env.sandbox was deleted; `up` writes it anew
+            return instance
+    raise SandboxError(
+        "not-in-instance",
+        "Not in a sandbox instance directory. Run 'ktrdr-sandbox list' to see instances, or "
+        "'ktrdr-sandbox create <name>' to create one.",
+        details={"directory": str(cwd)},
+    )
 
 
-def by_name(registry: Registry, name: str) -> Instance:
-    """The instance of a name or an id. Raises `no-such-instance`, `usage`."""
+def _by_name(registry: Registry, name: str) -> Instance:
     instance = registry.instances.get(naming.instance_id(name))
     if instance is None:
         known = ", ".join(sorted(i.name for i in registry.instances.values())) or "none"
@@ -42,21 +45,11 @@ def by_name(registry: Registry, name: str) -> Instance:
     return instance
 
 
-def _around(registry: Registry, cwd: Path) -> Instance | None:
-    marker = env_file.find(cwd)
-    if marker is not None:
-        return _by_marker(registry, marker)
-    folders = {cwd, *cwd.parents}
-    for instance in registry.instances.values():
-        if instance.path in folders:  # its .env.sandbox was deleted; `up` writes it anew
-            return instance
-    return None
-
-
 def _by_marker(registry: Registry, marker: Path) -> Instance:
     values = env_file.read(marker)
     identity = values.get("INSTANCE_ID", "")
     instance = registry.instances.get(identity)
+    details = {"file": str(marker), "instance": identity}
     if instance is None:
         raise SandboxError(
             "no-such-instance",
@@ -65,7 +58,7 @@ def _by_marker(registry: Registry, marker: Path) -> Instance:
                 "It may belong to another KTRDR_HOME.",
                 "To register this directory anew: remove that file, then 'ktrdr-sandbox init'.",
             ),
-            details={"file": str(marker), "instance": identity},
+            details=details,
         )
     if values.get("SANDBOX_UUID", instance.uuid) != instance.uuid:
         raise SandboxError(
@@ -73,6 +66,6 @@ def _by_marker(registry: Registry, marker: Path) -> Instance:
             f"{marker} belongs to another instance that was also called '{identity}' "
             f"(registered now: {instance.path}).",
             hints=("To register this directory anew: remove that file, then run init.",),
-            details={"file": str(marker), "instance": identity},
+            details=details,
         )
     return instance

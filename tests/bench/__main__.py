@@ -24,8 +24,8 @@ _CREATE_REST: Final = (
 
 ROWS: Final = (
     Row(work="`--version`", against=_TYPER, wanted=1.3),
-    Row(work="completion of an instance's name", against=_TYPER, wanted=1.3),
-    Row(work="`list`, 10 instances", against=f"{_TYPER} and `docker ps -a`", wanted=1.5),
+    Row(work="completion of an instance's name", against=_TYPER, wanted=2.0),
+    Row(work="`list`, 10 instances", against=f"{_TYPER} and `docker ps -a`", wanted=1.6),
     Row(work="`status`", against="the same and one round of HTTP", wanted=2.0),
     Row(
         work="`create`",
@@ -46,8 +46,8 @@ ROWS: Final = (
         against="`docker compose down -v` and `git worktree remove`",
         wanted=0.06,
     ),
-    Row(work="`init-shared`", against="`cp -a`", wanted=1.0),
-    Row(work="`init-shared` with nothing to do", against="`cp -a`", wanted=0.1),
+    Row(work="`init-shared`", against="`cp -a`", wanted=1.3),
+    Row(work="`init-shared` with nothing to do", against="`cp -a`", wanted=0.5),
     Row(
         work="five `up` at once, to all passed",
         against="five plain stacks at once",

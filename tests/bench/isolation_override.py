@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ktrdr_sandbox.isolation.isolate import isolate
-from ktrdr_sandbox.isolation.render import render
+from ktrdr_sandbox.isolation.override import render
 from tests.bench.harness import compiled, timed
 from tests.corpus.worlds import CASES, World
 
@@ -27,7 +27,7 @@ LIMIT_MS = 30.0
 _IMPORT = (
     "import hashlib, json, time, ktrdr_sandbox.models, ktrdr_sandbox.errors; "
     "start = time.perf_counter(); "
-    "import ktrdr_sandbox.isolation.isolate, ktrdr_sandbox.isolation.render; "
+    "import ktrdr_sandbox.isolation.isolate, ktrdr_sandbox.isolation.override; "
     "print(time.perf_counter() - start)"
 )
 

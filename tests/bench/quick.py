@@ -19,8 +19,7 @@ from typing import Final
 from ktrdr_sandbox.commands.demo import make_repository
 from ktrdr_sandbox.docker.environment import current_address
 from ktrdr_sandbox.models import LAST_SLOT, Instance
-from ktrdr_sandbox.state.registry import RegistryStore
-from ktrdr_sandbox.state.registry_file import Registry
+from ktrdr_sandbox.state.registry import Registry, RegistryStore
 from tests.bench.harness import Pair, alternate, compiled, program, run
 from tests.support.repositories import git
 from tests.support.stacks import sample_images

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from ktrdr_sandbox.cli.exit_codes import worst
+from ktrdr_sandbox.cli.error_table import worst
 from tests.cli.docker_scripts import docker_script, empty_engine
 from tests.cli.test_interrupt import hanging, started
 from tests.support.processes import has_ended

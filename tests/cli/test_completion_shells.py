@@ -86,18 +86,6 @@ def test_what_ktrdr_completes_itself_goes_on(made: World, name: str) -> None:
         assert shell.completed("ktrdr sandbox stat") == "[ktrdr][sandbox][status]"
 
 
-def test_the_program_of_complete_c(made: World) -> None:
-    """bash may also ask the program itself, without our function."""
-    script = "complete -C 'env _KTRDR_SANDBOX_COMPLETE=bash ktrdr-sandbox' ktrdr-sandbox"
-    with shell_at_prompt(
-        "bash",
-        cwd=made.repository.root,
-        environment={"KTRDR_HOME": str(made.home)},
-        before=f"{script}; PS1='<rea''dy>' #",
-    ) as shell:
-        assert shell.completed("ktrdr-sandbox stat") == "[ktrdr-sandbox][status]"
-
-
 @pytest.mark.parametrize("name", SHELLS)
 def test_an_installed_script_is_found_by_a_new_shell(world: World, name: str) -> None:
     home = world.folder / "me"

@@ -27,13 +27,14 @@ COMMANDS = {
     "env": ("env", "feat-x"),
     "run": ("run", "-i", "feat-x", "--", "true"),
     "exec": ("exec", "-i", "feat-x", "db", "true"),
+    "shell": ("shell", "-i", "feat-x"),
     "open": ("open", "-i", "feat-x"),
     "init-shared": ("init-shared", "--minimal"),
     "demo": ("demo",),
 }
 
 
-NEEDS_DOCKER = ["up", "down", "destroy", "status", "logs", "wait", "isolate", "exec"]
+NEEDS_DOCKER = ["up", "down", "destroy", "status", "logs", "wait", "isolate", "exec", "shell"]
 
 
 def as_json(command: str) -> tuple[str, ...]:

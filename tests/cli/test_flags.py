@@ -10,6 +10,7 @@ import typer
 
 from ktrdr_sandbox import __version__
 from ktrdr_sandbox.cli.app import application
+from ktrdr_sandbox.console.results import SCHEMA_FILE
 from tests.cli.docker_scripts import docker_script, empty_engine
 from tests.cli.test_envelope import VERSIONS
 from tests.support.world import World
@@ -192,9 +193,7 @@ def test_help_as_json(world: World, arguments: tuple[str, ...]) -> None:
 
 
 def test_the_schema_is_printed(world: World) -> None:
-    from ktrdr_sandbox.schema import shipped
-
-    assert world.run("schema").stdout == shipped()
+    assert world.run("schema").stdout == SCHEMA_FILE.read_text(encoding="utf-8")
     assert world.run("schema", "--json").data["document"]["$id"] == "urn:ktrdr-sandbox:1"
 
 

@@ -7,10 +7,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
-from ktrdr_sandbox.cli import grammar
+from ktrdr_sandbox.cli.app import application
 from tests.cli.docker_scripts import empty_engine
 from tests.support.world import World
 
@@ -21,12 +23,13 @@ OTHER_WORDS = {"move": ("--slot", "7"), "exec": ("a", "true"), "run": ("true",),
 def by_instance() -> list[tuple[str, ...]]:
     """How each command is told the instance: as its argument, or with `-i`."""
     found: list[tuple[str, ...]] = []
-    for name, command in grammar.grammar()["commands"].items():
-        if name == "doctor":
-            continue  # it takes any name: what it looks for may be all that is left of one
-        if {"kind": "instance"} in command["arguments"]:
+    program: Any = typer.main.get_command(application())
+    for name, command in program.commands.items():
+        if name in ("doctor", "create"):
+            continue  # these take any name
+        if any(one.name == "name" for one in command.params):
             found.append((name,))
-        elif any("-i" in option["names"] for option in command["options"]):
+        elif any("-i" in one.opts for one in command.params):
             found.append((name, "-i"))
     return found
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 import pytest
 import typer
 
-from ktrdr_sandbox.cli import exit_codes
+from ktrdr_sandbox.cli import error_table
 from ktrdr_sandbox.cli.app import application, run
 from tests.cli.docker_scripts import docker_script
 from tests.support import documents
@@ -94,8 +94,8 @@ def tools(world: World) -> dict[str, str]:
 
 
 def own_statuses(words: list[str]) -> set[int]:
-    own = [table for name, table in exit_codes.BY_COMMAND.items() if name in words]
-    return {status for table in own for status in table.values()}
+    own = [entry.status_of for entry in error_table.entries().values()]
+    return {status for table in own for name, status in table.items() if name in words}
 
 
 def hold_against_the_promise(
@@ -103,9 +103,9 @@ def hold_against_the_promise(
 ) -> None:
     shown = f"{line!r} -> {status}\n{stdout}{stderr}"
     assert "Traceback" not in stdout + stderr, shown
-    assert status in {1, *exit_codes.MEANING, *own_statuses(line)}, shown
-    assert status != exit_codes.INTERNAL, shown
-    assert status != exit_codes.INTERRUPTED, f"it asked a question: {shown}"
+    assert status in {1, *error_table.MEANING, *own_statuses(line)}, shown
+    assert status != error_table.INTERNAL, shown
+    assert status != error_table.INTERRUPTED, f"it asked a question: {shown}"
     if json_wanted:
         assert stderr == "", shown
         assert stdout.count("\n") == 1, shown

@@ -71,7 +71,7 @@ def test_secrets_are_kept_in_no_other_result() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
     ]
-    assert [name for name, call in found if call == "disclosure"] == ["env.py"]
+    assert [name for name, call in found if call == "disclosure"] == ["handing_over.py"]
 
 
 HOSTILE = {
@@ -207,6 +207,7 @@ def test_run_gives_what_compose_gets_and_the_address(world: World, feat_x: Path,
         "KTRDR_WORKER_PORT_9": "1",
         "KTRDR_PORT_WEB_80": "1",
         "DOCKER_CONTEXT": "stale",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4317",
         "MY_OWN": "stays",
     }
     outcome = world.run(
@@ -217,7 +218,13 @@ def test_run_gives_what_compose_gets_and_the_address(world: World, feat_x: Path,
     assert found.cwd == world.repository.root
     seen = found.environment
     values = world.run("env", "feat-x", "--json").data["environment"]
-    assert {name: seen.get(name) for name in values} == values
+    telemetry = f"http://localhost:{4317 + slot}"
+    assert values["OTLP_ENDPOINT"] == "http://jaeger:4317", "in a container"
+    assert {name: seen.get(name) for name in values} == {**values, "OTLP_ENDPOINT": telemetry}
+    assert seen["OTEL_EXPORTER_OTLP_ENDPOINT"] == telemetry
+    assert seen["JAEGER_URL"] == f"http://localhost:{16686 + slot}"
+    assert seen["GRAFANA_URL"] == f"http://localhost:{3000 + slot}"
+    assert seen["PROMETHEUS_URL"] == f"http://localhost:{9090 + slot}"
     assert seen["COMPOSE_PROJECT_NAME"] == "ktrdr--feat-x"
     assert seen["KTRDR_API_URL"] == f"http://localhost:{8000 + slot}"
     assert seen["MY_OWN"] == "stays"
@@ -313,6 +320,7 @@ def test_exec_of_what_is_not_there_or_not_running(world: World, feat_x: Path) ->
         "hint: See why: ktrdr-sandbox logs backend -i feat-x\n"
         "hint: Start it: ktrdr-sandbox up feat-x\n"
     )
+    assert world.run("shell", cwd=feat_x, env=engine).err == ended.err
     as_json = world.run("exec", "--json", "backend", "sh", cwd=feat_x, env=engine)
     assert as_json.error["details"]["running"] == ["db"]
     nothing = world.run("exec", "db", cwd=feat_x, env=engine)

@@ -17,13 +17,13 @@ from tests.support.packs import tar, written
 from tests.support.trees import TIME_NS, kinds_of, write
 from tests.support.world import World
 
-KILLS = 50
+KILLS = 20
 NAMES = {
     **{f"data/{number % 7}/S{number:03}_1d.csv": 500 + 37 * number for number in range(400)},
     "models/large.bin": 20_000_000,
     "models/larger.bin": 26_000_000,
 }
-"""Sizes by path, of every version: more files than one process copies alone."""
+"""Sizes by path, of every version."""
 
 
 def content(name: str, version: int) -> bytes:

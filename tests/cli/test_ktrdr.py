@@ -400,11 +400,22 @@ def test_nothing_slow_is_imported_on_the_way(machine: Machine) -> None:
     assert done.returncode == STATUS
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "ktrdr_sandbox.api_address" in loaded
-    slow = {"pydantic", "typer", "rich", "httpx", "dotenv", "json", "subprocess"}
+    slow = {"pydantic", "typer", "rich", "httpx", "dotenv", "subprocess"}
     assert loaded & slow == set()
 
 
 # -- where it is aimed -----------------------------------------------------------------------------
+
+
+def test_telemetry_goes_to_the_instances_own_tools(machine: Machine) -> None:
+    machine.mark(
+        "KTRDR_API_PORT=8002\nKTRDR_JAEGER_OTLP_PORT=4319\nOTLP_ENDPOINT=http://jaeger:1\n"
+    )
+    found = machine.in_venv()
+    assert machine.run("x").returncode == STATUS
+    assert found.environment["OTLP_ENDPOINT"] == "http://localhost:4319"
+    assert found.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://localhost:4319"
+    assert "JAEGER_URL" not in found.environment
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_a_list_as_json(world: World, slot: int) -> None:
     made = world.run("create", "feat-x", "--slot", str(slot), "--json").data["instance"]
     outcome = world.run("list", "--json", env=empty_engine(world))
     assert outcome.data == {
-        "instances": [{**made, "status": "stopped", "api_port": 8000 + slot}],
+        "instances": [{**made, "status": "stopped", "api_port": 8000 + slot, "workers": None}],
         "dropped": [],
     }
 
@@ -201,6 +201,7 @@ def test_status_as_json(world: World) -> None:
             }
         ],
         "missing": [],
+        "workers": None,
         "shared": {
             "path": str(world.home / "shared"),
             "files": 0,
@@ -263,7 +264,10 @@ def test_what_is_laid_over_the_file(world: World, slot: int) -> None:
     assert text.out.startswith(
         "Laid over <world>/ktrdr--feat-x/docker-compose.yml\n"
         "written at 'up' to <world>/home/sandbox/instances/ktrdr--feat-x/override.yml\n"
+        "\n"
+        "  starts"
     )
+    assert f"  ports         backend {8000 + slot}" in text.out
     assert not list((world.home / "sandbox" / "instances").glob("*/override.yml"))
 
 

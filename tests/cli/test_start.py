@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import pytest
 
@@ -22,7 +21,12 @@ atexit.register(lambda: pathlib.Path({file!r}).write_text("\\n".join(sys.modules
 """
 
 
-def loaded(world: World, *arguments: str, env: Mapping[str, str | None] | None = None) -> set[str]:
+def loaded(
+    world: World,
+    *arguments: str,
+    env: Mapping[str, str | None] | None = None,
+    status: int | None = 0,
+) -> set[str]:
     """The modules that a process of the program has when it ends."""
     noting, file = world.folder / "noting", world.folder / "modules"
     noting.mkdir(exist_ok=True)
@@ -41,36 +45,12 @@ def loaded(world: World, *arguments: str, env: Mapping[str, str | None] | None =
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert status in (None, done.returncode), done.stderr
     return set(file.read_text(encoding="utf-8").split("\n"))
 
 
 def heavy(modules: Iterable[str]) -> set[str]:
     return {one.partition(".")[0] for one in modules} & HEAVY
-
-
-def commands(modules: Iterable[str]) -> set[str]:
-    """Names of the command modules among them."""
-    own = {path.stem for path in (Path(_package()) / "cli").glob("*.py")}
-    support = {
-        "ahead",
-        "app",
-        "boundary",
-        "examples",
-        "exit_codes",
-        "flags",
-        "options",
-        "values",
-        "wiring",
-    }
-    found = {one.removeprefix("ktrdr_sandbox.cli.") for one in modules}
-    return (found & own) - support
-
-
-def _package() -> str:
-    found = sys.modules["ktrdr_sandbox"].__file__
-    assert found is not None
-    return str(Path(found).parent)
 
 
 @pytest.fixture
@@ -89,66 +69,37 @@ def test_before_any_command_nothing_is_heavier_than_typer(
     assert heavy(modules) == set()
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("list",),
-        ("list", "--json"),
-        ("status", "feat-x"),
-        ("status", "feat-x", "--json"),
-        ("env", "feat-x"),
-        ("env", "feat-x", "--export"),
-        ("url", "--port", "8003"),
-        ("url", "--json"),
-        ("explain", "port-conflict"),
-        ("completion", "bash"),
-    ],
-    ids=" ".join,
-)
+@pytest.mark.parametrize("arguments", [("list",), ("list", "--json"), ("url",), ("explain",)])
 def test_quick_commands_load_nothing_heavy(known: World, arguments: tuple[str, ...]) -> None:
-    modules = loaded(known, *arguments, env=empty_engine(known))
-    assert heavy(modules) == set()
+    assert heavy(loaded(known, *arguments, env=empty_engine(known))) == set()
 
 
 @pytest.mark.parametrize(
-    "arguments", [("create", "feat-y"), ("destroy", "feat-x", "--yes", "--json")], ids=" ".join
+    ("arguments", "most"), [(("--version",), 20), (("list",), 60), (("up", "feat-x"), 106)]
 )
-def test_where_nothing_is_set_nothing_is_judged(known: World, arguments: tuple[str, ...]) -> None:
-    set_here = {name: None for name in os.environ if name.startswith("KTRDR_SANDBOX_")}
-    modules = loaded(known, *arguments, env={**empty_engine(known), **set_here})
-    assert heavy(modules) == set()
+def test_own_modules_that_a_command_loads(
+    known: World, arguments: tuple[str, ...], most: int
+) -> None:
+    modules = loaded(known, *arguments, env=empty_engine(known), status=None)
+    own = sorted(name for name in modules if name.startswith("ktrdr_sandbox."))
+    assert len(own) <= most, own
 
 
-def test_what_is_there_already_is_found_so_without_anything_heavy(world: World) -> None:
-    (world.repository.root / "data").mkdir()
-    (world.repository.root / "data" / "AAPL_1d.csv").write_text("timestamp\n")
-    arguments = ("init-shared", "--from", str(world.repository.root))
-    assert heavy(loaded(world, *arguments)) == set()
-    assert heavy(loaded(world, *arguments)) == set()
-
-
-@pytest.mark.parametrize("arguments", [("--version",), ("--version", "list")])
-def test_the_version_loads_no_command(world: World, arguments: tuple[str, ...]) -> None:
-    assert commands(loaded(world, *arguments)) <= {"version", *arguments[1:]}
-
-
-def test_a_command_loads_no_other(known: World) -> None:
-    assert commands(loaded(known, "--quiet", "list", env=empty_engine(known))) == {"list"}
-    assert commands(loaded(known, "url")) == {"url"}
-
-
-def test_listing_loads_neither_git_nor_what_makes_stacks(known: World) -> None:
+def test_listing_loads_nothing_that_makes_stacks(known: World) -> None:
     modules = loaded(known, "list", env=empty_engine(known))
     rooms = {one.split(".")[1] for one in modules if one.startswith("ktrdr_sandbox.")}
     assert "docker" in rooms
-    assert not {"git", "gate", "isolation", "shared_data", "env_file"} & rooms
+    assert "isolation" not in rooms
 
 
-def test_a_command_line_that_names_no_command_knows_them_all(world: World) -> None:
-    assert {"create", "destroy", "list", "config"} <= commands(loaded(world, "--help"))
+def test_a_use_case_is_loaded_when_it_is_used(known: World) -> None:
+    """Help needs the declaration of `up` alone."""
+    modules = loaded(known, "up", "--help")
+    assert "ktrdr_sandbox.cli.stacks" in modules
+    assert not {name for name in modules if name.startswith("ktrdr_sandbox.isolation")}
 
 
-def test_wrong_values_are_still_judged(known: World) -> None:
+def test_wrong_values_are_judged(known: World) -> None:
     outcome = known.run("logs", "--tail", "many")
     assert outcome.exit_code == 64, outcome
     assert outcome.stderr.startswith("error: Invalid value for '--tail': "), outcome

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +20,22 @@ from ktrdr_sandbox.models import LABEL_UUID
 from tests.contract.stacks import ContractStack, script, until
 from tests.support.fake_engine import FakeEngine
 
-REAL = pytest.param("real", marks=[pytest.mark.engine, pytest.mark.xdist_group("engine")])
+REAL = pytest.param("real", marks=pytest.mark.engine)
 
 
-@pytest.fixture(params=["fake", REAL])
+@pytest.fixture(params=["fake", "stored", REAL])
 def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ContractStack]:
     """A project with nothing in it yet, of which nothing is left afterwards."""
-    made = _fake(tmp_path) if request.param == "fake" else _real(tmp_path)
+    file = tmp_path / "engine" if request.param == "stored" else None
+    made = _real(tmp_path) if request.param == "real" else _fake(tmp_path, file)
     try:
         yield made
     finally:
         made.end()
 
 
-def _fake(folder: Path) -> ContractStack:
-    return ContractStack(FakeEngine(images=["tiny:1"]), "tiny:1", folder)
+def _fake(folder: Path, file: Path | None) -> ContractStack:
+    return ContractStack(FakeEngine(images=["tiny:1"], file=file), "tiny:1", folder)
 
 
 def _real(folder: Path) -> ContractStack:
@@ -73,23 +75,17 @@ def test_an_unknown_uuid_has_nothing(stack: ContractStack) -> None:
 # -- Compose: reading ----------------------------------------------------------------------------
 
 
-def test_the_model_holds_services_of_every_profile(stack: ContractStack) -> None:
-    call = stack.call(
-        {"app": stack.service(), "debug": stack.service(profiles=["debug"])}, volumes=("data",)
-    )
-    model = stack.engine.compose_config(call)
+def test_the_model_holds_the_services_of_the_calls_profiles(stack: ContractStack) -> None:
+    services = {"app": stack.service(), "debug": stack.service(profiles=["debug"])}
+    model = stack.engine.compose_config(stack.call(services, volumes=("data",)))
     assert model["name"] == stack.project
-    assert set(model["services"]) == {"app", "debug"}
-    assert model["services"]["debug"]["profiles"] == ["debug"]
+    assert set(model["services"]) == {"app"}
     assert model["services"]["app"]["labels"] == stack.labels
     assert model["networks"]["default"]["name"] == f"{stack.project}_default"
-
-
-def test_active_services_are_those_of_the_calls_profiles(stack: ContractStack) -> None:
-    services = {"app": stack.service(), "debug": stack.service(profiles=["debug"])}
-    assert stack.engine.compose_active_services(stack.call(services)) == {"app"}
-    with_debug = stack.call(services, profiles=("debug",))
-    assert stack.engine.compose_active_services(with_debug) == {"app", "debug"}
+    for profiles in (("debug",), ("*",)):
+        model = stack.engine.compose_config(stack.call(services, profiles=profiles))
+        assert set(model["services"]) == {"app", "debug"}
+        assert model["services"]["debug"]["profiles"] == ["debug"]
 
 
 def test_variables_come_from_the_environment_then_the_file(stack: ContractStack) -> None:
@@ -290,6 +286,15 @@ def test_commands_run_inside_a_container(stack: ContractStack) -> None:
     assert stack.engine.execute(own, ["sleep", "60"], timeout=0.5).exit_code is None
 
 
+def test_a_command_that_is_given_up_ends_inside_the_container(stack: ContractStack) -> None:
+    stack.started({"app": stack.service()})
+    own = stack.container("app").id
+    given_up = stack.engine.execute(own, ["sh", "-c", "sleep 4321"], timeout=1.5)
+    assert given_up.exit_code is None
+    listed = stack.engine.execute(own, ["sh", "-c", "cat /proc/[0-9]*/cmdline"], timeout=20)
+    assert "4321" not in listed.output.replace("\0", "")
+
+
 def test_no_command_runs_in_a_container_that_does_not(stack: ContractStack) -> None:
     stack.created({"app": stack.service()})
     done = stack.engine.execute(stack.container("app").id, ["true"], timeout=30)
@@ -371,6 +376,27 @@ def test_a_stopped_container_stays(stack: ContractStack, grace: int) -> None:
     stack.engine.stop([own], grace=grace)
     assert stack.container_once("app", "exited").id == own
     stack.engine.stop([own], grace=grace)  # what has ended already is no failure
+
+
+@pytest.mark.parametrize("files", [True, False], ids=["files", "name alone"])
+def test_stopping_as_compose_does(stack: ContractStack, files: bool) -> None:
+    web = stack.service(depends_on=["db"])
+    call = stack.started({"db": stack.service(), "web": web})
+    seen: list[str] = []
+    if not files:
+        call = replace(call, files=())
+    stack.engine.compose_stop(call, grace=0, progress=seen.append)
+    found = stack.engine.containers(uuid=stack.uuid)
+    assert sorted((c.service, c.state) for c in found) == [("db", "exited"), ("web", "exited")]
+    stopped = [line for line in seen if line.rstrip().endswith("Stopped")]
+    assert ["web" in line for line in stopped] == [True, False], seen
+    stack.engine.compose_stop(call, grace=None, progress=seen.append)
+
+
+def test_only_the_named_services_stop(stack: ContractStack) -> None:
+    call = stack.started({"db": stack.service(), "web": stack.service()})
+    stack.engine.compose_stop(call, grace=0, progress=lambda _: None, services=["web"])
+    assert (stack.container("db").state, stack.container("web").state) == ("running", "exited")
 
 
 def test_restarting_begins_a_new_run(stack: ContractStack) -> None:

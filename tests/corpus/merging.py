@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ktrdr_sandbox.isolation.document import Entry
+from ktrdr_sandbox.isolation.override import Entry
 
 
 def with_default_names(file: dict[str, Any], project: str) -> dict[str, Any]:

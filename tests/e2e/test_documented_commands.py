@@ -17,7 +17,7 @@ from types import MappingProxyType
 import pytest
 from backports import zstd
 
-from ktrdr_sandbox.cli import examples
+from ktrdr_sandbox.cli import params
 from tests.support.pages import CHECKOUT, Command, blocks, commands, pages
 from tests.support.processes import held_slot
 from tests.support.repositories import git
@@ -120,8 +120,8 @@ def test_every_example_of_the_help(place: Sandbox) -> None:
         "init": ["cd ~/dev/ktrdr-clone"],
     }
     typed = []
-    for name in examples.EXAMPLES:
-        for number, (text, _) in enumerate(examples.lines(name)):
+    for name, lines in params.examples().items():
+        for number, (text, _) in enumerate(lines):
             first = before.get(name, [again, "cd ~/dev/ktrdr--feat-x"])
             typed += [Command(name, number, line) for line in (*first, text)]
             if name == "create":

@@ -24,7 +24,7 @@ from tests.support.stacks import (
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.xdist_group("engine"),
+    pytest.mark.xdist_group(__name__),
     pytest.mark.timeout(400),
 ]
 
@@ -102,7 +102,7 @@ def test_the_seed_pack_comes_along(installation: Installation, tmp_path: Path) -
     argv = [str(installation.program), "init-shared", "--minimal", "--json"]
     data = run(argv, cwd=tmp_path, environment=environment).expect(0).data
     assert data["copied"]["new"] == 7
-    packed = contents(CHECKOUT / "src" / "ktrdr_sandbox" / "shared_data" / "seed")
+    packed = contents(CHECKOUT / "src" / "ktrdr_sandbox" / "shared" / "seed")
     held = contents(tmp_path / "home" / "shared")
     assert held == {path: content for path, content in packed.items() if path in held}
 

@@ -8,17 +8,17 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from ktrdr_sandbox.schema import FILE
+from ktrdr_sandbox.console.results import SCHEMA_FILE
 
 HOW_TO_ADD = (
-    "Describe its data in src/ktrdr_sandbox/schema/commands.py, then run "
+    "Describe its data in src/ktrdr_sandbox/console/results.py, then run "
     "'python -m scripts.generate' (docs/json.md)."
 )
 
 
 @functools.cache
 def validator() -> Draft202012Validator:
-    schema = json.loads(FILE.read_text(encoding="utf-8"))
+    schema = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema)
 

@@ -30,6 +30,7 @@ FAST: Final[dict[str, Any]] = {
     "probe_timeout": 0.3,
     "lost_after": 0.3,
     "start_grace": 0.2,
+    "steady": 0.1,
 }
 PATIENT: Final = 20.0
 """Seconds for a gate that is to end by itself: reaching them is the failure."""

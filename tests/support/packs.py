@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ktrdr_sandbox.shared_data.unpacked import zstd
+from ktrdr_sandbox.shared.archive import zstd
 
 PRICES = "timestamp,open\n2024-01-02,185\n"
 MTIME = 1_700_000_000
@@ -56,7 +56,7 @@ def packed(content: bytes, kind: str) -> bytes:
     if kind == ".tar.gz":
         return gzip.compress(content, mtime=0)
     if kind == ".tar.zst":
-        return bytes(zstd().compress(content))
+        return bytes(zstd.compress(content))
     return content
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ktrdr_sandbox.docker import process
-from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox import process
 from ktrdr_sandbox.git.git import try_git
 from ktrdr_sandbox.process import Run, listening, observed
 
@@ -25,7 +24,7 @@ def test_all_ways_to_start_one_are_told(tmp_path: Path) -> None:
     with listening(heard.append):
         process.run(python("raise SystemExit(3)"), environment=environment)
         process.stream(python("print(1)"), environment=environment, sink=lambda _: None)
-        process.hand_over(python("raise SystemExit(4)"), environment=environment)
+        process.run_attached(python("raise SystemExit(4)"), environment=environment)
         try_git(["rev-parse", "--git-dir"], cwd=tmp_path)
     process.run(python(""), environment=environment)
     assert [run.exit_code for run in heard] == [3, 0, 4, 128]
@@ -40,7 +39,7 @@ def test_one_that_ran_out_of_time_or_was_not_found_has_no_status() -> None:
         process.run(
             python("import time; time.sleep(60)"), environment=dict(os.environ), timeout=0.2
         )
-        with pytest.raises(SandboxError):
+        with pytest.raises(FileNotFoundError):
             process.run(["no-such-program-here"], environment=dict(os.environ))
     assert [run.exit_code for run in heard] == [None, None]
 

@@ -8,12 +8,12 @@ import threading
 
 import pytest
 
-from ktrdr_sandbox.background import asked
+from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.errors import SandboxError
 
 
 def test_the_answer() -> None:
-    one, other = asked(lambda: 7), asked(lambda: "seven")
+    one, other = run_in_background(lambda: 7), run_in_background(lambda: "seven")
     assert (one.result(), other.result(), one.result()) == (7, "seven", 7)
 
 
@@ -22,19 +22,19 @@ def test_a_failure_is_raised_where_it_is_waited_for() -> None:
         raise SandboxError("docker-missing", "None.")
 
     with pytest.raises(SandboxError, match="None"):
-        asked(question).result()
+        run_in_background(question).result()
 
 
 def test_questions_do_not_wait_for_one_another() -> None:
     second = threading.Event()
-    one, other = asked(lambda: second.wait(60)), asked(second.set)
+    one, other = run_in_background(lambda: second.wait(60)), run_in_background(second.set)
     other.result()
     assert one.result() is True
 
 
 def test_no_answer_in_time() -> None:
     known = threading.Event()
-    answer = asked(known.wait)
+    answer = run_in_background(known.wait)
     with pytest.raises(TimeoutError):
         answer.result(timeout=0.3)
     with pytest.raises(TimeoutError):
@@ -45,14 +45,14 @@ def test_no_answer_in_time() -> None:
 
 _INTERRUPTED = """\
 import signal, threading
-from ktrdr_sandbox.background import asked
+from ktrdr_sandbox.background import run_in_background
 
 def question():
     signal.pthread_kill(threading.get_ident(), signal.SIGINT)
     threading.Event().wait(50)
 
 try:
-    asked(question).result()
+    run_in_background(question).result()
     print("answered")
 except KeyboardInterrupt:
     print("interrupted")

@@ -64,6 +64,15 @@ def test_a_planted_secret_is_hidden(text: str) -> None:
         "PATH=/usr/bin:/bin",
         "---------- 8< ----------",
         "sk-learn is not a key",
+        'exec: "secret-tool": executable file not found in $PATH',
+        "fatal: secrets.bin: smudge filter git-crypt failed",
+        "filter.secret.smudge=git-secret smudge",
+        "services.db.environment.DB_PASSWORD: required variable is missing a value",
+        "${DB_PASSWORD:?required}",
+        "DB_PASSWORD: required",
+        "authorization: required",
+        "TOKEN_MODE=required",
+        "the option --password requires a value",
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:
@@ -172,6 +181,12 @@ def test_a_short_value_is_hidden_as_a_word_unless_it_is_public() -> None:
 def test_a_value_that_tells_nothing_hides_nothing(value: str) -> None:
     text = f"1 true 4096 None {value}"
     assert redactor_of({"MAX_TOKENS": value}).text(text) == text
+
+
+def test_a_plain_word_is_hidden_whole_and_only_under_a_name_that_is_certain() -> None:
+    redactor = redactor_of({"DB_PASSWORD": "localdev", "REGISTRY_AUTH": "required"})
+    shown = redactor.text("required: localdev, localdevelopment")
+    assert shown == "required: ***, localdevelopment"
 
 
 def test_a_long_value_is_hidden_even_if_another_variable_has_it() -> None:

@@ -1,21 +1,15 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.configuration.problems import BadSettingsError
-from ktrdr_sandbox.configuration.trust import HARMLESS, is_personal
 from ktrdr_sandbox.paths import Home
-from ktrdr_sandbox.settings import (
-    CHECKOUT_FILE,
-    FIELDS,
-    Resolution,
-    Settings,
-    load_settings,
-    resolve,
-)
+from ktrdr_sandbox.settings import CHECKOUT_FILE, FIELDS, Settings, is_nothing_set, load_settings
+from ktrdr_sandbox.settings_sources import BadSettingsError, Resolution, resolve
+from ktrdr_sandbox.trust import HARMLESS, is_personal
 from tests.support.processes import as_no_root
 
 
@@ -63,19 +57,31 @@ class Places:
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
+    for name in [name for name in os.environ if name.startswith("KTRDR_SANDBOX_")]:
+        monkeypatch.delenv(name)
     return Places(tmp_path)
 
 
 def test_without_any_source_the_defaults_hold(places: Places) -> None:
-    settings = places.load()
-    assert settings.bind_address == "127.0.0.1"
-    assert settings.gate_timeout == 120
-    assert settings.health_paths == ("/health", "/api/v1/health")
-    assert settings.heal_workers
-    assert settings.migrate == "auto"
-    assert settings.allow == frozenset()
-    assert settings.hooks.after_create == ()
+    assert is_nothing_set(places.home, places.checkout)
+    assert places.load() == places.resolve().settings == Settings()
+
+
+@pytest.mark.parametrize("name", ["KTRDR_SANDBOX_GATE_TIMEOUT", "ktrdr_sandbox_nonsense"])
+def test_a_variable_is_something(
+    places: Places, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "7")
+    assert not is_nothing_set(places.home, None)
+
+
+def test_a_file_is_something_whatever_it_is(places: Places) -> None:
+    places.checkout_file.symlink_to("nowhere")
+    assert not is_nothing_set(places.home, places.checkout)
+    assert is_nothing_set(places.home, None)
+    endless = Path("/" + "/".join(["x" * 255] * 20))
+    assert not is_nothing_set(places.home, endless)
 
 
 def test_the_stronger_source_wins_key_by_key(
@@ -228,18 +234,12 @@ def test_a_file_that_is_no_text(places: Places) -> None:
     assert "byte 7 is not UTF-8" in places.bad().message
 
 
-def test_a_directory_in_its_place(places: Places) -> None:
-    places.checkout_file.mkdir()
-    assert "it is not a regular file" in places.bad().message
-
-
-def test_a_link_to_a_device_is_not_opened(places: Places) -> None:
-    places.checkout_file.symlink_to("/dev/zero")
-    assert "it is not a regular file" in places.bad().message
-
-
-def test_a_link_to_nothing(places: Places) -> None:
-    places.checkout_file.symlink_to("nowhere")
+@pytest.mark.parametrize("goal", [None, "/dev/zero", "nowhere"])
+def test_what_is_no_regular_file_is_not_opened(places: Places, goal: str | None) -> None:
+    if goal is None:
+        places.checkout_file.mkdir()
+    else:
+        places.checkout_file.symlink_to(goal)
     assert "it is not a regular file" in places.bad().message
 
 

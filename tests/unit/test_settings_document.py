@@ -16,4 +16,4 @@ def test_a_table_that_is_stale_is_made_anew() -> None:
 
 
 def test_every_setting_is_described() -> None:
-    assert [key for key, field in FIELDS.items() if not field.description] == []
+    assert [key for key, field in FIELDS.items() if not field.metadata["description"]] == []

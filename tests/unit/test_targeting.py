@@ -6,7 +6,7 @@ import pytest
 
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import ENV_FILE_NAME, Instance
-from ktrdr_sandbox.state.registry_file import Registry
+from ktrdr_sandbox.state.registry import Registry
 from ktrdr_sandbox.targeting import target
 
 

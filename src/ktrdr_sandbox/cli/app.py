@@ -1,61 +1,92 @@
 """The Typer application: its commands, and how it is run.
 
-A command is loaded when the command line names it, for all of them together take longer than Typer.
+All laziness is here. A command's file is loaded when the command line names the command, and what
+such a file imports of the use cases and of their texts is loaded when it is first used, since TAB
+and `--help` need none of it.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
-from typing import Annotated, Any, Final, NamedTuple, cast
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import LazyLoader
+from typing import Annotated, Any, Final, cast
 
 import typer
 
-from ktrdr_sandbox.cli import exit_codes, flags
+from ktrdr_sandbox import __version__
+from ktrdr_sandbox.cli import completion, error_table, params
+from ktrdr_sandbox.cli.boundary import command
 from ktrdr_sandbox.errors import SandboxError
 
-
-class _Listed(NamedTuple):
-    """Where a command is: a function in a module of this package, a Typer program for a group."""
-
-    module: str
-    function: str
-    group: bool = False
-    passing: bool = False
-    """All that follows the first word of the command is the command's own."""
-
-
 _COMMANDS: Final = {
-    "create": _Listed("create", "create"),
-    "init": _Listed("init", "init"),
-    "up": _Listed("up", "up"),
-    "down": _Listed("down", "down"),
-    "destroy": _Listed("destroy", "destroy"),
-    "list": _Listed("list", "list_instances"),
-    "status": _Listed("status", "status"),
-    "logs": _Listed("logs", "logs"),
-    "move": _Listed("move", "move"),
-    "wait": _Listed("wait", "wait"),
-    "isolate": _Listed("isolate", "isolate"),
-    "env": _Listed("env", "env"),
-    "url": _Listed("url", "url"),
-    "run": _Listed("run", "run_command", passing=True),
-    "exec": _Listed("exec", "execute", passing=True),
-    "open": _Listed("open", "open_tool"),
-    "doctor": _Listed("doctor", "doctor"),
-    "gc": _Listed("gc", "gc"),
-    "init-shared": _Listed("init_shared", "init_shared"),
-    "demo": _Listed("demo", "demo"),
-    "schema": _Listed("schema", "schema"),
-    "explain": _Listed("explain", "explain"),
-    "completion": _Listed("completion", "completion"),
-    "config": _Listed("config", "config", group=True),
+    "create": "instances.create",
+    "init": "instances.init",
+    "up": "stacks.up",
+    "down": "stacks.down",
+    "destroy": "instances.destroy",
+    "list": "views.list_instances",
+    "status": "views.status",
+    "logs": "views.logs",
+    "move": "instances.move",
+    "wait": "stacks.wait",
+    "isolate": "stacks.isolate",
+    "env": "handing_over.env",
+    "url": "handing_over.url",
+    "run": "handing_over.run",
+    "exec": "handing_over.execute",
+    "shell": "handing_over.shell",
+    "open": "handing_over.open_tool",
+    "doctor": "upkeep.doctor",
+    "gc": "upkeep.gc",
+    "init-shared": "init_shared.init_shared",
+    "demo": "stacks.demo",
+    "schema": "about.schema",
+    "explain": "about.explain",
+    "completion": "about.completion",
+    "config": "config.config",
 }
-"""By name, in the order in which help lists them."""
+"""File and function by name, in the order in which help lists them; for a group its program."""
 
-_BEFORE_COMMANDS: Final = {"--version", "--json", "--quiet", "-q", "--verbose", "-v"}
+_PASSING: Final = frozenset({"run", "exec"})
+"""All that follows the first word of these is the command line of another program."""
+
+_BEFORE_COMMANDS: Final = frozenset({"--version", "--json", "--quiet", "-q", "--verbose", "-v"})
 """Options of the program itself, before its command, that need no list of all commands."""
+
+
+_LAZY: Final = (
+    "ktrdr_sandbox.commands.",
+    "ktrdr_sandbox.console.",
+    "ktrdr_sandbox.state.rebuild",
+)
+
+
+class _LazyUseCases:
+    """Finds use cases and their texts, to be executed when something of them is first asked for."""
+
+    @staticmethod
+    def find_spec(fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        if not fullname.startswith(_LAZY):
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = LazyLoader(spec.loader)
+        return spec
+
+
+@contextmanager
+def _lazy_imports() -> Iterator[None]:
+    sys.meta_path.insert(0, _LazyUseCases)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(_LazyUseCases)
 
 
 @functools.cache
@@ -70,22 +101,23 @@ def _application(*names: str) -> typer.Typer:
         name="ktrdr-sandbox",
         help="One complete, isolated KTRDR stack per git branch.",
         no_args_is_help=False,
-        add_completion=False,  # there is `completion`, which is quicker and knows instances
+        add_completion=False,  # there is `completion`
         # Plain help: no boxes and no colours to strip where it is piped.
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["--help", "-h"]},
     )
     for name in names:
-        listed = _COMMANDS[name]
-        found = getattr(import_module(f"ktrdr_sandbox.cli.{listed.module}"), listed.function)
-        if listed.group:
+        module, _, function = _COMMANDS[name].partition(".")
+        with _lazy_imports():
+            found = getattr(import_module(f"ktrdr_sandbox.cli.{module}"), function)
+        if isinstance(found, typer.Typer):
             app.add_typer(found, name=name)
         else:
-            settings = {"allow_interspersed_args": False} if listed.passing else None
+            settings = {"allow_interspersed_args": False} if name in _PASSING else None
             app.command(name, context_settings=settings)(found)
     app.callback(invoke_without_command=True)(root)
-    flags.share(app)
+    params.share(app)
     return app
 
 
@@ -110,12 +142,21 @@ def root(
 ) -> None:
     """One complete, isolated KTRDR stack per git branch."""
     if version:
-        from ktrdr_sandbox.cli.version import show_version
-
-        show_version()
+        _show_version()
         raise typer.Exit
     if context.invoked_subcommand is None:
-        flags.show_help(context)
+        params.show_help(context)
+
+
+def _show_version() -> None:
+    with command("--version") as output:
+        text, tools = f"ktrdr-sandbox {__version__}", None
+        if output.verbose:
+            with _lazy_imports():
+                from ktrdr_sandbox.cli import about  # the plain version needs nothing of it
+            lines, tools = about.tools()
+            text += f"\n{lines}"
+        output.result(text, {"version": __version__, "tools": tools})
 
 
 # Typer bundles click under a private name; this is its public way to the base of usage errors.
@@ -127,31 +168,37 @@ def run(arguments: Sequence[str], *, program: str = "ktrdr-sandbox") -> int:
 
     `program` is how it was called: `ktrdr sandbox` is the same.
     """
-    flags.begin(arguments)
+    if os.environ.get(completion.VARIABLE):  # an empty one is no shell's
+        return _complete(completion.words_of(arguments))
+    params.begin(arguments)
     try:
         status = _wanted(arguments)(list(arguments), prog_name=program, standalone_mode=False)
     except typer.Exit as leaving:
         return leaving.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        flags.early_output("").failure(SandboxError("interrupted", "Interrupted."))
-        return exit_codes.INTERRUPTED
+        params.early_output("").failure(SandboxError("interrupted", "Interrupted."))
+        return error_table.INTERRUPTED
     except _CLICK_ERROR as error:
         _wrong_usage(error, program)
-        return exit_codes.USAGE
+        return error_table.USAGE
     except SandboxError as error:  # help or version that could not be shown
-        flags.early_output("").failure(error)
-        return exit_codes.exit_code("", error.code)
-    return status if isinstance(status, int) else exit_codes.SUCCESS
+        params.early_output("").failure(error)
+        return error_table.exit_code("", error.code)
+    return status if isinstance(status, int) else error_table.SUCCESS
+
+
+def _complete(words: Sequence[str]) -> int:
+    program = typer.main.get_command(_wanted(words[:-1]))
+    for line in completion.answer(program, words):
+        print(line)
+    return error_table.SUCCESS
 
 
 def _wrong_usage(error: Any, program: str) -> None:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else program
-    message = _sentence(str(error.format_message()))
+    message = str(error.format_message())
+    # Click ends some of its messages with a full stop or a question mark, and others with none.
+    message += "" if message.endswith((".", "?", "!")) else "."
     failure = SandboxError("usage", message, hints=(f"Run '{path} --help'.",))
-    flags.early_output(path.removeprefix(program).strip()).failure(failure)
-
-
-def _sentence(message: str) -> str:
-    """Click ends some of its messages with a full stop or a question mark, and others with none."""
-    return message if message.endswith((".", "?", "!")) else f"{message}."
+    params.early_output(path.removeprefix(program).strip()).failure(failure)

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import signal
+import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import Any, NoReturn
 
 import typer
 
 from ktrdr_sandbox import __version__
-from ktrdr_sandbox.cli import exit_codes, flags
-from ktrdr_sandbox.console.output import Output
+from ktrdr_sandbox.cli import error_table, params
+from ktrdr_sandbox.console.output import Output, on_terminal
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.process import listening
+from ktrdr_sandbox.files import replace_file
+from ktrdr_sandbox.paths import log_folder
 from ktrdr_sandbox.redaction import redact
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @contextmanager
-def command(name: str, *, json_mode: bool, when_interrupted: str = "") -> Iterator[Output]:
+def command(name: str, *, when_interrupted: str = "") -> Iterator[Output]:
     """Run the body of one command; leave with the exit status of whatever ends it.
 
     `when_interrupted` is the sentence that tells in which state an interrupt leaves things.
     """
-    output = flags.output(name, json_mode=json_mode)
+    output = params.output(name)
     previous = _interrupt_on_termination()
     try:
         with _listening(output):
@@ -36,37 +38,63 @@ def command(name: str, *, json_mode: bool, when_interrupted: str = "") -> Iterat
         if error.code == "interrupted" and when_interrupted:
             error.hints = (*error.hints, when_interrupted)
         output.failure(error)
-        raise typer.Exit(exit_codes.exit_code(name, error.code)) from None
+        raise typer.Exit(error_table.exit_code(name, error.code)) from None
     except KeyboardInterrupt:
         # A second Ctrl-C while this is told must not bring a traceback after all.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        from ktrdr_sandbox.commands.interrupt import end_all_commands
+        from ktrdr_sandbox.process import end_all  # as in `_listening`
 
-        end_all_commands()
+        end_all()
         hints = (when_interrupted,) if when_interrupted else ()
         output.failure(SandboxError("interrupted", "Interrupted.", hints=hints))
-        raise typer.Exit(exit_codes.INTERRUPTED) from None
+        raise typer.Exit(error_table.INTERRUPTED) from None
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:  # noqa: BLE001  the boundary: anything else is our defect
         output.failure(_defect(name, error))
-        raise typer.Exit(exit_codes.INTERNAL) from None
+        raise typer.Exit(error_table.INTERNAL) from None
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
 
 
-def _listening(output: Output) -> AbstractContextManager[None]:
-    return listening(output.ran) if output.verbose else nullcontext()
+def leave_with_failure(
+    output: Output, text: str, data: Any, error: SandboxError, *, told: bool
+) -> NoReturn:
+    """Show a result that is a failure too, and leave with the failure's status.
+
+    A document has both. Elsewhere the text is enough where it has `told` the failure.
+    """
+    if not output.json_mode:
+        output.result(text, data)
+    if output.json_mode or not told:
+        output.failure(error, data=data)
+    raise typer.Exit(error_table.exit_code(output.command, error.code))
+
+
+def confirm(output: Output, question: str, *, refusal: str, hint: str, declined: str) -> None:
+    """Ask on the terminal. Raises `confirmation-needed` without one, `interrupted` for a no."""
+    if output.json_mode or not (on_terminal(sys.stdin) and on_terminal(sys.stderr)):
+        raise SandboxError("confirmation-needed", refusal, hints=(hint,))
+    if not typer.confirm(question, default=False, err=True):
+        raise SandboxError("interrupted", declined)
 
 
 def ended_by(name: str, error: BaseException) -> int:
     """Tell what ended a program that is not run by Typer; its exit status."""
     try:
-        with command(name, json_mode=False):
+        with command(name):
             raise error
     except typer.Exit as leaving:
         return leaving.exit_code
+
+
+def _listening(output: Output) -> AbstractContextManager[None]:
+    if not output.verbose:
+        return nullcontext()
+    from ktrdr_sandbox.process import listening  # what starts no program is quicker without
+
+    return listening(output.ran)
 
 
 def _interrupt_on_termination() -> dict[signal.Signals, signal._HANDLER]:
@@ -102,12 +130,7 @@ def _defect(name: str, error: Exception) -> SandboxError:
 
 
 def _write_report(name: str, error: Exception) -> Path | None:
-    import platform  # for this alone, and no part of a start that goes well
-    import traceback
-    from datetime import UTC, datetime
-
-    from ktrdr_sandbox.files import replace_file
-    from ktrdr_sandbox.paths import log_folder
+    import platform  # which takes long, for this alone
 
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
     path = log_folder() / f"report-{stamp}.txt"

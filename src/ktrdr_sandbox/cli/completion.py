@@ -1,107 +1,96 @@
-"""ktrdr-sandbox completion."""
+"""What a press of TAB may give: completers of parameters, and the answer to a shell's question.
+
+The scripts in `shells` set `_KTRDR_SANDBOX_COMPLETE` to the shell's name and give the words of the
+command line, the program's first and the unfinished one last; bash gives the line as it is. Typer
+finds the parameter. Typer's own scripts are not used: the one for zsh evaluates what it is given,
+so that a branch's name could run a command, and the one for fish runs the program twice.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Final, Literal, get_args
+from typing import Any, Final
 
 import typer
 
-from ktrdr_sandbox.cli import options
-from ktrdr_sandbox.cli.boundary import command
+# Of Typer's private modules this one has been where it is, under these names, in all versions.
+from typer._completion_classes import ZshComplete
+
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.files import replace_file
 
-Shell = Literal["bash", "zsh", "fish"]
-_SHELLS: Final[tuple[Shell, ...]] = get_args(Shell)
+VARIABLE: Final = "_KTRDR_SANDBOX_COMPLETE"
+TOOLS: Final = ("api", "grafana", "jaeger", "prometheus")
 
-
-def completion(
-    shell: Annotated[
-        Shell | None,
-        typer.Argument(
-            metavar="[bash|zsh|fish]", help="Left out: that of $SHELL.", show_default=False
-        ),
-    ] = None,
-    install: Annotated[
-        bool,
-        typer.Option("--install", help="Put it where new shells of yours find it, and say where."),
-    ] = False,
-    json_mode: options.Json = False,
-) -> None:
-    """Print the script that completes commands, instances, services and branches on TAB."""
-    with command("completion", json_mode=json_mode) as output:
-        chosen = shell or _own_shell()
-        script = _script(chosen)
-        if not install:
-            output.result(script.rstrip("\n"), {"shell": chosen, "script": script})
-            return
-        path, line, start = _places(chosen)
-        replace_file(path, script, mode=0o644)
-        added = start is not None and _add_line(start, line)
-        text = f"Completion for {chosen} is in {path}."
-        if added:
-            text += f"\nAdded to {start}: {line}"
-        output.result(
-            f"{text}\nNew shells have it.",
-            {"shell": chosen, "path": str(path), "added_to": str(start) if added else None},
-        )
+Candidates = Iterable[tuple[str, str]]
 
 
-def _own_shell() -> Shell:
-    name = Path(os.environ.get("SHELL", "")).name
-    for known in _SHELLS:
-        if name == known:
-            return known
-    raise SandboxError(
-        "usage",
-        f"Which shell? {f'$SHELL is {name}' if name else '$SHELL is not set'}, and only bash, zsh "
-        "and fish are known.",
-        hints=("Say it: ktrdr-sandbox completion bash",),
-    )
+def instances(incomplete: str) -> Candidates:
+    return _known(lambda known: known.instances(incomplete))
 
 
-def _script(shell: Shell) -> str:
-    return (Path(__file__).parent / "shells" / f"{shell}.sh").read_text(encoding="utf-8")
+def free_slots() -> Candidates:
+    return _known(lambda known: known.free_slots())
 
 
-def _places(shell: Shell) -> tuple[Path, str, Path | None]:
-    """The script's file, the line that reads it, and the file that line belongs in, if any."""
-    home = Path.home()
-    if shell == "fish":  # reads this folder by itself
-        config = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
-        return config / "fish" / "completions" / "ktrdr-sandbox.fish", "", None
-    data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
-    path = data / "ktrdr-sandbox" / f"completion.{shell}"
-    line = f"[ ! -r '{path}' ] || . '{path}'  # completion of ktrdr-sandbox"
-    folder = Path(os.environ.get("ZDOTDIR") or home) if shell == "zsh" else home
-    return path, line, folder / f".{shell}rc"
+def branches() -> Candidates:
+    return _known(lambda known: known.branches(Path.cwd()))
 
 
-def _add_line(start: Path, line: str) -> bool:
-    """Append the line unless it is there. The file may be a link into somebody's collection."""
+def services(context: typer.Context) -> Candidates:
+    name, given = context.params.get("instance"), context.params.get("services") or ()
+    found = _known(lambda known: known.services(Path.cwd(), name))
+    return [candidate for candidate in found if candidate[0] not in given]
+
+
+def tools() -> Candidates:
+    return [(tool, "") for tool in TOOLS]
+
+
+def _known(ask: Callable[[Any], Candidates]) -> Candidates:
+    """Nothing where anything is wrong: any command tells why, and a prompt is no place for it."""
+    from ktrdr_sandbox.commands import candidates  # only at a press of TAB
+
     try:
-        text = start.read_text(encoding="utf-8", errors="surrogateescape")
-    except FileNotFoundError:
-        text = ""
-    except OSError as error:
-        raise _cannot_add(start, line, error) from error
-    if line in text.splitlines():
-        return False
-    gap = "" if not text or text.endswith("\n") else "\n"
+        return list(ask(candidates))
+    except (SandboxError, OSError, ValueError):
+        return []
+
+
+def words_of(arguments: Sequence[str]) -> list[str]:
+    """The program's own words of the command line; the last is the unfinished one."""
+    words = list(arguments)
+    if os.environ[VARIABLE] == "bash":
+        words = _split(arguments[0] if arguments else "")
+    of_ktrdr = Path(words[0]).name == "ktrdr" if words else False
+    return words[2 if of_ktrdr else 1 :]
+
+
+def _split(line: str) -> list[str]:
+    """The words of an unfinished line, quotes taken off; the last is "" after a space."""
+    lexer = shlex.shlex(line, posix=True)
+    lexer.whitespace_split, lexer.commenters = True, ""
+    words = []
     try:
-        with start.open("a", encoding="utf-8") as file:
-            file.write(f"{gap}{line}\n")
-    except OSError as error:
-        raise _cannot_add(start, line, error) from error
-    return True
+        words += list(iter(lexer.get_token, None))
+    except ValueError:  # within quotes
+        words += shlex.split(f"{line}'") if line.count("'") % 2 else shlex.split(f'{line}"')
+    return [*words, ""] if line[-1:].isspace() else words
 
 
-def _cannot_add(start: Path, line: str, error: OSError) -> SandboxError:
-    return SandboxError(
-        "cannot-write",
-        f"Cannot add a line to {start}: {error.strerror}.",
-        hints=(f"Add it yourself: {line}",),
-        details={"path": str(start), "line": line},
-    )
+def answer(program: Any, words: Sequence[str]) -> Iterator[str]:
+    """The lines for the shell: a candidate and, behind a tab, a few words about it.
+
+    None means that the shell offers files, as it does for any program.
+    """
+    *before, unfinished = words or [""]
+    option, equals, _ = unfinished.partition("=")
+    prefix = f"{option}=" if equals and option.startswith("-") else ""
+    resolver = ZshComplete(program, {}, "ktrdr-sandbox", VARIABLE)
+    for found in resolver.get_completions(list(before), unfinished):
+        about = re.split(r"\. |: | \(| \[default:|\.$", found.help or "")[0]
+        value = f"{prefix}{found.value}"
+        yield f"{value}\t{about}" if about else value

@@ -1,90 +1,85 @@
-"""Error codes and exit statuses as tables: for `explain`, and printed into docs/errors.md."""
+"""Exit statuses and error codes: `errors.toml` says of each code what it means and which status.
+
+A failure has the status of its code, unless that is another in the command at hand.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, get_args
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, cast
 
-from ktrdr_sandbox.cli.exit_codes import BY_COMMAND, MEANING, exit_code
-from ktrdr_sandbox.cli.explanations import EXPLANATIONS
-from ktrdr_sandbox.console.codes import statuses
 from ktrdr_sandbox.errors import ErrorCode
 
-_HEAD: Final = """\
-# Errors and exit statuses
+SUCCESS: Final = 0
+FAILED: Final = 1
+USAGE: Final = 64
+INTERNAL: Final = 70
+INTERRUPTED: Final = 130
 
-Made by `python -m scripts.generate` from the program's own tables; not to be edited.
+MEANING: Final[Mapping[int, str]] = {
+    SUCCESS: "success",
+    USAGE: "wrong usage",
+    66: "no such instance, or not in an instance directory",
+    69: "Docker, Compose, git, the ktrdr CLI or a service is missing or does not answer",
+    INTERNAL: "a defect in this program; a report file is named",
+    73: "cannot write where it must",
+    75: "another process held the lock too long",
+    77: "refused because it would lose work",
+    78: "bad settings",
+    79: "a hook failed; create and up have done their work all the same",
+    126: "run: the command cannot be executed",
+    127: "run: there is no such command",
+    INTERRUPTED: "interrupted",
+}
+"""The statuses that mean the same in every command; 1 to 3 are each command's own."""
 
-A failure is told as `error:` and `hint:` lines on stderr, or in the `error` of the document that
-`--json` prints. Its code is stable, its wording is not. `ktrdr-sandbox explain CODE` tells the same
-as this page.
-"""
+_WORST_FIRST: Final = (INTERRUPTED, INTERNAL, 69, 73, 78, 75, 3, 2, FAILED, 77, 66, USAGE)
+"""Of several instances: first what concerns the whole machine, then what one of them needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One code. `elsewhere` are exit statuses of commands in which it is another."""
+    """One error code. `status_of` has the commands that say a status of their own."""
 
     code: ErrorCode
     meaning: str
     remedy: str
-    exit_status: int
-    elsewhere: Mapping[str, int]
+    status: int = FAILED
+    status_of: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def elsewhere(self) -> dict[str, int]:
+        """The exit statuses of commands in which it is another than usual."""
+        return {name: own for name, own in self.status_of.items() if own != self.status}
+
+    @property
+    def statuses(self) -> str:
+        """`1; create 2, init 3`."""
+        others = ", ".join(f"{command} {status}" for command, status in self.elsewhere.items())
+        return f"{self.status}; {others}" if others else str(self.status)
 
 
-def entries() -> Iterator[Entry]:
-    """Every code, in the order of the explanations."""
-    for code, (meaning, remedy) in EXPLANATIONS.items():
-        usual = exit_code("", code)
-        elsewhere = {
-            command: own[code]
-            for command, own in BY_COMMAND.items()
-            if own.get(code, usual) != usual
-        }
-        yield Entry(
-            code=code,
-            meaning=meaning,
-            remedy=remedy,
-            exit_status=usual,
-            elsewhere=elsewhere,
-        )
+@functools.cache
+def entries() -> Mapping[ErrorCode, Entry]:
+    """Every code, in the order of the documentation."""
+    import tomllib  # for a failure, and no part of a start
+
+    table = tomllib.loads(Path(__file__).with_name("errors.toml").read_text(encoding="utf-8"))
+    return {
+        cast("ErrorCode", code): Entry(code=cast("ErrorCode", code), **facts)
+        for code, facts in table.items()
+    }
 
 
-def unexplained() -> set[str]:
-    """Codes that `cli/explanations.py` lacks."""
-    return {*get_args(ErrorCode)} - {*EXPLANATIONS}
+def exit_code(command: str, code: ErrorCode) -> int:
+    """The exit status of a failure in a command."""
+    entry = entries()[code]
+    return entry.status_of.get(command, entry.status)
 
 
-def page() -> str:
-    """docs/errors.md."""
-    rows = [(f"`{e.code}`", statuses(e), e.meaning, e.remedy) for e in entries()]
-    codes = _table(("code", "exit status", "meaning", "what to do"), rows)
-    everywhere = _table(
-        ("exit status", "meaning"), [(str(number), text) for number, text in MEANING.items()]
-    )
-    own = _table(("command", "exit status", "codes"), list(_own_statuses()))
-    return "\n".join(
-        [
-            _HEAD,
-            "## Exit statuses of every command\n",
-            *everywhere,
-            "\n1 is every other failure, and 1 to 3 are the command's own:\n",
-            *own,
-            "\n## Error codes\n",
-            *codes,
-            "",
-        ]
-    )
-
-
-def _own_statuses() -> Iterator[tuple[str, str, str]]:
-    for command, own in BY_COMMAND.items():
-        for status in sorted(set(own.values())):
-            codes = ", ".join(f"`{code}`" for code, number in own.items() if number == status)
-            yield f"`{command}`", str(status), codes
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Markdown."""
-    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+def worst(statuses: Sequence[int]) -> int:
+    """The one status for a command on several instances of which some failed; 1 without any."""
+    return next((status for status in _WORST_FIRST if status in statuses), FAILED)

@@ -2,60 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
-from ktrdr_sandbox.cli import exit_codes, options
-from ktrdr_sandbox.cli.boundary import command
-from ktrdr_sandbox.cli.wiring import sharing_place
+from ktrdr_sandbox.cli.boundary import command, leave_with_failure
+from ktrdr_sandbox.commands import init_shared as use_case
+from ktrdr_sandbox.console import shared, shared_progress
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.paths import Home
+
+_FROM = "A checkout, another shared folder, or a .tar.gz or .tar.zst of one."
+_MINIMAL = "The small seed pack of this program; no network."
+_OVERWRITE = "Replace files that were changed in the shared folder."
+_TIMEOUT = "Try a download again when nothing comes for so long."
 
 
 def init_shared(
-    source: Annotated[
-        Path | None,
-        typer.Option(
-            "--from",
-            metavar="PATH",
-            help="A checkout, another shared folder, or a .tar.gz or .tar.zst of one.",
-            show_default=False,
-        ),
-    ] = None,
-    minimal: Annotated[
-        bool, typer.Option("--minimal", help="The small seed pack of this program; no network.")
-    ] = False,
-    url: Annotated[
-        str | None,
-        typer.Option("--url", metavar="URL", help="An archive to fetch.", show_default=False),
-    ] = None,
+    source: Annotated[Path | None, Option("--from", metavar="PATH", help=_FROM)] = None,
+    minimal: Annotated[bool, Option("--minimal", help=_MINIMAL)] = False,
+    url: Annotated[str | None, Option("--url", metavar="URL", help="An archive to fetch.")] = None,
     sha256: Annotated[
-        str | None,
-        typer.Option(
-            "--sha256", metavar="HASH", help="What the archive must be.", show_default=False
-        ),
+        str | None, Option("--sha256", metavar="HASH", help="What the archive must be.")
     ] = None,
     link: Annotated[
-        bool, typer.Option("--link", help="Use the folders where they lie; copy nothing.")
+        bool, Option("--link", help="Use the folders where they lie; copy nothing.")
     ] = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace files that were changed in the shared folder."),
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only tell what would be copied.")
-    ] = False,
-    stall: Annotated[
-        float,
-        typer.Option(
-            "--timeout",
-            min=0.1,
-            metavar="SECONDS",
-            help="Try a download again when nothing comes for so long.",
-        ),
-    ] = 30.0,
-    json_mode: options.Json = False,
+    overwrite: Annotated[bool, Option("--overwrite", help=_OVERWRITE)] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Only tell what would be copied.")] = False,
+    stall: Annotated[float, Option("--timeout", min=0.1, metavar="SECONDS", help=_TIMEOUT)] = 30.0,
 ) -> None:
     """Fill the folders that all instances share: data, models, strategies.
 
@@ -63,35 +40,17 @@ def init_shared(
     changed in the shared folder is kept and listed.
     """
     interrupted = "Everything that was copied is whole; the same command goes on from there."
-    with command("init-shared", json_mode=json_mode, when_interrupted=interrupted) as output:
-        from ktrdr_sandbox.commands import sharing
-        from ktrdr_sandbox.console import sharing as shown
-        from ktrdr_sandbox.console.copying import watching
-
-        place = sharing_place(output)
-        wanted = sharing.Wanted(
-            source=source,
-            minimal=minimal,
-            url=url,
-            sha256=sha256,
-            link=link,
-            overwrite=overwrite,
-            dry_run=dry_run,
-            stall=stall,
-        )
-        with watching(output) as observe:
-            done = sharing.init_shared(place, wanted, observe=observe)
-        held = sharing.holdings(place) if done.changed else None
-        text, data = shown.filling(done, held), shown.filling_data(done, held)
-        if not done.failures:
-            output.result(text, data)
-            return
-        error = SandboxError(
-            "copy-incomplete",
-            f"{shown.counted(len(done.failures), 'item')} of the source could not be copied.",
-            hints=("Put right what is said above and run it again: it copies the rest.",),
-        )
-        if not json_mode:
-            output.result(text, data)
-        output.failure(error, data=data)
-        raise typer.Exit(exit_codes.exit_code("init-shared", error.code))
+    with command("init-shared", when_interrupted=interrupted) as output:
+        request = use_case.Request(source, minimal, url, sha256, link, overwrite, dry_run, stall)
+        home = Home.from_environment()
+        with shared_progress.shown_progress(output) as observe:
+            done = use_case.init_shared(home, request, tell=output.tell, observe=observe)
+        text, data = shared.init_shared_text(done), asdict(done)
+        if done.failures:
+            error = SandboxError(
+                "copy-incomplete",
+                f"{shared.counted(done.failures, 'item')} of the source could not be copied.",
+                hints=("Put right what is said above and run it again: it copies the rest.",),
+            )
+            leave_with_failure(output, text, data, error, told=False)
+        output.result(text, data)

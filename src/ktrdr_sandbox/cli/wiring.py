@@ -7,16 +7,22 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ktrdr_sandbox.commands import relocated
+from ktrdr_sandbox.commands.context import Context, current, recover
 from ktrdr_sandbox.console.output import Output
+from ktrdr_sandbox.docker.environment import current_address
+from ktrdr_sandbox.env_file import find
+from ktrdr_sandbox.models import EngineAddress, Instance
+from ktrdr_sandbox.naming import instance_id
 from ktrdr_sandbox.paths import Home
+from ktrdr_sandbox.process import current_environment
+from ktrdr_sandbox.settings import Settings, is_nothing_set
+from ktrdr_sandbox.state import rebuild
+from ktrdr_sandbox.state.registry import Rebuilt, RegistryStore
+from ktrdr_sandbox.targeting import target
 
-if TYPE_CHECKING:  # the registry is not for every command
-    from ktrdr_sandbox.commands.context import Context
-    from ktrdr_sandbox.commands.sharing import Place
+if TYPE_CHECKING:
     from ktrdr_sandbox.docker.engine import Engine
-    from ktrdr_sandbox.models import EngineAddress, Instance
-    from ktrdr_sandbox.settings import AnySettings
-    from ktrdr_sandbox.state.registry import Rebuilt, RegistryStore
 
 REGISTRY_PATIENCE: Final = 30.0
 """Seconds."""
@@ -24,9 +30,6 @@ REGISTRY_PATIENCE: Final = 30.0
 
 def command_context(output: Output, *, purpose: str = "") -> Context:
     """The real context. `purpose` is what others waiting for our locks are told."""
-    from ktrdr_sandbox.commands.context import Context
-    from ktrdr_sandbox.state.registry import RegistryStore
-
     home, cwd = Home.from_environment(), _working_directory()
     settings = functools.partial(_settings, home, output, set())
     store = RegistryStore(
@@ -41,7 +44,7 @@ def command_context(output: Output, *, purpose: str = "") -> Context:
     return Context(
         home=home,
         cwd=cwd,
-        environment=dict(os.environ),
+        environment=current_environment(),
         registry=store,
         engine=_engine,
         settings=settings,
@@ -49,59 +52,30 @@ def command_context(output: Output, *, purpose: str = "") -> Context:
     )
 
 
-def sharing_place(output: Output) -> Place:
-    """The real home, without what it knows of instances."""
-    from ktrdr_sandbox.commands.sharing import Place
-
-    return Place(Home.from_environment(), _working_directory(), output.tell)
-
-
 def instance_of(context: Context, name: str | None) -> Instance:
-    """The instance a command means, once what a killed command left of it has been ended.
+    """Resolve the target instance, running crash recovery first.
 
-    Raises `no-such-instance`, `not-in-instance`, and what ending that raises.
+    Raises `no-such-instance`, `not-in-instance`, and what recovery raises.
     """
-    from ktrdr_sandbox.commands.relocated import recognise
-    from ktrdr_sandbox.env_file import find  # only where an instance is meant
-    from ktrdr_sandbox.naming import instance_id
-    from ktrdr_sandbox.targeting import target
-
     if name is not None:  # it may be unknown to the registry already, or not know it any more
-        _settled(context, instance_id(name))
+        recover(context, instance_id(name))
     instance = target(context.registry.read(), name=name, cwd=context.cwd)
-    if _settled(context, instance.id):
-        from ktrdr_sandbox.commands.recover import current
-
+    if recover(context, instance.id):
         instance = current(context, instance)
     marker = find(context.cwd) if name is None else None
-    return recognise(context, instance, here=marker.parent if marker else None)
+    return relocated.resolve_moved(context, instance, here=marker.parent if marker else None)
 
 
 def instance_to_end(context: Context, name: str | None) -> Instance | None:
-    """The instance that is to be destroyed; None when ending a killed command has just done it.
+    """The instance that is to be destroyed; None when recovery has just done it.
 
     Raises as `instance_of`.
     """
-    from ktrdr_sandbox.naming import instance_id
-    from ktrdr_sandbox.targeting import target
-
     known = context.registry.read()
     identity = instance_id(name) if name else target(known, name=None, cwd=context.cwd).id
-    ended = _settled(context, identity)
-    if ended and identity not in context.registry.read().instances:
+    if recover(context, identity) and identity not in context.registry.read().instances:
         return None
     return instance_of(context, name)
-
-
-def _settled(context: Context, identity: str) -> bool:
-    """Whether there was something to end of a killed command. What ends it is rarely loaded."""
-    from ktrdr_sandbox.state import journal
-
-    if not journal.exists(context.home, identity):
-        return False
-    from ktrdr_sandbox.commands.recover import settle
-
-    return settle(context, identity)
 
 
 def _working_directory() -> Path:
@@ -119,27 +93,23 @@ def _working_directory() -> Path:
 
 
 def _rebuild(home: Home, cwd: Path, store: RegistryStore, damaged: str) -> Rebuilt:
-    from ktrdr_sandbox.docker.environment import current_address
-    from ktrdr_sandbox.state.rebuild import Places, rebuild
-
-    places = Places(home=home, cwd=cwd, engine=_engine, here=current_address(os.environ))
-    return rebuild(places, copies=store.copies(), damaged=damaged)
+    here = current_address(os.environ)
+    places = rebuild.Places(home=home, cwd=cwd, engine=_engine, here=here)
+    return rebuild.rebuild(places, copies=store.copies(), damaged=damaged)
 
 
 def _engine(address: EngineAddress) -> Engine:
-    from ktrdr_sandbox.docker.cli import DockerEngine
+    from ktrdr_sandbox.docker.cli import DockerEngine  # TAB and several commands need no Docker
 
-    return DockerEngine(address, os.environ)
+    return DockerEngine(address, current_environment())
 
 
-def _settings(home: Home, output: Output, told: set[str], checkout: Path | None) -> AnySettings:
+def _settings(home: Home, output: Output, told: set[str], checkout: Path | None) -> Settings:
     """Settings for a checkout; what there is to say of them is told once a command."""
-    from ktrdr_sandbox.configuration.defaults import DEFAULTS, is_nothing_set
-
     if is_nothing_set(home, checkout):
-        return DEFAULTS
-    from ktrdr_sandbox.commands.approvals import is_approved
-    from ktrdr_sandbox.settings import resolve
+        return Settings()
+    from ktrdr_sandbox.commands.configuration import is_approved
+    from ktrdr_sandbox.settings_sources import resolve  # pydantic, 0.2 s
 
     found = resolve(home, checkout=checkout, approved=functools.partial(is_approved, home))
     for about, remark in found.remarks.items():

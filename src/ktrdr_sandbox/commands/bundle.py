@@ -20,19 +20,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from ktrdr_sandbox import __version__
+from ktrdr_sandbox import __version__, env_file
 from ktrdr_sandbox.commands.compose_project import OVERRIDE, base_call
 from ktrdr_sandbox.commands.context import Context
-from ktrdr_sandbox.commands.known_secrets import redactor_for
-from ktrdr_sandbox.docker.engine import Container, Engine
+from ktrdr_sandbox.docker.engine import Container
 from ktrdr_sandbox.errors import CommandError, SandboxError
 from ktrdr_sandbox.files import cannot_write, create_file
 from ktrdr_sandbox.gate.report import as_json, report_lines
-from ktrdr_sandbox.gate.result import GateResult
+from ktrdr_sandbox.gate.result import CheckResult, GateResult
 from ktrdr_sandbox.git.git import try_git
+from ktrdr_sandbox.isolation import model as compose
 from ktrdr_sandbox.models import ENV_FILE_NAME, Instance
-from ktrdr_sandbox.redaction import Redactor
-from ktrdr_sandbox.state.registry_file import Registry, dump
+from ktrdr_sandbox.redaction import Redactor, redactor_of
+from ktrdr_sandbox.settings import as_data
+from ktrdr_sandbox.state.registry import Registry, dump
 
 SCHEMA: Final = "ktrdr-sandbox-bundle/1"
 LOG_LINES: Final = 2000
@@ -41,11 +42,32 @@ LOG_LINES: Final = 2000
 LOG_CHARACTERS: Final = 2_000_000
 """And at most so many characters of them."""
 
-INSPECT: Final = "inspect.json"
-MODEL: Final = "compose/model.json"
-EFFECTIVE: Final = "compose/with-override.json"
-
 _AT_ONCE: Final = 4
+_LARGEST_SECRET: Final = 65536
+"""Bytes of a secret's file that are read; what is larger is no password."""
+
+
+@dataclass
+class _Parts:
+    """What was had, by the name of its file, and why what is missing could not be had.
+
+    `model` and `described` are what the secrets are known from.
+    """
+
+    files: dict[str, Any] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
+    described: Sequence[Mapping[str, Any]] = ()
+
+    @contextmanager
+    def attempt(self, name: str) -> Iterator[None]:
+        """Whatever the block could not do is the reason why a part is missing."""
+        try:
+            yield
+        except SandboxError as error:
+            self.missing[name] = error.message
+        except (OSError, ValueError) as error:
+            self.missing[name] = str(error)
 
 
 def refuse_target(path: Path) -> None:
@@ -77,27 +99,23 @@ def write_bundle(
     are gone; `more` further files by name, as text or as data. Raises `file-exists`,
     `cannot-write`.
     """
-    findings = _Findings()
-    material = _collected(context, instance, findings)
-    redactor = redactor_for(instance, context.environment, material.model, material.described)
-    files = {
-        **(more or {}),
-        **_outcome(gate, error),
-        **_state(context, instance, material, findings),
-        **{
-            _log_name(name): _log(lines)
-            for name, lines in {**material.logs, **(logs or {})}.items()
-        },
-    }
+    parts = _Parts(files={**(more or {}), **_outcome(gate, error)})
+    _take_from_engine(context, instance, parts)
+    _take_state(context, instance, parts)
+    for name, lines in (logs or {}).items():
+        parts.files[_log_name(name)] = _log(lines)
     manifest = {
         "schema": SCHEMA,
         "instance": instance.id,
         "created_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "files": sorted(files),
-        "missing": findings.missing,
+        "files": sorted(parts.files),
+        "missing": parts.missing,
     }
-    hidden = {name: _hidden(content, redactor) for name, content in files.items()}
-    hidden["manifest.json"] = _hidden(manifest, redactor)
+    redactor = redactor_for(instance, context.environment, parts.model, parts.described)
+    hidden = {
+        name: _hidden(content, redactor)
+        for name, content in {**parts.files, "manifest.json": manifest}.items()
+    }
     try:
         create_file(path, _archive(f"{instance.id}-bundle", hidden), mode=0o600)
     except FileExistsError as found:
@@ -115,71 +133,92 @@ def offer_bundle(context: Context, instance: Instance, path: Path, **outcome: An
         context.tell(f"There is no bundle: {error.message}")
 
 
-@dataclass
-class _Findings:
-    """`missing` says of each part that could not be had why not."""
-
-    missing: dict[str, str] = field(default_factory=dict)
-
-    @contextmanager
-    def attempt(self, name: str) -> Iterator[None]:
-        """Whatever the block could not do is the reason why a part is missing."""
-        try:
-            yield
-        except SandboxError as error:
-            self.missing[name] = error.message
-        except (OSError, ValueError) as error:
-            self.missing[name] = str(error)
-
-
-@dataclass(kw_only=True)
-class _Material:
-    """What the engine and Compose tell, as they tell it."""
-
-    model: Mapping[str, Any] = field(default_factory=dict)
-    effective: Mapping[str, Any] = field(default_factory=dict)
-    containers: tuple[Container, ...] = ()
-    described: Sequence[Mapping[str, Any]] = ()
-    logs: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    versions: Mapping[str, Any] = field(default_factory=dict)
+def redactor_for(
+    instance: Instance,
+    environment: Mapping[str, str],
+    model: Mapping[str, Any],
+    described: Sequence[Mapping[str, Any]] = (),
+) -> Redactor:
+    """One that knows the secrets of the shell, of the checkout's environment files, of the resolved
+    Compose model, and of containers as the engine describes them."""
+    services: Mapping[str, Any] = model.get("services") or {}
+    variables = [_of_file(path) for path in (instance.path / ".env", instance.env_file)]
+    for body in services.values():
+        build = body.get("build")
+        arguments = build.get("args") if isinstance(build, Mapping) else None
+        for source in (body.get("environment"), arguments):
+            values = _with_values(source).items()
+            variables.append({key: compose.unescape(value) for key, value in values})
+    variables += [_with_values((one.get("Config") or {}).get("Env")) for one in described]
+    return redactor_of(
+        environment,
+        *variables,
+        _of_secret_files(model),
+        public=(instance.id, instance.name, *services),
+    )
 
 
-def _collected(context: Context, instance: Instance, findings: _Findings) -> _Material:
+def hide_in_gate(gate: GateResult, redactor: Redactor) -> GateResult:
+    """The same report without a known secret in its facts and log lines."""
+
+    def hidden(check: CheckResult) -> CheckResult:
+        logs = (
+            replace(log, lines=tuple(redactor.text(line) for line in log.lines))
+            for log in check.logs
+        )
+        facts = tuple(redactor.text(fact) for fact in check.facts)
+        return replace(check, facts=facts, logs=tuple(logs))
+
+    return replace(gate, checks=tuple(hidden(check) for check in gate.checks))
+
+
+def _take_from_engine(context: Context, instance: Instance, parts: _Parts) -> None:
     engine = context.engine(instance.engine)
-    found = _Material()
+    versions: dict[str, Any] = {}
+    containers: tuple[Container, ...] = ()
     # Versions first: an engine that does not answer is asked once, for it takes its time.
-    with findings.attempt(INSPECT):
-        found.versions = asdict(engine.versions())
-        found.containers = engine.containers(uuid=instance.uuid)
-        found.described = engine.describe([container.id for container in found.containers])
-    found.logs = _logs(engine, found.containers, findings)
-    with findings.attempt(MODEL):
-        call = base_call(context, instance, context.settings(instance.path))
-        found.model = engine.compose_config(call)
-        override = context.home.state_of(instance.id) / OVERRIDE
-        with findings.attempt(EFFECTIVE):
-            override.stat()
-            whole = replace(call, files=(*call.files, override))
-            found.effective = engine.compose_config(whole)
-    return found
-
-
-def _logs(
-    engine: Engine, containers: Sequence[Container], findings: _Findings
-) -> dict[str, Sequence[str]]:
-    found: dict[str, Sequence[str]] = {}
+    with parts.attempt("inspect.json"):
+        versions = asdict(engine.versions())
+        containers = engine.containers(uuid=instance.uuid)
+        parts.described = engine.describe([container.id for container in containers])
+        parts.files["inspect.json"] = parts.described
+    parts.files["versions.json"] = {
+        "ktrdr-sandbox": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "docker": versions,
+    }
+    with parts.attempt("version of git"):
+        git_version = try_git(["--version"], cwd=instance.path).stdout.strip()
+        parts.files["versions.json"]["git"] = git_version
 
     def read(container: Container) -> None:
-        with findings.attempt(_log_name(container.name)):
-            found[container.name] = engine.logs(container.id, tail=LOG_LINES)
+        name = _log_name(container.name)
+        with parts.attempt(name):
+            parts.files[name] = _log(engine.logs(container.id, tail=LOG_LINES))
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         list(pool.map(read, containers))
-    return found
 
 
-def _log_name(container: str) -> str:
-    return f"logs/{container}.log"
+def _take_state(context: Context, instance: Instance, parts: _Parts) -> None:
+    """The files that steer the instance, and what was made of them."""
+    override = context.home.state_of(instance.id) / OVERRIDE
+    with parts.attempt("compose/model.json"):
+        call = base_call(context, instance, context.settings(instance.path))
+        parts.model = context.engine(instance.engine).compose_config(call)
+        parts.files["compose/model.json"] = parts.model
+        with parts.attempt("compose/with-override.json"):
+            override.stat()
+            whole = replace(call, files=(*call.files, override))
+            effective = context.engine(instance.engine).compose_config(whole)
+            parts.files["compose/with-override.json"] = effective
+    parts.files["registry.json"] = dump(Registry({instance.id: instance}))["instances"]
+    with parts.attempt("settings.json"):
+        parts.files["settings.json"] = as_data(context.settings(instance.path))
+    for name, path in ((ENV_FILE_NAME, instance.env_file), ("compose/override.yml", override)):
+        with parts.attempt(name):
+            parts.files[name] = path.read_text(encoding="utf-8", errors="replace")
 
 
 def _outcome(gate: GateResult | None, error: SandboxError | None) -> dict[str, Any]:
@@ -193,52 +232,19 @@ def _outcome(gate: GateResult | None, error: SandboxError | None) -> dict[str, A
             "message": error.message,
             "hints": list(error.hints),
             "details": error.details,
-            **(_command(error) if isinstance(error, CommandError) else {}),
+        }
+    if isinstance(error, CommandError):
+        found["error.json"] |= {
+            "argv": list(error.argv),
+            "exit_code": error.exit_code,
+            "stdout": error.stdout[-LOG_CHARACTERS:],
+            "stderr": error.stderr[-LOG_CHARACTERS:],
         }
     return found
 
 
-def _command(error: CommandError) -> dict[str, Any]:
-    return {
-        "argv": list(error.argv),
-        "exit_code": error.exit_code,
-        "stdout": error.stdout[-LOG_CHARACTERS:],
-        "stderr": error.stderr[-LOG_CHARACTERS:],
-    }
-
-
-def _state(
-    context: Context, instance: Instance, material: _Material, findings: _Findings
-) -> dict[str, Any]:
-    """The files that steer the instance, and what was made of them."""
-    found: dict[str, Any] = {
-        MODEL: material.model,
-        EFFECTIVE: material.effective,
-        INSPECT: material.described,
-        "versions.json": _versions(instance, material, findings),
-        "registry.json": dump(Registry({instance.id: instance}))["instances"],
-    }
-    with findings.attempt("settings.json"):
-        from ktrdr_sandbox.settings import as_data  # judges, and is slow to load
-
-        found["settings.json"] = as_data(context.settings(instance.path))
-    override = context.home.state_of(instance.id) / OVERRIDE
-    for name, path in ((ENV_FILE_NAME, instance.env_file), ("compose/override.yml", override)):
-        with findings.attempt(name):
-            found[name] = path.read_text(encoding="utf-8", errors="replace")
-    return {name: content for name, content in found.items() if name not in findings.missing}
-
-
-def _versions(instance: Instance, material: _Material, findings: _Findings) -> dict[str, Any]:
-    found = {
-        "ktrdr-sandbox": __version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "docker": dict(material.versions),
-    }
-    with findings.attempt("version of git"):
-        found["git"] = try_git(["--version"], cwd=instance.path).stdout.strip()
-    return found
+def _log_name(container: str) -> str:
+    return f"logs/{container}.log"
 
 
 def _log(lines: Sequence[str]) -> str:
@@ -264,6 +270,30 @@ def _archive(folder: str, files: Mapping[str, bytes]) -> bytes:
             entry.size, entry.mode, entry.mtime = len(content), 0o600, now
             archive.addfile(entry, io.BytesIO(content))
     return whole.getvalue()
+
+
+def _with_values(entries: Any) -> dict[str, str]:
+    return {key: value for key, value in compose.pairs(entries).items() if value is not None}
+
+
+def _of_file(path: Path) -> dict[str, str]:
+    try:
+        return env_file.read(path) if path.is_file() else {}
+    except SandboxError:
+        return {}
+
+
+def _of_secret_files(model: Mapping[str, Any]) -> dict[str, str]:
+    """What the files of Compose's `secrets:` hold, under names that say so."""
+    found = {}
+    for name, body in (model.get("secrets") or {}).items():
+        path = Path(compose.unescape(str((body or {}).get("file") or "")))
+        try:
+            if path.is_file() and path.stat().st_size <= _LARGEST_SECRET:
+                found[f"{name}_SECRET"] = path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            continue
+    return found
 
 
 def _exists(path: Path) -> SandboxError:

@@ -1,10 +1,11 @@
-"""Which Compose files a checkout has, in the order of the product contract."""
+"""Which Compose files, env files and profiles a checkout has, in the product contract's order."""
 
 from __future__ import annotations
 
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Final
 
 from ktrdr_sandbox import env_file
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.settings import Settings
 
 _SANDBOX: Final = "docker-compose.sandbox.yml"
 _ROOT: Final = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
@@ -30,23 +32,33 @@ _DEPLOYED: Final = Path("deploy/environments/local/docker-compose.yml")
 class ComposeProject:
     """What is given to Compose: files, base first, and the folder that their paths start from.
 
-    `env_files` are the `.env` that plain Compose, run in the root, would read; later ones win.
+    `env_files` are those that the settings name, or the `.env` that plain Compose, run in the root,
+    would read; later ones win. `profiles` come from the settings, or from those files.
     """
 
     directory: Path
     files: tuple[Path, ...]
     env_files: tuple[Path, ...]
+    profiles: tuple[str, ...]
 
 
-def compose_project(root: Path, *, configured: str | None) -> ComposeProject:
-    """The files to read. Raises `compose-file-missing`.
+def compose_project(root: Path, settings: Settings) -> ComposeProject:
+    """What the checkout gives to Compose. Raises `compose-file-missing`.
 
     A root file brings the override file that plain `docker compose` would merge into it.
     """
-    files = compose_files(root, configured=configured)
+    files = compose_files(root, configured=settings.compose_file)
     directory = _directory_of(root, files[0])
-    dotenvs = dict.fromkeys((root / ".env", directory / ".env"))
-    return ComposeProject(directory, files, tuple(path for path in dotenvs if path.is_file()))
+    env_files = tuple(root / name for name in settings.env_files)
+    _require(env_files, "The configured env file {} does not exist.", _correct("env_files"))
+    if not env_files:
+        dotenvs = dict.fromkeys((root / ".env", directory / ".env"))
+        env_files = tuple(path for path in dotenvs if path.is_file())
+    profiles = settings.profiles
+    for path in env_files if not profiles else ():
+        words = _compose_variables(path).get("COMPOSE_PROFILES", "").split(",")
+        profiles = tuple(word.strip() for word in words if word.strip()) or profiles
+    return ComposeProject(directory, files, env_files, profiles)
 
 
 def _directory_of(root: Path, base: Path) -> Path:
@@ -57,15 +69,15 @@ def _directory_of(root: Path, base: Path) -> Path:
     if base.parent == root or not base.is_relative_to(root) or base == root / _DEPLOYED:
         return root
     links = [root / name for name in _ROOT if (root / name).is_symlink()]
-    meant = any(link.resolve() == base.resolve() for link in links)
-    return root if meant else base.parent
+    is_linked = any(link.resolve() == base.resolve() for link in links)
+    return root if is_linked else base.parent
 
 
 def compose_files(root: Path, *, configured: str | None) -> tuple[Path, ...]:
     """The files to read, base first. Raises `compose-file-missing`."""
     if configured is not None:
-        said = "The configured Compose file {} does not exist."
-        return _named(root, configured, os.pathsep, said, _CORRECT_SETTING)
+        message = "The configured Compose file {} does not exist."
+        return _listed(root, configured, os.pathsep, message, _correct("compose_file"))
     own = own_compose_files(root)
     if own:
         return own
@@ -89,9 +101,11 @@ def own_compose_files(root: Path) -> tuple[Path, ...]:
     """
     if (root / _SANDBOX).is_file():
         return (root / _SANDBOX,)
-    named = _named_by_dotenv(root)
-    if named:
-        return named
+    values = _compose_variables(root / ".env")
+    if values.get("COMPOSE_FILE"):
+        separator = values.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
+        message = f"{{}}, which COMPOSE_FILE in {root / '.env'} names, does not exist."
+        return _listed(root, values["COMPOSE_FILE"], separator, message, "Correct it there.")
     for name in _ROOT:
         base = root / name
         if base.is_file():
@@ -100,38 +114,38 @@ def own_compose_files(root: Path) -> tuple[Path, ...]:
     return (root / _DEPLOYED,) if (root / _DEPLOYED).is_file() else ()
 
 
-def _named_by_dotenv(root: Path) -> tuple[Path, ...]:
-    """The files of `COMPOSE_FILE` in the checkout's own `.env`, which plain Compose obeys too."""
-    dotenv = root / ".env"
+def _compose_variables(path: Path) -> Mapping[str, str]:
+    """The values of an env file that may set Compose's own variables, which plain Compose obeys."""
     try:
-        if b"COMPOSE_FILE" not in dotenv.read_bytes():  # to read it right takes its time
-            return ()
-        values = env_file.read(dotenv)
+        if b"COMPOSE_" not in path.read_bytes():  # to read it right takes its time
+            return {}
+        return env_file.read(path)
     except (OSError, SandboxError):  # Compose itself says best what is the matter with it
-        return ()
-    text = values.get("COMPOSE_FILE", "")
-    separator = values.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
-    said = f"{{}}, which COMPOSE_FILE in {dotenv} names, does not exist."
-    return _named(root, text, separator, said, "Correct it there.") if text else ()
+        return {}
 
 
-_CORRECT_SETTING: Final = "Correct the setting compose_file, or leave it out."
+def _correct(setting: str) -> str:
+    return f"Correct the setting {setting}, or leave it out."
 
 
-def _named(root: Path, text: str, separator: str, said: str, hint: str) -> tuple[Path, ...]:
+def _listed(root: Path, text: str, separator: str, message: str, hint: str) -> tuple[Path, ...]:
     """The files of a list, or of one whose name has the separator in it."""
     parts = [part for part in text.split(separator) if part]
     names = [text] if (root / text).is_file() or not parts else parts
     paths = tuple(root / name for name in names)
+    _require(paths, message, hint)
+    return paths
+
+
+def _require(paths: tuple[Path, ...], message: str, hint: str) -> None:
     for path in paths:
         if not path.is_file():
             raise SandboxError(
                 "compose-file-missing",
-                said.format(path),
+                message.format(path),
                 hints=(hint,),
                 details={"path": str(path)},
             )
-    return paths
 
 
 def packaged_compose_file() -> Path:

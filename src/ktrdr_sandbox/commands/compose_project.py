@@ -5,36 +5,29 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final
 
 from ktrdr_sandbox import env_file, own_commands
-from ktrdr_sandbox.background import asked
+from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.commands.compose_files import compose_project
 from ktrdr_sandbox.commands.context import Context
-from ktrdr_sandbox.commands.image_inputs import BuildInput, build_inputs
-from ktrdr_sandbox.commands.shared_folders import (
-    make_shared_folders,
-    shared_folders,
-    shared_variables,
-)
 from ktrdr_sandbox.docker.engine import ComposeCall, Engine
 from ktrdr_sandbox.docker.environment import child_environment
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import cannot_write, replace_file
 from ktrdr_sandbox.isolation.isolate import isolate
-from ktrdr_sandbox.isolation.render import render
-from ktrdr_sandbox.isolation.request import IsolationRequest
-from ktrdr_sandbox.isolation.result import BindSource, Isolation, Notice
-from ktrdr_sandbox.models import ID_PREFIX, Instance
+from ktrdr_sandbox.isolation.override import render
+from ktrdr_sandbox.isolation.request import BindSource, IsolatedStack, IsolationRequest, Notice
+from ktrdr_sandbox.models import ID_PREFIX, Instance, Stack
+from ktrdr_sandbox.settings import Settings
+from ktrdr_sandbox.shared.layout import make_shared_folders, shared_folders, shared_variables
 from ktrdr_sandbox.slots.port_map import extra_ports, get_ports, worker_ports
-from ktrdr_sandbox.state.home_id import home_id
+from ktrdr_sandbox.state.last_up import home_id
 
-if TYPE_CHECKING:
-    from ktrdr_sandbox.settings import AnySettings
-
+OVERRIDE: Final = "override.yml"
 
 DEFAULT_WORKERS = 4
 """2 backtest and 2 training workers: the document's `.env.sandbox`."""
@@ -92,7 +85,241 @@ def _workers(instance: Instance) -> dict[str, str]:
     return {f"KTRDR_WORKER_PORT_{i}": str(port) for i, port in enumerate(ports, start=1)}
 
 
-_ROUTES: Final = Path("/proc/net/route")
+# -- the call --------------------------------------------------------------------------------------
+
+_HOST_SIDE: Final = frozenset({"DB_HOST", "DB_PORT", "KTRDR_DB_HOST"})
+"""Where programs on this machine find the database. A container would find itself there."""
+
+_USES_HOST_SIDE: Final = re.compile(rf"(?<!\$)\$\{{?({'|'.join(sorted(_HOST_SIDE))})\b")
+_SETTINGS: Final = {
+    "COMPOSE_FILE": "compose_file",
+    "COMPOSE_PROFILES": "profiles",
+    "COMPOSE_ENV_FILES": "env_files",
+}
+
+
+def base_call(
+    context: Context,
+    instance: Instance,
+    settings: Settings,
+    *,
+    database: Mapping[str, str] | None = None,
+) -> ComposeCall:
+    """The call on the checkout's own files, without the override.
+
+    `database` replaces values of `.env.sandbox`. Raises `compose-file-missing`, `env-file-damaged`,
+    `no-such-instance` when the directory is gone.
+    """
+    values = {**current_values(context, instance), **(database or {})}
+    inherited = context.environment
+    if inherited.get("INSTANCE_ID", "").startswith(ID_PREFIX):  # a sandbox's values were exported
+        inherited = {key: value for key, value in inherited.items() if key not in _HOST_SIDE}
+    project = compose_project(instance.path, settings)
+    return ComposeCall(
+        project=instance.id,
+        directory=project.directory,
+        files=project.files,
+        env_files=project.env_files,
+        profiles=project.profiles,
+        environment={
+            **child_environment(
+                inherited,
+                address=instance.engine,
+                file_values={k: v for k, v in values.items() if k not in _HOST_SIDE},
+                paths=shared_variables(context.home),
+            ),
+            # ${PWD} in a file is where plain Compose is run, not where this program happens to be:
+            # that may be another instance's worktree.
+            "PWD": str(instance.path),
+        },
+    )
+
+
+# -- the stack -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composition:
+    """An instance's stack, isolated: the call to make, and what isolation found and changed."""
+
+    instance: Instance
+    settings: Settings
+    call: ComposeCall
+    model: Mapping[str, Any]
+    """The checkout's own model, resolved, before isolation."""
+    isolation: IsolatedStack
+    override: str
+    images: frozenset[str]
+    """References of the images the engine had at that moment."""
+
+
+def compose(context: Context, instance: Instance, engine: Engine) -> Composition:
+    """Resolve the checkout's model and lay isolation over it. Writes nothing.
+
+    Raises what `base_call` does, `compose-file-invalid`, and `isolation-refused`.
+    """
+    settings = context.settings(instance.path)
+    base = base_call(context, instance, settings)
+    images, networks = run_in_background(engine.images), run_in_background(engine.networks)
+    try:
+        model, unresolved, active = run_in_background(lambda: _read(engine, base)).result()
+    except SandboxError as error:
+        dropped = (notice.text for notice in _dropped(context.environment, settings))
+        error.hints = (*error.hints, *dropped)
+        if "required variable" in str(error.details.get("output", error.message)):
+            error.hints = (*error.hints, "Set it in .env, or in a file of the setting env_files.")
+        raise
+    request = IsolationRequest(
+        instance=instance,
+        home_id=home_id(context.home),
+        unresolved=unresolved,
+        bind_address=settings.bind_address,
+        ports=get_ports(instance.slot),
+        extra_ports=extra_ports(instance.slot),
+        parent_checkout=instance.parent_repo,
+        compose_directory=base.files[0].resolve().parent,
+        shared=shared_folders(context.home),
+        active=active,
+        images=images.result(),
+        networks=frozenset(networks.result()),
+        containers=_similar_containers(context, instance, engine),
+        allow=settings.allow,
+        network_pool=settings.network_pool,
+        host_routes=occupied_subnets(networks.result()) if settings.network_pool else (),
+        exists=Path.exists,
+        is_empty=_is_empty,
+    )
+    isolation = isolate(model, request)
+    database = _database_values(isolation.stack)
+    if database.items() - base.environment.items():
+        call = base_call(context, instance, settings, database=database)
+        other, unresolved, active = _read(engine, call)
+        again = isolate(other, replace(request, unresolved=unresolved, active=active))
+        if _database_values(again.stack) == database:
+            base, model, isolation = call, other, again
+        else:  # it is made of our values, and grows with them
+            database = {}
+    notices = (
+        *isolation.notices,
+        *_left_behind(instance, settings),
+        *_seen_from_the_host(base),
+        *_dropped(context.environment, settings),
+    )
+    isolation = replace(isolation, notices=notices, env={**isolation.env, **database})
+    return Composition(
+        instance=instance,
+        settings=settings,
+        call=replace(base, files=(*base.files, context.home.state_of(instance.id) / OVERRIDE)),
+        model=model,
+        isolation=isolation,
+        override=render(isolation, request),
+        images=request.images,
+    )
+
+
+def _read(
+    engine: Engine, call: ComposeCall
+) -> tuple[dict[str, Any], dict[str, Any] | None, frozenset[str]]:
+    """The model, the same with paths as the file spells them, and the services that are on.
+
+    With the services of all profiles where Compose can read them together, so that enabling one
+    moves no port; otherwise with what is on alone, which is all that plain Compose looks at. Paths
+    as spelt cannot be had where Compose looks for an included file's files from elsewhere.
+    """
+    whole = replace(call, profiles=("*",))
+    as_spelt = run_in_background(lambda: engine.compose_config(whole, resolve_paths=False))
+    try:
+        model = engine.compose_config(whole)
+    except SandboxError:
+        model = engine.compose_config(call)
+        as_spelt = run_in_background(lambda: engine.compose_config(call, resolve_paths=False))
+        active = frozenset(model.get("services") or ())
+    else:
+        services: Mapping[str, Any] = model.get("services") or {}
+        active = frozenset(services)
+        if any((body or {}).get("profiles") for body in services.values()):
+            active = frozenset(engine.compose_config(call)["services"])
+    try:
+        return model, as_spelt.result(), active
+    except SandboxError:
+        return model, None, active
+
+
+def _similar_containers(context: Context, instance: Instance, engine: Engine) -> frozenset[str]:
+    """Names of containers of instances whose names begin with this one's, or the reverse."""
+    similar = {
+        other.uuid
+        for other in context.registry.peek().instances.values()
+        if other.id.startswith(f"{instance.id}-") or instance.id.startswith(f"{other.id}-")
+    }
+    if not similar:
+        return frozenset()
+    return frozenset(one.name for one in engine.containers() if one.uuid in similar)
+
+
+def _database_values(stack: Stack) -> dict[str, str]:
+    """`DB_NAME` and the like under both names that KTRDR reads, as its PostgreSQL really has them.
+
+    By the variables of the official image; {} where they tell nothing.
+    """
+    databases = stack.with_role("db")
+    given = databases[0].environment if databases else {}
+    values = {"PASSWORD": given.get("POSTGRES_PASSWORD", "")}
+    if any(key.startswith("POSTGRES_") for key in given):
+        values["USER"] = given.get("POSTGRES_USER") or "postgres"
+        values["NAME"] = given.get("POSTGRES_DB") or values["USER"]
+    return {
+        f"{prefix}_{key}": value
+        for prefix in ("DB", "KTRDR_DB")
+        for key, value in values.items()
+        if value and env_file.is_portable(value)
+    }
+
+
+def _left_behind(instance: Instance, settings: Settings) -> Iterator[Notice]:
+    """Compose reads `.env`, which git usually ignores, so that a new worktree has none."""
+    main = instance.parent_repo
+    if main is None or settings.env_files or (instance.path / ".env").exists():
+        return
+    if (main / ".env").is_file():
+        text = (
+            f"{main / '.env'} is not in this checkout, so that nothing in it is set here. A line "
+            ".env in .worktreeinclude brings it along with 'create'; an empty .env ends this note"
+        )
+        yield Notice(service="", text=text)
+
+
+def _seen_from_the_host(call: ComposeCall) -> Iterator[Notice]:
+    """Containers get what they would get without us."""
+    texts = (file.read_text(encoding="utf-8", errors="replace") for file in call.files)
+    used = sorted({name for text in texts for name in _USES_HOST_SIDE.findall(text)})
+    if used:
+        text = (
+            f"{' and '.join(used)} of .env.sandbox: for programs on this machine alone. In the "
+            "Compose file it is what plain Compose gives, such as the file's default"
+        )
+        yield Notice(service="", text=text)
+
+
+def _dropped(environment: Mapping[str, str], settings: Settings) -> Iterator[Notice]:
+    """Variables of Compose that do not reach it: they may have been meant for another project."""
+    names = [
+        f"{name} (the setting {_SETTINGS[name]} does that)" if name in _SETTINGS else name
+        for name in sorted(environment)
+        if name.startswith("COMPOSE_")
+        and name not in ("COMPOSE_PROJECT_NAME", "COMPOSE_PATH_SEPARATOR")
+        and not getattr(settings, _SETTINGS.get(name, ""), None)
+    ]
+    if names:
+        text = f"set in your shell and not passed on to Compose: {', '.join(names)}"
+        yield Notice(service="", text=text)
+
+
+def _is_empty(path: Path) -> bool:
+    try:
+        return next(path.iterdir(), None) is None
+    except OSError:
+        return False
 
 
 def occupied_subnets(networks: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
@@ -113,172 +340,29 @@ def occupied_subnets(networks: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
 
 
 def _routes() -> Iterator[str]:
+    """From the kernel's table; without one (macOS), the networks of the interfaces themselves."""
     try:
-        lines = _ROUTES.read_text(encoding="ascii").splitlines()[1:]
+        lines = Path("/proc/net/route").read_text(encoding="ascii").splitlines()[1:]
     except OSError:
-        yield from _interfaces()
+        import psutil  # slow, and not needed on Linux
+
+        for addresses in psutil.net_if_addrs().values():
+            for entry in addresses:
+                if entry.netmask and ":" not in entry.address:
+                    yield str(ipaddress.ip_interface(f"{entry.address}/{entry.netmask}").network)
         return
     for line in lines:
         fields = line.split()
-        destination, mask = _address(fields[1]), _address(fields[7])
-        if mask != "0.0.0.0":  # noqa: S104  the default route covers everything and means nothing
+        # Hexadecimal in the host's byte order: little-endian wherever Docker runs.
+        destination, mask = (
+            ipaddress.IPv4Address(int.from_bytes(bytes.fromhex(fields[place]), "little"))
+            for place in (1, 7)
+        )
+        if int(mask):  # the default route covers everything and means nothing
             yield str(ipaddress.ip_network(f"{destination}/{mask}", strict=False))
 
 
-def _address(text: str) -> str:
-    """The kernel's hexadecimal, in the host's byte order: little-endian wherever Docker runs."""
-    return str(ipaddress.IPv4Address(int.from_bytes(bytes.fromhex(text), "little")))
-
-
-def _interfaces() -> Iterator[str]:
-    """Without the kernel's table (macOS), at least the networks of the interfaces themselves."""
-    import psutil
-
-    for addresses in psutil.net_if_addrs().values():
-        for entry in addresses:
-            if entry.netmask and ":" not in entry.address:
-                yield str(ipaddress.ip_interface(f"{entry.address}/{entry.netmask}").network)
-
-
-OVERRIDE = "override.yml"
-_HOST_SIDE: Final = re.compile(r"(?<!\$)\$\{?(DB_HOST|DB_PORT)\b")
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Composition:
-    """An instance's stack, isolated: the call to make, and what isolation found and changed."""
-
-    instance: Instance
-    settings: AnySettings
-    call: ComposeCall
-    model: Mapping[str, Any]
-    """The checkout's own model, resolved, before isolation."""
-    isolation: Isolation
-    override: str
-    images: frozenset[str]
-    """References of the images the engine had at that moment."""
-    inputs: tuple[BuildInput, ...]
-    """What the stack's own images are built from."""
-
-
-def base_call(context: Context, instance: Instance, settings: AnySettings) -> ComposeCall:
-    """The call on the checkout's own files, without the override.
-
-    Raises `compose-file-missing`, `env-file-damaged`, `no-such-instance` when
-    the directory is gone.
-    """
-    values = current_values(context, instance)
-    project = compose_project(instance.path, configured=settings.compose_file)
-    return ComposeCall(
-        project=instance.id,
-        directory=project.directory,
-        files=project.files,
-        env_files=(*project.env_files, instance.env_file),
-        environment={
-            **child_environment(
-                context.environment,
-                address=instance.engine,
-                file_values=values,
-                paths=shared_variables(context.home),
-            ),
-            # ${PWD} in a file is where plain Compose is run, not where this program happens to be:
-            # that may be another instance's worktree.
-            "PWD": str(instance.path),
-        },
-    )
-
-
-def compose(context: Context, instance: Instance, engine: Engine) -> Composition:
-    """Resolve the checkout's model and lay isolation over it. Writes nothing.
-
-    Raises what `base_call` does, `compose-file-invalid`, and `isolation-refused`.
-    """
-    settings = context.settings(instance.path)
-    base = base_call(context, instance, settings)
-    questions: tuple[Callable[[], Any], ...] = (
-        lambda: engine.compose_config(base),
-        lambda: engine.compose_config(base, resolve_paths=False),
-        engine.images,
-        engine.networks,
-    )
-    model, unresolved, images, networks = (
-        answer.result() for answer in [asked(question) for question in questions]
-    )
-    request = IsolationRequest(
-        instance=instance,
-        home_id=home_id(context.home),
-        unresolved=unresolved,
-        bind_address=settings.bind_address,
-        ports=get_ports(instance.slot),
-        extra_ports=extra_ports(instance.slot),
-        parent_checkout=instance.parent_repo,
-        compose_directory=base.files[0].resolve().parent,
-        shared=shared_folders(context.home),
-        active=_active(model, lambda: engine.compose_active_services(base)),
-        images=images,
-        networks=frozenset(networks),
-        allow=settings.allow,
-        network_pool=settings.network_pool,
-        host_routes=occupied_subnets(networks) if settings.network_pool else (),
-        exists=Path.exists,
-        is_empty=_is_empty,
-    )
-    isolation = isolate(model, request)
-    notices = (*isolation.notices, *_left_behind(instance), *_seen_from_the_host(base))
-    isolation = replace(isolation, notices=notices)
-    return Composition(
-        instance=instance,
-        settings=settings,
-        call=replace(base, files=(*base.files, context.home.state_of(instance.id) / OVERRIDE)),
-        model=model,
-        isolation=isolation,
-        override=render(isolation, request),
-        images=images,
-        inputs=build_inputs(model, isolation.stack),
-    )
-
-
-def _left_behind(instance: Instance) -> Iterator[Notice]:
-    """Compose reads `.env`, which git usually ignores, so that a new worktree has none."""
-    main = instance.parent_repo
-    if main is not None and (main / ".env").is_file() and not (instance.path / ".env").exists():
-        text = (
-            f"{main / '.env'} is not in this checkout, so that nothing in it is set here. A line "
-            ".env in .worktreeinclude brings it along with 'create'; an empty .env ends this note"
-        )
-        yield Notice(service="", text=text)
-
-
-def _seen_from_the_host(call: ComposeCall) -> Iterator[Notice]:
-    """`.env.sandbox` tells where programs on this machine find the database, not containers."""
-    texts = (file.read_text(encoding="utf-8", errors="replace") for file in call.files)
-    read = {name for text in texts for name in _HOST_SIDE.findall(text)}
-    if read:
-        text = (
-            f"{' and '.join(sorted(read))} in a Compose file is what .env.sandbox says for this "
-            f"machine ({call.environment['DB_HOST']}:{call.environment['DB_PORT']}); a container "
-            "finds itself there, not the database: use the service's name"
-        )
-        yield Notice(service="", text=text)
-
-
-def _active(model: Mapping[str, Any], ask: Callable[[], frozenset[str]]) -> frozenset[str]:
-    """Services that run: all, unless profiles choose; then only Compose knows how."""
-    services: Mapping[str, Any] = model.get("services") or {}
-    if any((body or {}).get("profiles") for body in services.values()):
-        return ask()
-    return frozenset(services)
-
-
-def _is_empty(path: Path) -> bool:
-    try:
-        return next(path.iterdir(), None) is None
-    except OSError:
-        return False
-
-
-def refuse(isolation: Isolation) -> None:
+def refuse(isolation: IsolatedStack) -> None:
     """Raises `isolation-refused`, listing each thing that cannot be isolated."""
     if not isolation.refusals:
         return

@@ -1,19 +1,29 @@
-"""What `config` shows: every setting with its origin, and what a checkout's file asks for."""
+"""What `config` shows, and what a person has approved of checkouts' settings files.
+
+Approvals are a list in `$KTRDR_HOME/sandbox/approvals.json`, mode 0600: exact content, repository
+by repository. A file that cannot be read approves nothing.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from ktrdr_sandbox.commands.approvals import approve, is_approved, repository_of
 from ktrdr_sandbox.commands.context import Context
-from ktrdr_sandbox.configuration.layers import Origin
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.files import replace_file
 from ktrdr_sandbox.git.repository import locate
-from ktrdr_sandbox.settings import CHECKOUT_FILE, FIELDS, Resolution, Settings, Withheld, resolve
+from ktrdr_sandbox.locking import hold
+from ktrdr_sandbox.paths import Home
+from ktrdr_sandbox.settings import FIELDS, settings_files
+from ktrdr_sandbox.settings_sources import Origin, Resolution, Withheld, json_schema, resolve
+
+VERSION: Final = 1
+schema = json_schema
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +37,10 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """All settings as they count in a checkout, None outside of any. `files` may not exist."""
+    """All settings as they count in a checkout, None outside of any."""
 
     checkout: Path | None
     settings: tuple[Setting, ...]
-    files: tuple[Path, ...]
     remarks: tuple[str, ...]
     withheld: Withheld | None
 
@@ -64,7 +73,6 @@ def survey(context: Context, checkout: Path | None) -> Survey:
         settings=tuple(
             Setting(name=key, value=found.value(key), origin=found.origins[key]) for key in FIELDS
         ),
-        files=files(context, checkout),
         remarks=tuple(found.remarks.values()),
         withheld=found.withheld,
     )
@@ -72,8 +80,7 @@ def survey(context: Context, checkout: Path | None) -> Survey:
 
 def files(context: Context, checkout: Path | None) -> tuple[Path, ...]:
     """The settings files, strongest first, whether they are there or not."""
-    own = context.home.config
-    return (own,) if checkout is None else (checkout / CHECKOUT_FILE, own)
+    return settings_files(context.home, checkout)
 
 
 def request(context: Context, checkout: Path) -> Request:
@@ -81,7 +88,7 @@ def request(context: Context, checkout: Path) -> Request:
     found = _resolve(context, checkout)
     return Request(
         checkout=checkout,
-        repository=repository_of(checkout),
+        repository=_repository_of(checkout),
         asked=found.asked,
         approved=found.withheld is None,
     )
@@ -93,15 +100,48 @@ def grant(context: Context, wanted: Request) -> None:
         approve(context, wanted.checkout, wanted.asked.digest)
 
 
-def schema() -> Mapping[str, Any]:
-    """JSON Schema of a settings file."""
-    found = Settings.model_json_schema()
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **found,
-        "title": "ktrdr-sandbox settings",
-        "description": f"{CHECKOUT_FILE} and config.toml of ktrdr-sandbox. Times are in seconds.",
-    }
+def is_approved(home: Home, checkout: Path, digest: str) -> bool:
+    """Whether that content is approved for the repository of a checkout."""
+    found = [entry["repository"] for entry in _load(home) if entry["sha256"] == digest]
+    return bool(found) and _repository_of(checkout) in found
+
+
+def approve(context: Context, checkout: Path, digest: str) -> None:
+    """Note an approval. Raises `cannot-write` and `lock-timeout`."""
+    what = {"repository": _repository_of(checkout), "sha256": digest}
+    when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    lock = context.home.sandbox / "locks" / "approvals.lock"
+    with hold(lock, purpose="config approve", patience=30.0, tell=context.tell):
+        others = [entry for entry in _load(context.home) if not what.items() <= entry.items()]
+        document = {"version": VERSION, "approvals": [*others, {**what, "approved_at": when}]}
+        text = json.dumps(document, indent=2) + "\n"
+        replace_file(approvals_file(context.home), text, mode=0o600)
+
+
+def approvals_file(home: Home) -> Path:
+    return home.sandbox / "approvals.json"
+
+
+def _repository_of(checkout: Path) -> str:
+    """The repository's shared git folder, so that all of its worktrees count as one; or the
+    directory itself where there is none."""
+    try:
+        return str(locate(checkout).common_dir)
+    except SandboxError as error:
+        if error.code != "not-a-repository":
+            raise
+        return str(checkout)
+
+
+def _load(home: Home) -> list[dict[str, str]]:
+    keys = ("repository", "sha256", "approved_at")
+    try:
+        document = json.loads(approvals_file(home).read_text(encoding="utf-8"))
+        if document["version"] != VERSION:
+            return []
+        return [{key: str(entry[key]) for key in keys} for entry in document["approvals"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _resolve(context: Context, checkout: Path | None) -> Resolution:

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ktrdr_sandbox.commands.compose_files import compose_folder
 from ktrdr_sandbox.commands.context import Context
@@ -18,15 +18,15 @@ from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import cannot_write, make_folder
 from ktrdr_sandbox.git.git import git
 from ktrdr_sandbox.models import ID_PREFIX, Instance
+from ktrdr_sandbox.settings import Settings
 
-if TYPE_CHECKING:
-    from ktrdr_sandbox.settings import AnySettings
+NAMES: Final = ("demo-one", "demo-two")
+MANIFEST: Final = "MANIFEST.toml"
+_MARKER: Final = ".made-by-ktrdr-sandbox-demo"
+"""Only a folder that holds this file is ever removed by `demo --clean`."""
 
-
-MANIFEST = "MANIFEST.toml"
-_IMAGE_FILES = ("*.yml", "Dockerfile*")
-_AUTHOR = ("-c", "user.name=ktrdr-sandbox demo", "-c", "user.email=demo@localhost")
-_VERSION_FILE = "ktrdr/version.py"
+_AUTHOR: Final = ("-c", "user.name=ktrdr-sandbox demo", "-c", "user.email=demo@localhost")
+_VERSION_FILE: Final = "ktrdr/version.py"
 
 
 def make_repository(folder: Path, *, images: Mapping[str, str], branches: Sequence[str]) -> None:
@@ -37,8 +37,13 @@ def make_repository(folder: Path, *, images: Mapping[str, str], branches: Sequen
     """
     source = compose_folder() / "sample"
     manifest = tomllib.loads((source / MANIFEST).read_text(encoding="utf-8"))
+    skipped = shutil.ignore_patterns("__pycache__", "*.pyc", MANIFEST)
     try:
-        _copy(source, folder, manifest)
+        shutil.copytree(source, folder, ignore=skipped, dirs_exist_ok=True)
+        for packaged, real in manifest["renames"].items():
+            (folder / packaged).rename(folder / real)
+        for link, goal in manifest["symlinks"].items():
+            (folder / link).symlink_to(goal)
         _name_images(folder, images)
     except OSError as error:
         raise cannot_write(folder, error) from error
@@ -61,37 +66,18 @@ def greet_as(root: Path, text: str) -> None:
 
 def _commit(folder: Path, message: str) -> None:
     git(["add", "--all"], cwd=folder)
-    git(
-        [*_AUTHOR, "-c", "commit.gpgsign=false", "commit", "--quiet", "--no-verify", "-m", message],
-        cwd=folder,
-    )
-
-
-def _copy(source: Path, folder: Path, manifest: Mapping[str, Mapping[str, str]]) -> None:
-    skipped = shutil.ignore_patterns("__pycache__", "*.pyc", MANIFEST)
-    shutil.copytree(source, folder, ignore=skipped, dirs_exist_ok=True)
-    for packaged, real in manifest["renames"].items():
-        (folder / packaged).rename(folder / real)
-    for link, goal in manifest["symlinks"].items():
-        (folder / link).symlink_to(goal)
+    options = ["--quiet", "--no-verify", "-m", message]
+    git([*_AUTHOR, "-c", "commit.gpgsign=false", "commit", *options], cwd=folder)
 
 
 def _name_images(folder: Path, images: Mapping[str, str]) -> None:
-    for pattern in _IMAGE_FILES:
-        for path in folder.rglob(pattern):
-            if path.is_symlink():
-                continue
-            text = path.read_text(encoding="utf-8")
-            changed = text
-            for name, replacement in images.items():
-                changed = changed.replace(name, replacement)
-            if changed != text:
-                path.write_text(changed, encoding="utf-8")
-
-
-NAMES: Final = ("demo-one", "demo-two")
-_MARKER: Final = ".made-by-ktrdr-sandbox-demo"
-"""Only a folder that holds this file is ever removed by `demo --clean`."""
+    for path in (*folder.rglob("*.yml"), *folder.rglob("Dockerfile*")):
+        if path.is_symlink():
+            continue
+        text = path.read_text(encoding="utf-8")
+        for name, replacement in images.items():
+            text = text.replace(name, replacement)
+        path.write_text(text, encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +124,7 @@ def demonstrate(
     return Demonstration(folder=folder, startups=tuple(startups))
 
 
-def _make(folder: Path, repository: Path, settings: AnySettings) -> None:
+def _make(folder: Path, repository: Path, settings: Settings) -> None:
     if folder.exists() and any(folder.iterdir()) and not (folder / _MARKER).exists():
         raise SandboxError(
             "directory-exists",
@@ -154,7 +140,7 @@ def _make(folder: Path, repository: Path, settings: AnySettings) -> None:
     make_repository(repository, images=sample_images(settings), branches=NAMES)
 
 
-def sample_images(settings: AnySettings) -> dict[str, str]:
+def sample_images(settings: Settings) -> dict[str, str]:
     """Image names in the sample to those the settings choose."""
     return {
         "timescale/timescaledb:latest-pg16": settings.demo_database_image,

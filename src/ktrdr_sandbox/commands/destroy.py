@@ -1,117 +1,191 @@
-"""down and destroy. Nothing without the instance's uuid label is removed, and no file is needed."""
+"""destroy: plan what goes and what work stands in its way, then remove all but the branch.
+
+Every step can be repeated, so that after a kill they are simply gone through. Until the directory
+is renamed nothing is lost that `up` cannot make again, except data in volumes; from then on the
+rest is finished, whatever happens. Nothing without the instance's uuid label is removed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import re
+import shutil
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import Final
 
 from ktrdr_sandbox import env_file
-from ktrdr_sandbox.background import asked
-from ktrdr_sandbox.commands.context import Context
-from ktrdr_sandbox.commands.demolition import (
-    Demolition,
-    common_dir_of,
-    demolish,
-    doomed_place,
-    remove_resources,
+from ktrdr_sandbox.background import run_in_background
+from ktrdr_sandbox.commands.context import Context, locked_instance, locked_repository
+from ktrdr_sandbox.commands.down import remove_resources, stop_as_compose
+from ktrdr_sandbox.commands.trash import (
+    delete,
+    give_to_user,
+    mounts_in,
+    move_to_trash,
+    trash_path,
 )
-from ktrdr_sandbox.commands.recover import held
-from ktrdr_sandbox.commands.trash import mounts_in, trash_place
-from ktrdr_sandbox.docker.engine import Resources
+from ktrdr_sandbox.docker.engine import STOPPED, Engine, LineSink, Resources
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.git.repository import current_branch, locate, worktrees
-from ktrdr_sandbox.git.unsaved import UnsavedWork, ignored_files, unsaved_work
+from ktrdr_sandbox.files import cannot_write, sync_folder
+from ktrdr_sandbox.git.git import wait_for_git_on
+from ktrdr_sandbox.git.ignored import show_env_file
+from ktrdr_sandbox.git.repository import common_dir, current_branch, locate, worktrees
+from ktrdr_sandbox.git.unsaved import UnsavedWork, ignored_files, keep_git_data, unsaved_work
+from ktrdr_sandbox.git.worktree import forget_worktree
 from ktrdr_sandbox.models import ENV_FILE_NAME, Instance
+from ktrdr_sandbox.settings import Settings
 from ktrdr_sandbox.state import journal, last_up
 
+_ANONYMOUS: Final = re.compile(r"[0-9a-f]{64}")
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shutdown:
-    """What down removed."""
-
-    instance: Instance
-    removed: Resources
-    volumes_kept: tuple[str, ...]
+_REVOCABLE: Final = frozenset({"entry removing", "containers", "directory renamed"})
+"""Steps whose beginning does not yet mean that the directory is touched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DestructionPlan:
-    """What destroy would do. `directory` is None when it stays; `ignored` is what git ignores in
-    it, which goes with it and counts for no work."""
+class DestroyPlan:
+    """What destroy will do.
 
-    instance: Instance
-    resources: Resources
-    images: tuple[str, ...]
-    directory: Path | None
-    kept_because: str | None
-    unsaved: UnsavedWork
-    branch: str | None
-    ignored: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Destruction:
-    """What destroy did. `trash` is where a directory with unsaved work was moved."""
-
-    plan: DestructionPlan
-    trash: Path | None
-
-
-def down(context: Context, instance: Instance, *, volumes: bool, now: bool = False) -> Shutdown:
-    """Stop and remove containers and networks; the data only with `volumes`.
-
-    Each container gets its own grace period unless `now`. Raises `teardown-incomplete`.
+    `directory` is None when it stays, `kept_because` says why. `pending_delete` is what it is
+    called once it is no longer the worktree, `trash` where it is kept, None when there is nothing
+    to keep. `ignored` is what git ignores in it, which goes with it and counts for no work.
+    `images` are tags to take away, `chown_images` may serve to give root's files to the user.
     """
-    with held(context, instance, purpose="down") as instance:
-        engine = context.engine(instance.engine)
-        found = engine.resources(instance.uuid)
-        doomed = (
-            found if volumes else Resources(containers=found.containers, networks=found.networks)
+
+    instance: Instance
+    main: Path | None
+    common_dir: Path | None
+    pending_delete: Path
+    without_docker: bool = False
+    resources: Resources = field(default_factory=Resources)
+    images: tuple[str, ...] = ()
+    chown_images: tuple[str, ...] = ()
+    directory: Path | None = None
+    kept_because: str | None = None
+    unsaved: UnsavedWork = field(default_factory=UnsavedWork)
+    branch: str | None = None
+    ignored: tuple[str, ...] = ()
+    trash: Path | None = None
+    finish_first: tuple[str, ...] = ()
+    """Services that write to what outlives the instance: they get their signal, and time."""
+    grace: int = 0
+
+
+def destroy(
+    context: Context,
+    instance: Instance,
+    *,
+    keep_worktree: bool,
+    force: bool,
+    without_docker: bool = False,
+    now: bool = False,
+    progress: LineSink = lambda _: None,
+) -> DestroyPlan:
+    """Remove all of an instance but its branch; with `now`, no container may finish anything.
+
+    Raises `would-lose-work` unless `force`, which moves the directory to the trash folder instead
+    of deleting it; `teardown-incomplete`. The registry entry goes last, when all else is gone.
+    """
+    with locked_instance(context, instance, purpose="destroy") as instance:
+        plan = plan_destroy(
+            context, instance, keep_worktree=keep_worktree, without_docker=without_docker, now=now
         )
-        facts = {"volumes": volumes, "now": now}
-        with (
-            journal.operation(context.home, instance.id, "down", facts) as log,
-            log.step("containers"),
-        ):
-            grace = 0 if now else None
-            remove_resources(engine, instance.id, doomed, instance.uuid, grace=grace)
-    kept = () if volumes else found.volumes
-    return Shutdown(instance=instance, removed=doomed, volumes_kept=kept)
+        if plan.unsaved and not force:
+            raise _would_lose_work(plan)
+        _apply(context, plan, progress)
+    return plan
 
 
-def plan_destruction(
-    context: Context, instance: Instance, *, keep_worktree: bool, without_docker: bool = False
-) -> DestructionPlan:
-    """What destroy would remove, and what work stands in its way.
+# -- the plan ------------------------------------------------------------------------------------
+
+
+def plan_destroy(
+    context: Context,
+    instance: Instance,
+    *,
+    keep_worktree: bool,
+    without_docker: bool = False,
+    now: bool = False,
+) -> DestroyPlan:
+    """What destroy would remove, and what work stands in its way. Changes nothing.
 
     `without_docker` is for an engine that is gone for good: it is not asked.
     """
+    engine = context.engine(instance.engine)
     # The engine's answer takes as long as all of git's.
-    resources = (
-        None
-        if without_docker
-        else asked(lambda: context.engine(instance.engine).resources(instance.uuid))
-    )
+    answer = None if without_docker else run_in_background(lambda: engine.resources(instance.uuid))
     directory, reason = _directory(context, instance, keep_worktree=keep_worktree)
-    goes = directory is not None and directory.is_dir()
-    unsaved = unsaved_work(directory) if directory and goes else UnsavedWork()
-    return DestructionPlan(
+    unsaved = UnsavedWork() if directory is None else unsaved_work(directory)
+    resources = Resources() if answer is None else answer.result()
+    images = () if without_docker else last_up.load(context.home, instance).images
+    container_images = (container.image for container in resources.containers)
+    return DestroyPlan(
         instance=instance,
-        resources=Resources() if resources is None else resources.result(),
-        images=() if without_docker else last_up.load(context.home, instance).images,
+        main=instance.parent_repo or (instance.path if instance.path.is_dir() else None),
+        common_dir=common_dir_of(instance.parent_repo or instance.path),
+        # Beside the directory, so that the rename is one step; told apart by the uuid.
+        pending_delete=instance.path.with_name(f".{instance.id}.removing-{instance.uuid[:8]}"),
+        without_docker=without_docker,
+        resources=resources,
+        images=images,
+        chown_images=tuple(dict.fromkeys([*container_images, *images])),
         directory=directory,
         kept_because=reason,
         unsaved=unsaved,
-        branch=current_branch(directory) if directory and goes else None,
-        ignored=_ignored(directory) if directory and goes else (),
+        branch=None if directory is None else current_branch(directory),
+        ignored=() if directory is None else _ignored(directory),
+        trash=trash_path(context.home, instance.id) if unsaved else None,
+        finish_first=() if now else _writers(engine, resources, directory),
+        grace=0 if now else _grace(context),
     )
+
+
+def _grace(context: Context) -> int:
+    """Seconds. Settings that cannot be read keep nobody from looking, or from --force."""
+    try:
+        return round(context.settings(None).destroy_grace)
+    except SandboxError:
+        return round(Settings().destroy_grace)
+
+
+def _writers(engine: Engine, resources: Resources, directory: Path | None) -> tuple[str, ...]:
+    """Services of running containers that may write to what is not deleted with the instance.
+
+    Volumes without a name go with their container; a socket holds nothing.
+    """
+    running = {one.id: one.service for one in resources.containers if one.state not in STOPPED}
+    found = set()
+    for details in engine.describe(list(running)) if running else ():
+        for mount in details.get("Mounts") or ():
+            if mount["Type"] == "volume":
+                name = mount.get("Name", "")
+                outlives = name not in resources.volumes and not _ANONYMOUS.fullmatch(name)
+            else:
+                source = Path(mount["Source"])
+                goes = directory is not None and _lies_in(source, directory)
+                outlives = mount["Type"] == "bind" and not goes and not source.is_socket()
+            if mount.get("RW") and outlives:
+                found.add(running.get(details["Id"], ""))
+    return tuple(sorted(found - {""}))
 
 
 def _ignored(directory: Path) -> tuple[str, ...]:
     own = (ENV_FILE_NAME, f"{ENV_FILE_NAME}.tmp")
     return tuple(name for name in ignored_files(directory) if name not in own)
+
+
+def common_dir_of(main: Path | None) -> Path | None:
+    """The repository's shared folder, None when the repository is gone. It may be a bare one."""
+    if main is None or not main.is_dir():
+        return None
+    try:
+        found = common_dir(main)
+        return found if worktrees(main)[0].path.resolve() == main.resolve() else None
+    except SandboxError as error:
+        if error.code == "git-failed":
+            return None
+        raise
 
 
 def _directory(
@@ -135,29 +209,28 @@ def _directory(
     return instance.path, None
 
 
-def _lies_in(path: Path, directory: Path) -> bool:
-    return path.resolve().is_relative_to(directory.resolve())
+def _is_ours(instance: Instance) -> bool:
+    """The directory is a linked worktree of the repository, and not marked as another's.
 
-
-def _refuse_foreign(context: Context, instance: Instance, others: Sequence[Instance]) -> None:
-    """Something is in the directory that is not the worktree's, and not even --force may take."""
-    found = [
-        (other.path, f"the directory of {other.id}", f"destroy or move {other.name} first")
-        for other in others
-    ]
-    found.append((context.home.root, "KTRDR_HOME", "move it elsewhere first"))
-    if instance.parent_repo is not None:
-        found.append((instance.parent_repo, "its own repository", "move it elsewhere first"))
-    found = [one for one in found if one[0].is_dir() and _lies_in(one[0], instance.path)]
-    found += [(path, "mounted there", f"umount '{path}'") for path in mounts_in(instance.path)]
-    if found:
-        path, what, way_out = found[0]
-        raise SandboxError(
-            "would-lose-work",
-            f"{instance.path} cannot be deleted: in it is {path}, {what}.",
-            hints=(f"{way_out[0].upper()}{way_out[1:]}", "Or keep the directory: --keep-worktree"),
-            details={"path": str(instance.path), "inside": [str(one[0]) for one in found]},
-        )
+    Git is asked from both sides: its list alone does not tell of a directory that has become
+    something else since, a repository around it or a new one in it.
+    """
+    main, here = instance.parent_repo, instance.path.resolve()
+    if main is None or not main.is_dir():
+        return False
+    if here not in {worktree.path.resolve() for worktree in worktrees(main)[1:]}:
+        return False
+    try:
+        found = locate(instance.path)
+    except SandboxError as error:
+        if error.code != "not-a-repository":
+            raise
+        return False
+    if found.root.resolve() != here or found.common_dir != common_dir_of(main):
+        return False
+    if not instance.env_file.is_file():
+        return True
+    return env_file.read(instance.env_file).get("SANDBOX_UUID", instance.uuid) == instance.uuid
 
 
 def _refuse_locked(instance: Instance) -> None:
@@ -173,91 +246,32 @@ def _refuse_locked(instance: Instance) -> None:
             )
 
 
-def _is_ours(instance: Instance) -> bool:
-    """The directory is a linked worktree of the repository, and not marked as another's.
-
-    Git is asked from both sides: its list alone does not tell of a directory that has become
-    something else since.
-    """
-    if not _has_repository(instance):
-        return False
-    here = instance.path.resolve()
-    linked = {
-        worktree.path.resolve() for worktree in worktrees(cast("Path", instance.parent_repo))[1:]
-    }
-    if here not in linked or not _knows_its_repository(instance):
-        return False
-    if not instance.env_file.is_file():
-        return True
-    return env_file.read(instance.env_file).get("SANDBOX_UUID", instance.uuid) == instance.uuid
-
-
-def _knows_its_repository(instance: Instance) -> bool:
-    """Git in the directory means this worktree, not a repository around it or a new one in it."""
-    try:
-        found = locate(instance.path)
-    except SandboxError as error:
-        if error.code != "not-a-repository":
-            raise
-        return False
-    return found.root.resolve() == instance.path.resolve() and found.common_dir == common_dir_of(
-        instance.parent_repo
-    )
-
-
-def destroy(
-    context: Context,
-    instance: Instance,
-    *,
-    keep_worktree: bool,
-    force: bool,
-    without_docker: bool = False,
-) -> Destruction:
-    """Remove all of an instance but its branch.
-
-    Raises `would-lose-work` unless `force`, which moves the directory to the trash folder instead
-    of deleting it; `teardown-incomplete`. The registry entry goes last, when all else is gone.
-    """
-    with held(context, instance, purpose="destroy") as instance:
-        plan = plan_destruction(
-            context, instance, keep_worktree=keep_worktree, without_docker=without_docker
+def _refuse_foreign(context: Context, instance: Instance, others: Sequence[Instance]) -> None:
+    """Something is in the directory that is not the worktree's, and not even --force may take."""
+    found = [
+        (other.path, f"the directory of {other.id}", f"Destroy or move {other.name} first")
+        for other in others
+    ]
+    found.append((context.home.root, "KTRDR_HOME", "Move it elsewhere first"))
+    if instance.parent_repo is not None:
+        found.append((instance.parent_repo, "its own repository", "Move it elsewhere first"))
+    found = [one for one in found if one[0].is_dir() and _lies_in(one[0], instance.path)]
+    found += [(path, "mounted there", f"Umount '{path}'") for path in mounts_in(instance.path)]
+    if found:
+        path, what, way_out = found[0]
+        raise SandboxError(
+            "would-lose-work",
+            f"{instance.path} cannot be deleted: in it is {path}, {what}.",
+            hints=(way_out, "Or keep the directory: --keep-worktree"),
+            details={"path": str(instance.path), "inside": [str(one[0]) for one in found]},
         )
-        if plan.unsaved and not force:
-            raise _would_lose_work(plan)
-        trash = _demolish(context, plan, without_docker=without_docker)
-    return Destruction(plan=plan, trash=trash)
 
 
-def _demolish(context: Context, plan: DestructionPlan, *, without_docker: bool) -> Path | None:
-    instance = plan.instance
-    trash = trash_place(context.home, instance.id) if plan.unsaved else None
-    demolition = Demolition(
-        instance_id=instance.id,
-        uuid=instance.uuid,
-        path=instance.path,
-        main=instance.parent_repo or (instance.path if instance.path.is_dir() else None),
-        common_dir=common_dir_of(instance.parent_repo or instance.path),
-        engine=None if without_docker else instance.engine,
-        made_by_us=instance.created_by == "create",
-        deletes=plan.directory is not None,
-        doomed=doomed_place(instance),
-        trash=trash,
-        images=plan.images,
-        tools=tuple(dict.fromkeys([*(c.image for c in plan.resources.containers), *plan.images])),
-    )
-
-    def check() -> None:
-        if trash is None and plan.directory is not None:
-            now = unsaved_work(plan.directory)
-            if now:  # even by force: the trash was not prepared for it
-                raise _would_lose_work(replace(plan, unsaved=now))
-
-    with journal.operation(context.home, instance.id, "destroy", demolition.facts()) as log:
-        demolish(context, instance, demolition, log, check)
-    return trash
+def _lies_in(path: Path, directory: Path) -> bool:
+    return path.resolve().is_relative_to(directory.resolve())
 
 
-def _would_lose_work(plan: DestructionPlan) -> SandboxError:
+def _would_lose_work(plan: DestroyPlan) -> SandboxError:
     lines = plan.unsaved.lines()
     shown = lines[:20] + ([f"... and {len(lines) - 20} more"] if len(lines) > 20 else [])
     return SandboxError(
@@ -279,5 +293,100 @@ def _would_lose_work(plan: DestructionPlan) -> SandboxError:
     )
 
 
-def _has_repository(instance: Instance) -> bool:
-    return instance.parent_repo is not None and instance.parent_repo.is_dir()
+# -- the work ------------------------------------------------------------------------------------
+
+
+def _apply(context: Context, plan: DestroyPlan, progress: LineSink) -> None:
+    """All steps, with a last look for work that has appeared since the plan was made."""
+    with journal.operation(context.home, plan.instance.id, "destroy", plan) as log:
+        log.owing = True
+        log.begin("entry removing")
+        context.registry.add(plan.instance.with_state("removing"))
+        log.begin("containers")
+        _remove_from_engine(context, plan, progress)
+        if plan.directory is not None:
+            if plan.trash is None and (now := unsaved_work(plan.directory)):
+                raise _would_lose_work(replace(plan, unsaved=now))  # even by force
+            log.begin("directory renamed")
+            _rename(plan.directory, plan.pending_delete)
+        _finish(context, plan, log.begin)
+        log.owing = False
+
+
+def is_irrevocable(plan: DestroyPlan, begun: Collection[str]) -> bool:
+    """Whether the directory, or its marker, was touched before the kill, or is gone anyway."""
+    return not plan.instance.path.is_dir() or not _REVOCABLE.issuperset(begun)
+
+
+def call_off(context: Context, plan: DestroyPlan) -> None:
+    """Let the instance stay; its containers and volumes may be gone."""
+    found = context.registered(plan.instance.id, uuid=plan.instance.uuid)
+    if found is not None:
+        context.registry.add(found.with_state("created"))
+
+
+def finish(context: Context, plan: DestroyPlan) -> None:
+    """Go through what comes after the point of no return, once more where need be."""
+    wait_for_git_on(str(plan.instance.path))
+    _remove_from_engine(context, plan, lambda _: None)
+    _finish(context, plan, lambda _: None)
+
+
+def _rename(directory: Path, pending_delete: Path) -> None:
+    try:
+        directory.rename(pending_delete)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise cannot_write(directory, error) from error
+    sync_folder(directory.parent)
+
+
+def _finish(context: Context, plan: DestroyPlan, begin: Callable[[str], None]) -> None:
+    instance = plan.instance
+    engine = None if plan.without_docker else context.engine(instance.engine)
+    begin("directory deleted")
+    _delete_directory(plan, engine)
+    begin("marker removed")
+    if plan.directory is None:
+        env_file.remove(instance.env_file, uuid=instance.uuid)
+    begin("worktree forgotten")
+    if plan.main is not None and plan.common_dir is not None and plan.common_dir.is_dir():
+        with locked_repository(context, plan.common_dir):
+            if instance.created_by == "create" and not instance.path.exists():
+                forget_worktree(plan.main, plan.common_dir, instance.path)
+            show_env_file(plan.main, plan.common_dir)
+    begin("image tags")
+    if engine is not None:
+        for image in plan.images:
+            engine.untag(image)
+    begin("entry dropped")
+    shutil.rmtree(context.home.state_of(instance.id), ignore_errors=True)
+    context.registry.drop(instance)
+
+
+def _delete_directory(plan: DestroyPlan, engine: Engine | None) -> None:
+    uuid, images = plan.instance.uuid, plan.chown_images
+
+    def make_readable() -> None:
+        if engine is not None:
+            give_to_user(plan.pending_delete, engine=engine, images=images, uuid=uuid)
+
+    if plan.trash is not None:
+        move_to_trash(plan.pending_delete, plan.trash, make_readable=make_readable)
+        if plan.common_dir is not None and plan.trash.is_dir():
+            keep_git_data(plan.common_dir, plan.trash)
+    delete(plan.pending_delete, engine=engine, images=images, uuid=uuid)
+
+
+def _remove_from_engine(context: Context, plan: DestroyPlan, progress: LineSink) -> None:
+    """At once, but for what would tear something that stays: the rest has nothing to save."""
+    if plan.without_docker:
+        return
+    identity, uuid = plan.instance.id, plan.instance.uuid
+    engine = context.engine(plan.instance.engine)
+    found = engine.resources(uuid)
+    writers = [one for one in found.containers if one.service in plan.finish_first]
+    if writers:
+        stop_as_compose(context, plan.instance, writers, grace=plan.grace, progress=progress)
+    remove_resources(engine, identity, uuid, found, grace=0)

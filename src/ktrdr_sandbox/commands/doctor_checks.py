@@ -1,9 +1,11 @@
-"""Docker, Compose, git, disk and settings: what every command needs."""
+"""What doctor looks at: the tools of this machine, the state on disk, each instance, what lies
+about."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 import re
 import shutil
@@ -14,11 +16,10 @@ from pathlib import Path
 from typing import Final, Literal
 
 from ktrdr_sandbox import env_file, own_commands
-from ktrdr_sandbox.background import asked
+from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.commands.compose_project import write_env_file, write_slot
-from ktrdr_sandbox.commands.context import Context
+from ktrdr_sandbox.commands.context import Context, is_locked, recover
 from ktrdr_sandbox.commands.create import busy_in_slot
-from ktrdr_sandbox.commands.recover import is_busy, settle
 from ktrdr_sandbox.commands.trash import trashed
 from ktrdr_sandbox.docker.compose import require_compose
 from ktrdr_sandbox.docker.engine import Belonging
@@ -36,95 +37,79 @@ from ktrdr_sandbox.models import (
     EngineAddress,
     Instance,
 )
+from ktrdr_sandbox.paths import checkout_root
 from ktrdr_sandbox.state import journal
-from ktrdr_sandbox.state.home_id import known_home_id
+from ktrdr_sandbox.state.last_up import known_home_id
 
 Level = Literal["ok", "note", "problem"]
 
+OLDEST_GIT: Final = (2, 36)
+"""First git whose `worktree list` has `-z` (its release notes)."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+GIB: Final = 1024**3
+LOW: Final = 10 * GIB
+"""Bytes free below which it is worth a note: a few stacks' databases and images."""
+EMPTY: Final = GIB
+
+_OTHER_TOOL: Final = "KTRDR's own sandbox tool"
+FOREIGN_VERSION: Final = 2
+"""Version of the registry that KTRDR's own sandbox tool keeps at the same path."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """`fix` is a command or a sentence; `repair` is what `doctor --fix` does, None for what it
     leaves to its user. `instance` is the id it is about, "" for the machine."""
 
-    check: str
     level: Level
+    check: str
     text: str
     fix: str = ""
     instance: str = ""
-    repair: Callable[[], None] | None = None
+    repair: Callable[[], object] | None = None
     repaired: bool = False
 
 
-def ok(check: str, text: str) -> Finding:
-    return Finding(check=check, level="ok", text=text)
-
-
-def note(check: str, text: str, *, fix: str = "", instance: str = "") -> Finding:
-    return Finding(check=check, level="note", text=text, fix=fix, instance=instance)
-
-
-def problem(
-    check: str,
-    text: str,
-    *,
-    fix: str,
-    instance: str = "",
-    repair: Callable[[], None] | None = None,
-) -> Finding:
-    return Finding(
-        check=check, level="problem", text=text, fix=fix, instance=instance, repair=repair
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Engines:
-    """Belongings by engine, and for an engine that did not answer, why. `here` is today's."""
-
-    here: EngineAddress
-    belongings: Mapping[EngineAddress, tuple[Belonging, ...]]
-    silent: Mapping[EngineAddress, SandboxError]
-
-    @functools.cached_property
-    def by_uuid(self) -> Mapping[tuple[EngineAddress, str], tuple[Belonging, ...]]:
-        """What is each instance's, told apart once however many there are."""
-        found: dict[tuple[EngineAddress, str], list[Belonging]] = {}
-        for address, belongings in self.belongings.items():
-            for one in belongings:
-                found.setdefault((address, one.uuid), []).append(one)
-        return {key: tuple(ones) for key, ones in found.items()}
+ok = functools.partial(Finding, "ok")
+note = functools.partial(Finding, "note")
+problem = functools.partial(Finding, "problem")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """`instances` is empty, and `registry_error` says why, where the registry cannot be read."""
+class DoctorContext:
+    """What everything of this home is, asked once.
+
+    `instances` is empty, and `registry_error` says why, where the registry cannot be read.
+    `here` is today's engine; `belongings` is by engine, `silent` why one did not answer.
+    """
 
     context: Context
     instances: tuple[Instance, ...]
     registry_error: SandboxError | None
-    engines: Engines
+    here: EngineAddress
+    belongings: Mapping[EngineAddress, tuple[Belonging, ...]]
+    silent: Mapping[EngineAddress, SandboxError]
     home_id: str
 
     def of(self, instance: Instance) -> tuple[Belonging, ...] | None:
         """What an instance has on its engine; None when that does not answer."""
-        if instance.engine not in self.engines.belongings:
-            return None
-        return self.engines.by_uuid.get((instance.engine, instance.uuid), ())
+        found = self.belongings.get(instance.engine)
+        return None if found is None else tuple(b for b in found if b.uuid == instance.uuid)
 
     def orphans(self) -> dict[tuple[EngineAddress, str], list[Belonging]]:
         """By engine and uuid: what carries this home's id and belongs to no instance of it."""
-        if not self.home_id or self.registry_error is not None:
-            return {}
-        registered = {instance.uuid for instance in self.instances}
         found: dict[tuple[EngineAddress, str], list[Belonging]] = {}
-        for address, belongings in self.engines.belongings.items():
+        if not self.home_id or self.registry_error is not None:
+            return found
+        registered = {instance.uuid for instance in self.instances}
+        for address, belongings in self.belongings.items():
             for one in belongings:
                 if one.home == self.home_id and one.uuid and one.uuid not in registered:
                     found.setdefault((address, one.uuid), []).append(one)
         return found
 
 
-def look_around(context: Context) -> Surroundings:
+def look_around(context: Context) -> DoctorContext:
     """Ask everything once. What does not answer is kept as the reason. Never raises for it.
 
     The engines are asked before the registry: what was made in between is then registered.
@@ -132,7 +117,7 @@ def look_around(context: Context) -> Surroundings:
     first, _ = _registered(context)
     here = current_address(context.environment)
     addresses = dict.fromkeys([here, *(one.engine for one in first)])
-    answers = {one: asked(context.engine(one).belongings) for one in addresses}
+    answers = {one: run_in_background(context.engine(one).belongings) for one in addresses}
     belongings, silent = {}, {}
     for address, answer in answers.items():
         try:
@@ -140,11 +125,13 @@ def look_around(context: Context) -> Surroundings:
         except SandboxError as failure:
             silent[address] = failure
     instances, error = _registered(context)
-    return Surroundings(
+    return DoctorContext(
         context=context,
         instances=instances,
         registry_error=error,
-        engines=Engines(here=here, belongings=belongings, silent=silent),
+        here=here,
+        belongings=belongings,
+        silent=silent,
         home_id=known_home_id(context.home),
     )
 
@@ -157,125 +144,209 @@ def _registered(context: Context) -> tuple[tuple[Instance, ...], SandboxError | 
     return tuple(sorted(found, key=lambda one: one.slot)), None
 
 
-def permissions(around: Surroundings) -> Iterator[Finding]:
+def _hint(error: SandboxError, otherwise: str) -> str:
+    return error.hints[0] if error.hints else otherwise
+
+
+def docker(around: DoctorContext) -> Iterator[Finding]:
+    for address, error in around.silent.items():
+        yield problem("docker", error.message, _hint(error, "docker info"))
+        if address == around.here:
+            return
+    try:
+        versions = around.context.engine(around.here).versions()
+        where = around.here.label
+        yield ok("docker", f"Engine {versions.engine} at {where}, client {versions.client}")
+        require_compose(versions)
+        yield ok("compose", f"Docker Compose {versions.compose}")
+    except SandboxError as error:
+        check = "compose" if "compose" in error.code else "docker"
+        yield problem(check, error.message, _hint(error, "docker info"))
+
+
+def git_version(_around: DoctorContext) -> Iterator[Finding]:
+    try:
+        text = git(["--version"], cwd=Path("/")).strip()
+    except SandboxError as error:
+        yield problem("git", error.message, _hint(error, "install git"))
+        return
+    if tuple(int(part) for part in re.findall(r"\d+", text)[:2]) < OLDEST_GIT:
+        wanted = ".".join(map(str, OLDEST_GIT))
+        yield problem("git", f"{text} is too old: {wanted} is needed", "upgrade git")
+    else:
+        yield ok("git", text)
+
+
+def disk(around: DoctorContext) -> Iterator[Finding]:
+    """Free space where instances, their worktrees and the engine's data lie."""
+    places = [around.context.home.root, *(one.path.parent for one in around.instances)]
+    places.append(Path("/var/lib/docker"))  # the engine's default, where it is on this machine
+    by_device = {there.stat().st_dev: there for there in map(_existing, reversed(places))}
+    for there in reversed(by_device.values()):
+        free = shutil.disk_usage(there).free
+        level: Level = "problem" if free < EMPTY else "note" if free < LOW else "ok"
+        fix = "" if level == "ok" else "ktrdr-sandbox gc; docker system df"
+        yield Finding(level, "disk", f"{free / GIB:.1f} GiB free at {there}", fix)
+
+
+def _existing(path: Path) -> Path:
+    """The path, or what is there of the folders above it."""
+    return next((one for one in (path, *path.parents) if one.exists()), Path("/"))
+
+
+def networks(around: DoctorContext) -> Iterator[Finding]:
+    """Docker's built-in pools hold about thirty networks; unused ones take their place too."""
+    here = around.belongings.get(around.here)
+    if here is None:
+        return
+    count = sum(1 for one in here if one.kind == "network")
+    if count < 20:
+        yield ok("networks", f"{count} networks on the engine")
+        return
+    unused = around.context.engine(around.here).unused_networks()
+    names = f": {' '.join(unused)}" if unused else ""
+    yield note(
+        "networks",
+        f"{count} networks on the engine; its address pools hold about 30. "
+        f"{len(unused)} are used by no container{names}",
+        "docker network rm NAME, or the setting network_pool",
+    )
+
+
+def settings(around: DoctorContext) -> Iterator[Finding]:
+    faults: dict[str, str] = {}
+    for checkout in (None, *(one.path for one in around.instances if one.path.is_dir())):
+        try:
+            around.context.settings(checkout)
+        except SandboxError as error:
+            faults[error.message] = _hint(error, "correct the setting")
+    for message, fix in faults.items():
+        yield problem("settings", message, fix)
+    if not faults:
+        yield ok("settings", "the settings are valid")
+
+
+def permissions(around: DoctorContext) -> Iterator[Finding]:
     home = around.context.home
-    there = next((p for p in (home.sandbox, *home.sandbox.parents) if p.exists()), Path("/"))
+    there = _existing(home.sandbox)
     if not os.access(there, os.W_OK | os.X_OK):
         fix = f"sudo chown -R {os.getuid()}:{os.getgid()} '{home.root}', or set KTRDR_HOME"
-        yield problem("home", f"{there} cannot be written by this user", fix=fix)
+        yield problem("home", f"{there} cannot be written by this user", fix)
         return
     yield ok("home", f"{home.root} can be written")
-    secret = [home.registry, *(one.env_file for one in around.instances)]
-    for path in secret:
+    for path in (home.registry, *(one.env_file for one in around.instances)):
         mode = stat.S_IMODE(path.stat().st_mode) if path.is_file() else 0
         wanted = private_mode(home.sandbox) if path == home.registry else 0o600
         if mode & 0o777 & ~wanted:
             yield problem(
                 "permissions",
                 f"{path} can be read by others (mode {mode:03o})",
-                fix=f"chmod {wanted:o} '{path}'",
+                f"chmod {wanted:o} '{path}'",
                 repair=functools.partial(path.chmod, wanted),
             )
 
 
-def registry(around: Surroundings) -> Iterator[Finding]:
-    error = around.registry_error
-    if error is not None:
-        fix = error.hints[0] if error.hints else "see the message"
-        yield problem("registry", error.message, fix=fix)
-        return
-    count = len(around.instances)
-    yield ok("registry", f"{count} {'instance' if count == 1 else 'instances'} registered")
-    for path in sorted(around.context.home.sandbox.glob("instances.json.damaged-*")):
-        yield note("registry", f"{path} is a damaged registry that was set aside", fix="remove it")
+def registry(around: DoctorContext) -> Iterator[Finding]:
+    home, error = around.context.home, around.registry_error
+    is_foreign = _is_foreign(home.sandbox / "instances.json")
+    if is_foreign:
+        yield Finding(
+            "note" if error is None else "problem",
+            "registry",
+            f"{home.sandbox / 'instances.json'} is the registry of KTRDR's own sandbox tool, and "
+            "left as it is; its slots count as taken",
+            "to keep the two apart, set KTRDR_HOME to a folder of its own for ktrdr-sandbox",
+        )
+    if error is None:
+        count = len(around.instances)
+        what = "instance" if count == 1 else "instances"
+        yield ok("registry", f"{count} {what} registered")
+        for path in sorted(home.sandbox.glob("instances.json.damaged-*")):
+            text = f"{path} is a damaged registry that was set aside"
+            yield note("registry", text, "remove it")
+    elif not is_foreign:
+        yield problem("registry", error.message, _hint(error, "see the message"))
 
 
-def pending(around: Surroundings) -> Iterator[Finding]:
+def _is_foreign(path: Path) -> bool:
+    try:
+        return bool(json.loads(path.read_bytes())["version"] == FOREIGN_VERSION)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def pending(around: DoctorContext) -> Iterator[Finding]:
     """Commands that were killed. Those that run are none."""
     context = around.context
     for one in journal.pending(context.home):
         name = one.instance_id.removeprefix(ID_PREFIX)
         what = f"'{one.operation} {name}' (pid {one.pid}, since {one.since})"
-        if is_busy(context, one.instance_id):
+        if is_locked(context, one.instance_id):
             yield note("journal", f"{what} is under way", instance=one.instance_id)
             continue
         yield problem(
             "journal",
             f"{what} was killed at {one.last_step}; the next command on {name} ends it",
-            fix="ktrdr-sandbox doctor --fix",
-            instance=one.instance_id,
-            repair=functools.partial(_settle, around, one.instance_id),
+            "ktrdr-sandbox doctor --fix",
+            one.instance_id,
+            functools.partial(recover, context, one.instance_id),
         )
 
 
-def _settle(around: Surroundings, instance_id: str) -> None:
-    settle(around.context, instance_id)
-
-
-def trash(around: Surroundings) -> Iterator[Finding]:
-    found = trashed(around.context.home)
-    if found:
-        oldest = max(one.age_days for one in found)
-        yield note(
-            "trash",
-            f"{len(found)} in {around.context.home.trash}, the oldest {oldest:.0f} days old",
-            fix="ktrdr-sandbox gc",
-        )
-
-
-def directories(around: Surroundings) -> Iterator[Finding]:
+def directories(around: DoctorContext) -> Iterator[Finding]:
     """Each instance's directory, its marker, and git's idea of it."""
     for instance in around.instances:
         found = list(_directory(around, instance))
-        yield from found or [ok("instance", f"{instance.id}: slot {instance.slot}, in order")]
+        in_order = f"{instance.id}: slot {instance.slot}, in order"
+        yield from found or [ok("instance", in_order)]
 
 
-def _directory(around: Surroundings, instance: Instance) -> Iterator[Finding]:
+def _directory(around: DoctorContext, instance: Instance) -> Iterator[Finding]:
     if instance.state != "created":
         return  # a killed command; the journal's finding tells of it
-    problem_of = functools.partial(problem, "instance", instance=instance.id)
+    trouble = functools.partial(problem, "instance", instance=instance.id)
     if not instance.path.is_dir():
-        yield problem_of(
+        yield trouble(
             f"{instance.id}: its directory is gone: {instance.path}",
-            fix=f"{own_commands.on(instance.name, 'destroy')}, or ktrdr-sandbox gc --yes",
+            f"{own_commands.on(instance.name, 'destroy')}, or ktrdr-sandbox gc --yes",
         )
         return
     if not instance.env_file.is_file():
-        yield problem_of(
+        yield trouble(
             f"{instance.id}: {instance.env_file} is missing",
-            fix="ktrdr-sandbox doctor --fix",
+            "ktrdr-sandbox doctor --fix",
             repair=functools.partial(write_env_file, around.context, instance),
         )
     else:
         yield from _marker(instance)
     parent = instance.parent_repo
-    if instance.is_worktree and parent is not None and parent.is_dir():
-        listed = {one.path.resolve() for one in _worktrees(parent)}
-        if instance.path.resolve() not in listed:
-            yield problem_of(
-                f"{instance.id}: git does not list {instance.path} as a worktree of {parent}",
-                fix=f"git -C '{parent}' worktree repair '{instance.path}'",
-                repair=functools.partial(repair_worktree, parent, instance.path),
-            )
+    if not instance.is_worktree or parent is None or not parent.is_dir():
+        return
+    if instance.path.resolve() not in {one.path.resolve() for one in _worktrees(parent)}:
+        yield trouble(
+            f"{instance.id}: git does not list {instance.path} as a worktree of {parent}",
+            f"git -C '{parent}' worktree repair '{instance.path}'",
+            repair=functools.partial(repair_worktree, parent, instance.path),
+        )
 
 
 def _marker(instance: Instance) -> Iterator[Finding]:
-    problem_of = functools.partial(problem, "instance", instance=instance.id)
+    trouble = functools.partial(problem, "instance", instance=instance.id)
     write_anew = f"rm '{instance.env_file}', then {own_commands.on(instance.name, 'up')}"
     try:
         values = env_file.read(instance.env_file)
     except SandboxError as error:
-        yield problem_of(error.message, fix=write_anew)
+        yield trouble(error.message, write_anew)
         return
-    if values.get("SANDBOX_UUID", instance.uuid) != instance.uuid:
-        yield problem_of(
-            f"{instance.env_file} belongs to another instance ({values.get('INSTANCE_ID')})",
-            fix=write_anew,
-        )
+    if "SANDBOX_UUID" not in values and values:
+        yield trouble(f"{instance.env_file} was written by {_OTHER_TOOL}", write_anew)
+    elif values.get("SANDBOX_UUID", instance.uuid) != instance.uuid:
+        owner = values.get("INSTANCE_ID")
+        yield trouble(f"{instance.env_file} belongs to another instance ({owner})", write_anew)
     elif values.get("SLOT_NUMBER") != str(instance.slot):
-        yield problem_of(
+        yield trouble(
             f"{instance.env_file} tells slot {values.get('SLOT_NUMBER')}; it is {instance.slot}",
-            fix="ktrdr-sandbox doctor --fix",
+            "ktrdr-sandbox doctor --fix",
             repair=functools.partial(write_slot, instance),
         )
 
@@ -286,48 +357,54 @@ def _worktrees(main: Path) -> list[Worktree]:
     return []
 
 
-def strangers(around: Surroundings) -> Iterator[Finding]:
-    """Worktrees with a marker that no entry knows."""
+def strangers(around: DoctorContext) -> Iterator[Finding]:
+    """Checkouts with a marker that no entry knows."""
     known = {one.uuid for one in around.instances}
-    for main in dict.fromkeys(one.parent_repo for one in around.instances):
-        for worktree in _worktrees(main) if main is not None and main.is_dir() else ():
-            marker = worktree.path / ENV_FILE_NAME
-            with contextlib.suppress(SandboxError):
-                values = env_file.read(marker) if marker.is_file() else {}
-                if values and values.get("SANDBOX_UUID") not in known:
-                    yield note(
-                        "worktree",
-                        f"{worktree.path} is marked as {values.get('INSTANCE_ID')}, which is not "
-                        "registered here; it may belong to another KTRDR_HOME",
-                        fix=f"rm '{marker}' and 'ktrdr-sandbox init' there, if it is yours",
-                    )
+    mains = dict.fromkeys(one.parent_repo for one in around.instances if one.parent_repo)
+    found = [one.path for main in mains if main.is_dir() for one in _worktrees(main)]
+    here = checkout_root(around.context.cwd)
+    for root in dict.fromkeys([*found, *([here] if here else [])]):
+        marker = root / ENV_FILE_NAME
+        with contextlib.suppress(SandboxError):
+            values = env_file.read(marker) if marker.is_file() else {}
+            if "SANDBOX_UUID" not in values and values:
+                if root in {one.path for one in around.instances}:
+                    continue  # told of that instance
+                yield note(
+                    "worktree",
+                    f"{marker} is of {_OTHER_TOOL} (slot {values.get('SLOT_NUMBER', '?')}); "
+                    "slots whose ports its stack holds are passed over",
+                    "end that stack with its own tool before 'ktrdr-sandbox init' there",
+                )
+            elif values and values["SANDBOX_UUID"] not in known:
+                yield note(
+                    "worktree",
+                    f"{root} is marked as {values.get('INSTANCE_ID')}, which is not "
+                    "registered here; it may belong to another KTRDR_HOME",
+                    f"rm '{marker}' and 'ktrdr-sandbox init' there, if it is yours",
+                )
 
 
-def orphans(around: Surroundings) -> Iterator[Finding]:
+def orphans(around: DoctorContext) -> Iterator[Finding]:
     """Things in Docker that carry this home's id and belong to no instance; and others' things."""
     for (address, uuid), things in around.orphans().items():
         names = ", ".join(f"{one.kind} {one.name}" for one in things)
-        yield problem(
-            "orphan",
-            f"on {address.label}: {names} belong to no instance any more (uuid {uuid})",
-            fix="ktrdr-sandbox gc --yes",
-        )
-    for address, found in around.engines.belongings.items():
+        text = f"on {address.label}: {names} belong to no instance any more (uuid {uuid})"
+        yield problem("orphan", text, "ktrdr-sandbox gc --yes")
+    for address, found in around.belongings.items():
         others = {one.instance_id for one in found if one.uuid and one.home != around.home_id}
         others -= {one.id for one in around.instances}
         if others:
-            yield note(
-                "other-home",
-                f"on {address.label} are instances of another KTRDR_HOME: "
-                f"{', '.join(sorted(others))}",
-            )
+            names = ", ".join(sorted(others))
+            text = f"on {address.label} are instances of another KTRDR_HOME: {names}"
+            yield note("other-home", text)
 
 
-def image_tags(around: Surroundings) -> Iterator[Finding]:
+def image_tags(around: DoctorContext) -> Iterator[Finding]:
     """Tags of an instance that is not registered here. They carry no label, so nothing tells whose
     they are, and no command takes them away."""
     known = {one.id for one in around.instances}
-    for address, found in around.engines.belongings.items():
+    for address, found in around.belongings.items():
         known_there = known | {one.instance_id for one in found}
         with contextlib.suppress(SandboxError):
             images = around.context.engine(address).images()
@@ -338,25 +415,24 @@ def image_tags(around: Surroundings) -> Iterator[Finding]:
                     "images",
                     f"on {address.label} are image tags of instances that are not registered here: "
                     f"{', '.join(tags)}",
-                    fix=f"docker image rm {' '.join(tags)}, if no other KTRDR_HOME uses them",
+                    f"docker image rm {' '.join(tags)}, if no other KTRDR_HOME uses them",
                 )
 
 
-def leavings(around: Surroundings) -> Iterator[Finding]:
+def leavings(around: DoctorContext) -> Iterator[Finding]:
     """Directories that a destroy renamed and that no journal tells of any more."""
     pending = {one.instance_id for one in journal.pending(around.context.home)}
     mains = {one.parent_repo for one in around.instances if one.parent_repo is not None}
     for folder in sorted({main.parent for main in mains}):
         for path in sorted(folder.glob(f".{ID_PREFIX}*.removing-*")):
             if path.name[1:].partition(".removing-")[0] not in pending:
-                yield note(
-                    "leavings",
-                    f"{path} is what a destroy had begun to delete, here or in another KTRDR_HOME",
-                    fix=f"look into it, then rm -r '{path}'",
+                text = (
+                    f"{path} is what a destroy had begun to delete, here or in another KTRDR_HOME"
                 )
+                yield note("leavings", text, f"look into it, then rm -r '{path}'")
 
 
-def ports(around: Surroundings) -> Iterator[Finding]:
+def ports(around: DoctorContext) -> Iterator[Finding]:
     """Slots whose ports somebody holds."""
     by_slot = {one.slot: one for one in around.instances}
     for slot in range(FIRST_SLOT, LAST_SLOT + 1):
@@ -364,118 +440,47 @@ def ports(around: Surroundings) -> Iterator[Finding]:
         things = None if owner is None else around.of(owner)
         if owner is not None and (things is None or any(o.kind == "container" for o in things)):
             continue  # its own containers hold them
-        bind = _bind_address(around, owner)
-        busy = busy_in_slot(slot, bind) if bind else []
-        if not busy:
-            continue
-        held = ", ".join(str(port) for port in busy)
-        if owner is None:
-            yield note("ports", f"slot {slot} is passed over while these ports are in use: {held}")
-        else:
+        try:
+            bind = around.context.settings(owner.path if owner else None).bind_address
+        except SandboxError:
+            continue  # the settings' own finding tells why
+        held = ", ".join(str(port) for port in busy_in_slot(slot, bind))
+        if held and owner is None:
+            text = f"slot {slot} is passed over while these ports are in use: {held}"
+            yield note("ports", text)
+        elif held and owner is not None:
             yield problem(
                 "ports",
                 f"{owner.id}: slot {slot} is blocked by others: {held}",
-                fix=f"end what holds them, or {own_commands.on(owner.name, 'move', '--slot N')}",
-                instance=owner.id,
+                f"end what holds them, or {own_commands.on(owner.name, 'move', '--slot N')}",
+                owner.id,
             )
 
 
-def _bind_address(around: Surroundings, owner: Instance | None) -> str:
-    with contextlib.suppress(SandboxError):
-        return around.context.settings(owner.path if owner else None).bind_address
-    return ""  # the settings' own finding tells why
+def trash(around: DoctorContext) -> Iterator[Finding]:
+    found = trashed(around.context.home)
+    if found:
+        oldest = max(one.age_days for one in found)
+        text = f"{len(found)} in {around.context.home.trash}, the oldest {oldest:.0f} days old"
+        yield note("trash", text, "ktrdr-sandbox gc")
 
 
-OLDEST_GIT: Final = (2, 36)
-"""First git whose `worktree list` has `-z` (its release notes)."""
-
-GIB: Final = 1024**3
-LOW: Final = 10 * GIB
-"""Bytes free below which it is worth a note: a few stacks' databases and images."""
-EMPTY: Final = GIB
-
-
-def docker(around: Surroundings) -> Iterator[Finding]:
-    here = around.engines.here
-    for address, error in around.engines.silent.items():
-        hint = error.hints[0] if error.hints else "docker info"
-        yield problem("docker", error.message, fix=hint)
-        if address == here:
-            return
-    try:
-        versions = around.context.engine(here).versions()
-        yield ok("docker", f"Engine {versions.engine} at {here.label}, client {versions.client}")
-        require_compose(versions)
-        yield ok("compose", f"Docker Compose {versions.compose}")
-    except SandboxError as error:
-        check = "compose" if "compose" in error.code else "docker"
-        yield problem(check, error.message, fix=error.hints[0] if error.hints else "docker info")
-
-
-def git_version(_around: Surroundings) -> Iterator[Finding]:
-    try:
-        text = git(["--version"], cwd=Path("/")).strip()
-    except SandboxError as error:
-        yield problem("git", error.message, fix=error.hints[0] if error.hints else "install git")
-        return
-    numbers = tuple(int(part) for part in re.findall(r"\d+", text)[:2])
-    if numbers < OLDEST_GIT:
-        wanted = ".".join(str(part) for part in OLDEST_GIT)
-        yield problem("git", f"{text} is too old: {wanted} is needed", fix="upgrade git")
-        return
-    yield ok("git", text)
-
-
-def disk(around: Surroundings) -> Iterator[Finding]:
-    """Free space where instances, their worktrees and the engine's data lie."""
-    places = [around.context.home.root, *(one.path.parent for one in around.instances)]
-    places.append(Path("/var/lib/docker"))  # the engine's default, where it is on this machine
-    seen: set[int] = set()
-    for context in places:
-        there = next((p for p in (context, *context.parents) if p.exists()), Path("/"))
-        device = there.stat().st_dev
-        if device in seen:
-            continue
-        seen.add(device)
-        free = shutil.disk_usage(there).free
-        text = f"{free / GIB:.1f} GiB free at {there}"
-        if free < EMPTY:
-            yield problem("disk", text, fix="ktrdr-sandbox gc; docker system df")
-        elif free < LOW:
-            yield note("disk", text, fix="ktrdr-sandbox gc; docker system df")
-        else:
-            yield ok("disk", text)
-
-
-def networks(around: Surroundings) -> Iterator[Finding]:
-    """Docker's built-in pools hold about thirty networks; unused ones take their place too."""
-    here = around.engines.belongings.get(around.engines.here)
-    if here is None:
-        return
-    count = sum(1 for one in here if one.kind == "network")
-    if count < 20:
-        yield ok("networks", f"{count} networks on the engine")
-        return
-    unused = around.context.engine(around.engines.here).unused_networks()
-    names = f": {' '.join(unused)}" if unused else ""
-    yield note(
-        "networks",
-        f"{count} networks on the engine; its address pools hold about 30. "
-        f"{len(unused)} are used by no container{names}",
-        fix="docker network rm NAME, or the setting network_pool",
-    )
-
-
-def settings(around: Surroundings) -> Iterator[Finding]:
-    checkouts = [None, *(one.path for one in around.instances if one.path.is_dir())]
-    told: set[str] = set()
-    for checkout in checkouts:
-        try:
-            around.context.settings(checkout)
-        except SandboxError as error:
-            if error.message not in told:
-                told.add(error.message)
-                fix = error.hints[0] if error.hints else "correct the setting"
-                yield problem("settings", error.message, fix=fix)
-    if not told:
-        yield ok("settings", "the settings are valid")
+Check = Callable[[DoctorContext], Iterator[Finding]]
+CHECKS: Final[tuple[Check, ...]] = (
+    docker,
+    git_version,
+    disk,
+    networks,
+    settings,
+    permissions,
+    registry,
+    pending,
+    directories,
+    strangers,
+    orphans,
+    image_tags,
+    leavings,
+    ports,
+    trash,
+)
+"""In the order of the report."""

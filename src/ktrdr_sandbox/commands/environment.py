@@ -1,50 +1,65 @@
-"""An instance's environment handed to others: to a shell, to a program, to a command inside it."""
+"""An instance's environment handed to a shell, a program, a command inside it, a browser."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from ktrdr_sandbox import own_commands
-from ktrdr_sandbox.api_address import EnvFile
+from ktrdr_sandbox.api_address import URL_VARIABLE, api_url, tool_addresses
 from ktrdr_sandbox.commands.compose_project import current_values
 from ktrdr_sandbox.commands.context import Context
-from ktrdr_sandbox.commands.shared_folders import shared_variables
 from ktrdr_sandbox.docker.engine import Container
 from ktrdr_sandbox.docker.environment import child_environment, engine_variables, foreign
-from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.models import Instance
-from ktrdr_sandbox.process import become
+from ktrdr_sandbox.errors import ErrorCode, SandboxError
+from ktrdr_sandbox.exec_process import exec_process
+from ktrdr_sandbox.gate.http import published_address, shown_url
+from ktrdr_sandbox.models import Instance, PublishedPort, Role
+from ktrdr_sandbox.shared.layout import shared_variables
 from ktrdr_sandbox.state import last_up
 
+TOOLS: Final[Mapping[str, Role]] = {
+    "api": "backend",
+    "grafana": "grafana",
+    "jaeger": "jaeger_ui",
+    "prometheus": "prometheus",
+}
+"""What `open` takes, with the role of its port."""
+
+SHELL: Final = ("sh", "-c", "command -v bash >/dev/null && exec bash; exec sh")
+"""bash where a container has it, else sh."""
+
 _SHELL_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PATIENCE: Final = 2.0
+"""Seconds for a connection to this machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Handout:
+class InstanceEnvironment:
     """What others get of an instance. Holds its secrets.
 
     `text` is the file as it is. `values` are the file's, the shared folders that it could not hold,
-    and the API's address. `strays` are variables of this shell that are another sandbox's.
+    and the API's address. `leaked` are variables of this shell that are another sandbox's.
     """
 
     instance: Instance
     text: str
     values: Mapping[str, str]
-    strays: tuple[str, ...]
+    leaked: tuple[str, ...]
 
     @property
-    def unspeakable(self) -> tuple[str, ...]:
+    def invalid_names(self) -> tuple[str, ...]:
         """Keys that no shell takes as a variable's name."""
         return tuple(name for name in self.values if not _SHELL_NAME.fullmatch(name))
 
     @property
     def exports(self) -> str:
         """Lines for `eval` in a shell."""
-        lines = [f"unset {name}" for name in self.strays if _SHELL_NAME.fullmatch(name)]
+        lines = [f"unset {name}" for name in self.leaked if _SHELL_NAME.fullmatch(name)]
         lines += [
             f"export {name}={shlex.quote(value)}"
             for name, value in self.values.items()
@@ -53,40 +68,50 @@ class Handout:
         return "\n".join(lines) + "\n"
 
 
-def handout(context: Context, instance: Instance) -> Handout:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A tool that has a page to look at; `tool` is its name on the command line."""
+
+    tool: str
+    service: str
+    url: str
+
+
+def environment_of(context: Context, instance: Instance) -> InstanceEnvironment:
     """Raises `env-file-damaged`, `cannot-write`, `no-such-instance`."""
     values = current_values(context, instance)
-    aim = {"KTRDR_API_URL": EnvFile(instance.env_file, values).url}
+    aim = {URL_VARIABLE: api_url(instance.env_file, values)}
     values = {**shared_variables(context.home), **values, **aim}
-    return Handout(
+    return InstanceEnvironment(
         instance=instance,
         text=instance.env_file.read_text(encoding="utf-8"),
         values=values,
-        strays=tuple(sorted(name for name in foreign(context.environment) if name not in values)),
+        leaked=tuple(sorted(name for name in foreign(context.environment) if name not in values)),
     )
 
 
 def run_with(context: Context, instance: Instance, argv: Sequence[str]) -> NoReturn:
     """Become that program, in the current directory, with the instance's environment.
 
-    It gets what Compose gets, the API's address, and the instance's own engine for `docker`. Raises
-    `command-not-found`, `command-not-executable`, and as `handout`.
+    It gets what Compose gets, the addresses of the API and of the tools as this machine sees them,
+    and the instance's own engine for `docker`. Raises `command-not-found`,
+    `command-not-executable`, and as `environment_of`.
     """
+    values = environment_of(context, instance).values
     environment = child_environment(
-        context.environment, address=instance.engine, file_values=handout(context, instance).values
+        context.environment,
+        address=instance.engine,
+        file_values={**values, **tool_addresses(values)},
     )
     try:
-        become(argv, environment=environment | engine_variables(instance.engine))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise SandboxError(
-            "command-not-found",
-            f"{argv[0]}: no such command.",
-            details={"command": argv[0], "errno": error.errno},
-        ) from error
+        exec_process(argv, environment=environment | engine_variables(instance.engine))
     except OSError as error:
+        is_missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
         raise SandboxError(
-            "command-not-executable",
-            f"{argv[0]} cannot be executed: {error.strerror}.",
+            "command-not-found" if is_missing else "command-not-executable",
+            f"{argv[0]}: no such command."
+            if is_missing
+            else f"{argv[0]} cannot be executed: {error.strerror}.",
             details={"command": argv[0], "errno": error.errno},
         ) from error
 
@@ -104,40 +129,79 @@ def run_inside(
     return engine.execute_here(container.id, argv, terminal=terminal)
 
 
+def backend_of(context: Context, instance: Instance) -> str:
+    """The service that is the backend, by the last `up`; `backend` where that tells none."""
+    ports = last_up.load(context.home, instance).ports
+    return next((port.service for port in ports if port.role == "backend"), "backend")
+
+
 def _running(
     context: Context, instance: Instance, service: str, found: Sequence[Container]
 ) -> Container:
-    """The service's first container that runs."""
-    own = sorted(
-        (c for c in found if c.service == service), key=lambda c: (len(c.name), c.name)
-    )  # `-2` before `-10`
+    """The service's first container that runs: `-2` comes before `-10`."""
+    own = sorted((c for c in found if c.service == service), key=lambda c: (len(c.name), c.name))
     for container in own:
         if container.state == "running":
             return container
     known = sorted({*last_up.load(context.home, instance).services, *(c.service for c in found)})
     running = sorted({c.service for c in found if c.state == "running"})
-    details = {"instance": instance.id, "services": known, "running": running}
-    start = f"Start it: {own_commands.on(instance.name, 'up')}"
+    code: ErrorCode = "service-not-running"
+    hints = [f"Start it: {own_commands.on(instance.name, 'up')}"]
     if not running:
+        message = f"Nothing of {instance.id} is running."
+    elif service not in known:
+        code, hints = "no-such-service", []
+        message = f"{instance.id} has no service '{service}'. Running: {', '.join(running)}."
+    else:
+        state = own[0].state if own else "no container"
+        message = (
+            f"{service} of {instance.id} is not running ({state}). Running: {', '.join(running)}."
+        )
+        if own:
+            hints.insert(0, f"See why: {own_commands.logs(instance.name, service)}")
+    details = {"instance": instance.id, "services": known, "running": running}
+    raise SandboxError(code, message, hints=hints, details=details)
+
+
+def page(context: Context, instance: Instance, tool: str) -> Page:
+    """Where a tool of the last `up` is, once something answers there.
+
+    Raises `usage`, `no-such-service`, `service-not-running`.
+    """
+    if tool not in TOOLS:
+        raise SandboxError("usage", f"There is no tool '{tool}'. Tools: {', '.join(TOOLS)}.")
+    kept = last_up.load(context.home, instance)
+    start = f"Start it: {own_commands.on(instance.name, 'up')}"
+    if not kept.ports:
         raise SandboxError(
             "service-not-running",
-            f"Nothing of {instance.id} is running.",
+            f"{instance.id} has not been started in this slot.",
             hints=(start,),
-            details=details,
+            details={"instance": instance.id},
         )
-    if service not in known:
+    ports = {port.role: port for port in reversed(kept.ports) if port.service in kept.services}
+    there = [name for name, role in TOOLS.items() if role in ports]
+    port = ports.get(TOOLS[tool])
+    if port is None:
         raise SandboxError(
             "no-such-service",
-            f"{instance.id} has no service '{service}'. Running: {', '.join(running)}.",
-            details=details,
+            f"The stack of {instance.id} has no {tool}. It has: {', '.join(there) or 'none'}.",
+            details={"instance": instance.id, "tool": tool, "tools": there},
         )
-    state = own[0].state if own else "no container"
-    raise SandboxError(
-        "service-not-running",
-        f"{service} of {instance.id} is not running ({state}). Running: {', '.join(running)}.",
-        hints=(
-            *([f"See why: {own_commands.logs(instance.name, service)}"] if own else []),
-            start,
-        ),
-        details=details,
-    )
+    url = shown_url(port, "")
+    if not _answers(port):
+        raise SandboxError(
+            "service-not-running",
+            f"Nothing answers at {url}, where {port.service} of {instance.id} belongs.",
+            hints=(start,),
+            details={"instance": instance.id, "tool": tool, "url": url},
+        )
+    return Page(tool=tool, service=port.service, url=url)
+
+
+def _answers(port: PublishedPort) -> bool:
+    try:
+        with socket.create_connection((published_address(port), port.published), _PATIENCE):
+            return True
+    except OSError:
+        return False

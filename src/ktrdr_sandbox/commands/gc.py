@@ -1,27 +1,25 @@
-"""gc: ends what is orphaned. Only what carries our uuid and this home's id is ever removed."""
+"""gc: end what is orphaned. Only what carries our uuid and this home's id is ever removed."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
-from ktrdr_sandbox.commands.context import Context
-from ktrdr_sandbox.commands.demolition import remove_resources
+from ktrdr_sandbox.commands.context import Context, is_locked, recover
 from ktrdr_sandbox.commands.destroy import destroy
-from ktrdr_sandbox.commands.doctor_checks import Surroundings, look_around
-from ktrdr_sandbox.commands.recover import is_busy, settle
+from ktrdr_sandbox.commands.doctor_checks import DoctorContext, look_around
+from ktrdr_sandbox.commands.down import remove_resources
 from ktrdr_sandbox.commands.trash import delete, trashed
 from ktrdr_sandbox.docker.engine import Belonging
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.models import ID_PREFIX, EngineAddress, Instance
-from ktrdr_sandbox.state import journal
-from ktrdr_sandbox.state.last_up import load as load_record
+from ktrdr_sandbox.models import ID_PREFIX, EngineAddress
+from ktrdr_sandbox.state import journal, last_up
 
 KEEP_ASIDE_DAYS: Final = 30
 """Days for which a damaged registry that was set aside is kept."""
@@ -36,8 +34,8 @@ class Item:
     kind: Kind
     name: str
     reason: str
+    end: Callable[[], object]
     parts: tuple[str, ...] = ()
-    end: Callable[[], None] = lambda: None
     done: bool = False
     trouble: str = ""
 
@@ -59,13 +57,12 @@ def collect(context: Context, *, yes: bool) -> Collection:
     around = look_around(context)
     if around.registry_error is not None:
         raise around.registry_error
-    remarks = [f"{error.message} Left out." for error in around.engines.silent.values()]
+    remarks = [f"{error.message} Left out." for error in around.silent.values()]
     items = [
-        *_killed(around, remarks),
+        *_killed(context, remarks),
         *_gone(around),
         *_orphans(around, remarks),
-        *_trash(around),
-        *_set_aside(around),
+        *_expired(around),
     ]
     return Collection(
         items=tuple(_ended(item) for item in items) if yes else tuple(items),
@@ -81,55 +78,48 @@ def _ended(item: Item) -> Item:
     return replace(item, done=True)
 
 
-def _killed(around: Surroundings, remarks: list[str]) -> Iterator[Item]:
+def _killed(context: Context, remarks: list[str]) -> Iterator[Item]:
     """Commands that were killed, ended as the next command on their instance would."""
-    for one in journal.pending(around.context.home):
-        name = one.instance_id.removeprefix(ID_PREFIX)
-        if is_busy(around.context, one.instance_id):
-            remarks.append(f"'{one.operation} {name}' is under way; its instance is left alone.")
+    for pending in journal.pending(context.home):
+        name = f"{pending.operation} {pending.instance_id.removeprefix(ID_PREFIX)}"
+        if is_locked(context, pending.instance_id):
+            remarks.append(f"'{name}' is under way; its instance is left alone.")
             continue
         yield Item(
             kind="command",
-            name=f"{one.operation} {name}",
-            reason=f"killed at {one.last_step}",
-            end=functools.partial(_settle, around.context, one.instance_id),
+            name=name,
+            reason=f"killed at {pending.last_step}",
+            end=partial(recover, context, pending.instance_id),
         )
 
 
-def _settle(context: Context, instance_id: str) -> None:
-    settle(context, instance_id)
-
-
-def _gone(around: Surroundings) -> Iterator[Item]:
+def _gone(around: DoctorContext) -> Iterator[Item]:
     """Instances whose directory is gone, ended as destroy does."""
+    context = around.context
     for instance in around.instances:
         things = around.of(instance)
         if instance.path.is_dir() or things is None or instance.state != "created":
             continue
-        if is_busy(around.context, instance.id) or journal.exists(around.context.home, instance.id):
+        if is_locked(context, instance.id) or journal.exists(context.home, instance.id):
             continue
-        images = load_record(around.context.home, instance).images
         yield Item(
             kind="instance",
             name=instance.id,
             reason=f"its directory is gone: {instance.path}",
-            parts=(*_named(things), *(f"image tag {image}" for image in images)),
-            end=functools.partial(_destroy, around.context, instance),
+            parts=_parts(things, last_up.load(context.home, instance).images),
+            end=partial(destroy, context, instance, keep_worktree=False, force=False),
         )
 
 
-def _destroy(context: Context, instance: Instance) -> None:
-    destroy(context, instance, keep_worktree=False, force=False)
+def _parts(things: Sequence[Belonging], images: Sequence[str]) -> tuple[str, ...]:
+    named = (f"{thing.kind} {thing.name}" for thing in things)
+    return (*named, *(f"image tag {image}" for image in images))
 
 
-def _named(things: Sequence[Belonging]) -> Iterator[str]:
-    return (f"{one.kind} {one.name}" for one in things)
-
-
-def _orphans(around: Surroundings, remarks: list[str]) -> Iterator[Item]:
+def _orphans(around: DoctorContext, remarks: list[str]) -> Iterator[Item]:
     for (address, uuid), things in around.orphans().items():
         identity = things[0].instance_id
-        if is_busy(around.context, identity):
+        if is_locked(around.context, identity):
             remarks.append(f"{identity} is being worked on and left alone.")
             continue
         images = _images_of(around, address, identity)
@@ -137,18 +127,17 @@ def _orphans(around: Surroundings, remarks: list[str]) -> Iterator[Item]:
             kind="orphan",
             name=identity,
             reason=f"no instance has the uuid {uuid} any more",
-            parts=(*_named(things), *(f"image tag {image}" for image in images)),
-            end=functools.partial(_remove, around.context, address, identity, uuid, images),
+            parts=_parts(things, images),
+            end=partial(_remove, around.context, address, identity, uuid, images),
         )
 
 
-def _images_of(around: Surroundings, address: EngineAddress, identity: str) -> tuple[str, ...]:
+def _images_of(around: DoctorContext, address: EngineAddress, identity: str) -> tuple[str, ...]:
     """Image tags of an orphaned instance. Tags carry no label, so they are only taken for its own
     while nobody else, here or in another home, has an instance so called."""
-    if any(one.id == identity for one in around.instances):
-        return ()
-    found = around.engines.belongings.get(address, ())
-    if any(one.instance_id == identity and one.home != around.home_id for one in found):
+    found = around.belongings.get(address, ())
+    others = any(thing.instance_id == identity and thing.home != around.home_id for thing in found)
+    if others or any(instance.id == identity for instance in around.instances):
         return ()
     with contextlib.suppress(SandboxError):
         images = around.context.engine(address).images()
@@ -160,40 +149,39 @@ def _remove(
     context: Context, address: EngineAddress, identity: str, uuid: str, images: Sequence[str]
 ) -> None:
     engine = context.engine(address)
-    remove_resources(engine, identity, engine.resources(uuid), uuid, grace=0)
+    remove_resources(engine, identity, uuid, engine.resources(uuid), grace=0)
     for image in images:
         engine.untag(image)
-    if identity not in context.registry.read().instances:
+    if context.registered(identity) is None:
         shutil.rmtree(context.home.state_of(identity), ignore_errors=True)
 
 
-def _trash(around: Surroundings) -> Iterator[Item]:
-    keep = around.context.settings(None).trash_days
-    for one in trashed(around.context.home):
-        if one.age_days >= keep:
+def _expired(around: DoctorContext) -> Iterator[Item]:
+    """What was kept for its time: the trash, and registries that were damaged."""
+    context = around.context
+    keep = context.settings(None).trash_days
+    for entry in trashed(context.home):
+        if entry.age_days >= keep:
             yield Item(
                 kind="trash",
-                name=str(one.path),
-                reason=f"{one.age_days:.0f} days in the trash; kept for {keep:g}",
-                end=functools.partial(_empty, around, one.path),
+                name=str(entry.path),
+                reason=f"{entry.age_days:.0f} days in the trash; kept for {keep:g}",
+                end=partial(_empty, around, entry.path),
             )
-
-
-def _empty(around: Surroundings, path: Path) -> None:
-    """Files of other users in it are given to this one by a container, if there is an engine."""
-    here = around.engines.here
-    engine = around.context.engine(here) if here in around.engines.belongings else None
-    images = sorted(engine.images(), key=lambda name: "ktrdr" not in name)[:5] if engine else ()
-    delete(path, engine=engine, images=images, uuid=f"trash-{path.name}")
-
-
-def _set_aside(around: Surroundings) -> Iterator[Item]:
-    for path in sorted(around.context.home.sandbox.glob("instances.json.damaged-*")):
+    for path in sorted(context.home.sandbox.glob("instances*.json.damaged-*")):
         since = datetime.fromtimestamp(path.lstat().st_mtime, UTC)
         if (datetime.now(UTC) - since).days >= KEEP_ASIDE_DAYS and path.is_file():
             yield Item(
                 kind="file",
                 name=str(path),
                 reason=f"a damaged registry, set aside more than {KEEP_ASIDE_DAYS} days ago",
-                end=functools.partial(path.unlink, missing_ok=True),
+                end=partial(path.unlink, missing_ok=True),
             )
+
+
+def _empty(around: DoctorContext, path: Path) -> None:
+    """Files of other users in it are given to this one by a container, if there is an engine."""
+    here = around.here
+    engine = around.context.engine(here) if here in around.belongings else None
+    images = sorted(engine.images(), key=lambda name: "ktrdr" not in name)[:5] if engine else ()
+    delete(path, engine=engine, images=images, uuid=f"trash-{path.name}")

@@ -9,26 +9,26 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import psutil
 
 from ktrdr_sandbox import env_file
-from ktrdr_sandbox.api_address import URL_VARIABLE, EnvFile
+from ktrdr_sandbox.api_address import URL_VARIABLE, api_url
 from ktrdr_sandbox.commands.context import Context
-from ktrdr_sandbox.commands.shared_folders import shared_variables
-from ktrdr_sandbox.configuration.defaults import CHECKOUT_FILE, may_name
-from ktrdr_sandbox.docker.commands import CommandOutcome, end_marked, run_command
-from ktrdr_sandbox.docker.environment import PLATFORM_SOCKET, child_environment
+from ktrdr_sandbox.docker.environment import PLATFORM_SOCKET, child_environment, engine_variables
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import cannot_write, make_folder
+from ktrdr_sandbox.git.git import REPOSITORY_VARIABLES
 from ktrdr_sandbox.models import Instance
-
-if TYPE_CHECKING:
-    from ktrdr_sandbox.configuration.commands import Hook
-    from ktrdr_sandbox.docker.engine import LineSink
-
+from ktrdr_sandbox.naming import printable
+from ktrdr_sandbox.process import LineSink, Outcome, Patience, end_marked, stream
+from ktrdr_sandbox.settings import Hook, may_be_set
+from ktrdr_sandbox.shared.layout import shared_variables
 
 HOOK_VARIABLE: Final = "KTRDR_HOOK"
 """Tells a hook's commands which hook they are of, and us which processes are a hook's."""
@@ -36,10 +36,8 @@ HOOK_VARIABLE: Final = "KTRDR_HOOK"
 _SHOWN: Final = 10
 """Last lines of its output that a failure shows."""
 
-_GIT_PLACES: Final = frozenset(
-    {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR"}
-)
-"""Set inside git's own hooks; they would point a hook's git at another worktree."""
+_KEPT_LINES: Final = 40
+_PATIENCE: Final[Patience] = (2.0, 2.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +45,7 @@ class HookFailure:
     """A command of a hook that did not succeed; those after it were not run."""
 
     hook: Hook
-    outcome: CommandOutcome
+    outcome: Outcome
     timeout: float
 
     def error(self, *, result: str, hints: tuple[str, ...] = ()) -> SandboxError:
@@ -58,22 +56,18 @@ class HookFailure:
             if outcome.exit_code is None
             else f"ended with exit status {outcome.exit_code}"
         )
-        lines = [f"  {line}" for line in outcome.lines[-_SHOWN:]]
+        output = outcome.stderr.splitlines()
+        lines = [f"The hook {self.hook} failed: {_shown(outcome.argv)} {how}."]
+        lines += [f"  {line}" for line in output[-_SHOWN:]]
         return SandboxError(
             "hook-failed",
-            "\n".join(
-                [
-                    f"The hook {self.hook} failed: {_shown(outcome.argv)} {how}.",
-                    *lines,
-                    *([result] if result else []),
-                ]
-            ),
+            "\n".join([*lines, *([result] if result else [])]),
             hints=hints,
             details={
                 "hook": self.hook,
                 "argv": list(outcome.argv),
                 "exit_code": outcome.exit_code,
-                "output": list(outcome.lines),
+                "output": output,
             },
         )
 
@@ -87,7 +81,9 @@ def run_hook(
     Raises `bad-settings`, `env-file-damaged`, `cannot-write`.
     """
     end_left_over(context, instance)
-    if not instance.path.is_dir() or not _may_have_hooks(context, instance):
+    if not instance.path.is_dir():
+        return None
+    if not may_be_set("hooks", context.home, instance.path, variables=context.environment):
         return None
     settings = context.settings(instance.path)
     commands: tuple[tuple[str, ...], ...] = getattr(settings.hooks, hook)
@@ -95,17 +91,14 @@ def run_hook(
         return None
     environment = hook_environment(context, instance, hook)
     note = _note(context, instance)
-    _write(note, {"hook": hook, **_ourselves()})
+    started = psutil.Process().create_time()
+    _write(note, {"hook": hook, "pid": os.getpid(), "started": started})
     ended = False
     try:
         for argv in commands:
             sink(f"{hook}: {_shown(argv)}")
-            outcome = run_command(
-                argv,
-                environment=environment,
-                directory=instance.path,
-                timeout=settings.hook_timeout,
-                sink=sink,
+            outcome = _run(
+                argv, environment, instance.path, timeout=settings.hook_timeout, sink=sink
             )
             if outcome.exit_code != 0:
                 ended = True
@@ -119,27 +112,44 @@ def run_hook(
     return None
 
 
-def _may_have_hooks(context: Context, instance: Instance) -> bool:
-    files = (instance.path / CHECKOUT_FILE, context.home.config)
-    return may_name("hooks", *files, variables=context.environment)
+def _run(
+    argv: tuple[str, ...],
+    environment: Mapping[str, str],
+    directory: Path,
+    *,
+    timeout: float,
+    sink: LineSink,
+) -> Outcome:
+    """What cannot be started ends with 126 or 127, as in a shell."""
+    try:
+        return stream(
+            argv,
+            environment=environment,
+            cwd=directory,
+            timeout=timeout,
+            sink=sink,
+            keep=_KEPT_LINES,
+            patience=_PATIENCE,
+            own_group=True,
+        )
+    except (OSError, ValueError) as error:
+        code = 127 if isinstance(error, FileNotFoundError) else 126
+        said = f"{argv[0]}: {getattr(error, 'strerror', None) or error}"
+        return Outcome(argv=argv, exit_code=code, stdout="", stderr=said)
 
 
 def hook_environment(context: Context, instance: Instance, hook: Hook) -> dict[str, str]:
     """The shell's variables without `COMPOSE_*`, the instance's file, and its engine's address."""
-    inherited = {k: v for k, v in context.environment.items() if k not in _GIT_PLACES}
+    inherited = {k: v for k, v in context.environment.items() if k not in REPOSITORY_VARIABLES}
     values = env_file.read(instance.env_file) if instance.env_file.is_file() else {}
     fixed = {"INSTANCE_ID": instance.id, "COMPOSE_PROJECT_NAME": instance.id}
     with contextlib.suppress(SandboxError):  # a damaged file must not keep it from being destroyed
-        fixed[URL_VARIABLE] = EnvFile(instance.env_file, values).url
-    address = instance.engine
-    if address.context:
-        engine = {"DOCKER_CONTEXT": address.context}
-    else:
-        engine = {"DOCKER_HOST": address.host or PLATFORM_SOCKET}
+        fixed[URL_VARIABLE] = api_url(instance.env_file, values)
+    engine = engine_variables(instance.engine) or {"DOCKER_HOST": PLATFORM_SOCKET}
     return {
         **child_environment(
             inherited,
-            address=address,
+            address=instance.engine,
             file_values={**values, **fixed, "SLOT_NUMBER": str(instance.slot)},
             paths=shared_variables(context.home),
         ),
@@ -152,17 +162,22 @@ def hook_environment(context: Context, instance: Instance, hook: Hook) -> dict[s
 def end_left_over(context: Context, instance: Instance) -> None:
     """End a hook whose program was killed; one look at the disk when there is none."""
     note = _note(context, instance)
-    noted = _noted(note)
-    if noted is None or _is_alive(noted):
+    try:
+        noted = json.loads(note.read_text(encoding="utf-8"))
+    except FileNotFoundError:
         return
-    if not noted:  # cut off while it was written, before the hook began
+    except (OSError, ValueError):
+        noted = None
+    if not isinstance(noted, dict):  # cut off while it was written, before the hook began
         note.unlink(missing_ok=True)
         return
-    variables = {HOOK_VARIABLE: str(noted.get("hook")), "SANDBOX_UUID": instance.uuid}
-    ended = end_marked(variables)
+    if _is_alive(noted):
+        return
+    hook = noted.get("hook")
+    ended = end_marked({HOOK_VARIABLE: str(hook), "SANDBOX_UUID": instance.uuid})
     context.tell(
-        f"The hook {noted.get('hook')} of {instance.name} was cut off when its command was "
-        "killed" + ("; what was left of it has been ended." if ended else ".")
+        f"The hook {hook} of {instance.name} was cut off when its command was killed"
+        + ("; what was left of it has been ended." if ended else ".")
     )
     note.unlink(missing_ok=True)
 
@@ -182,26 +197,8 @@ def _write(note: Path, facts: Mapping[str, Any]) -> None:
         raise cannot_write(note, error) from error
 
 
-def _noted(note: Path) -> Mapping[str, Any] | None:
-    try:
-        found = json.loads(note.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _ourselves() -> dict[str, Any]:
-    import psutil  # a tenth of what a hook costs
-
-    return {"pid": os.getpid(), "started": psutil.Process().create_time()}
-
-
 def _is_alive(noted: Mapping[str, Any]) -> bool:
     """Whether the program that noted the hook still runs it."""
-    import psutil
-
     try:
         started = psutil.Process(int(noted["pid"])).create_time()
     except (psutil.Error, KeyError, TypeError, ValueError):
@@ -211,6 +208,4 @@ def _is_alive(noted: Mapping[str, Any]) -> bool:
 
 def _shown(argv: tuple[str, ...]) -> str:
     """Words as a shell would take them; signs that a terminal might obey are escaped."""
-    import shlex
-
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shlex.join(argv))
+    return printable(shlex.join(argv))

@@ -3,33 +3,49 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+import json
+import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from ktrdr_sandbox.background import asked
+from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.commands.context import Context
-from ktrdr_sandbox.commands.relocated import recognise
 from ktrdr_sandbox.docker.engine import Container
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import EngineAddress, Instance
 from ktrdr_sandbox.slots.port_map import get_ports
+from ktrdr_sandbox.state import last_up
 
 if TYPE_CHECKING:
     from ktrdr_sandbox.models import PublishedPort
-    from ktrdr_sandbox.shared_data.holdings import Inventory
-
+    from ktrdr_sandbox.shared.inventory import Inventory
 
 Summary = Literal["running", "partial", "stopped", "orphaned", "unknown", "creating", "removing"]
 """running: every container runs; partial: some do; stopped: none; orphaned: the directory is gone
 but something of it is left in Docker; unknown: the engine does not answer."""
 
+_WORKERS_PATH: Final = "/api/v1/workers"
+_PATIENCE: Final = 1.0
+"""Seconds for the backend to say which workers it has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workers:
+    """How many workers the backend knows, of how many that run."""
+
+    registered: int
+    expected: int
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedInstance:
+    """`workers` is None where there are none, or the backend does not tell."""
+
     instance: Instance
     status: Summary
     api_port: int
+    workers: Workers | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,70 +67,83 @@ class InstanceStatus:
     ports: tuple[PublishedPort, ...]
     named_ports: dict[str, int]
     shared: Inventory
+    workers: Workers | None = None
 
 
 def list_instances(context: Context) -> Listing:
     """All instances, with one call to each engine. Drops entries of which nothing is left."""
-    registered = _registered(context)
-    by_engine = _containers_of_all(context, registered)
-    rows, dropped = [], []
-    for instance in registered:
-        by_uuid = by_engine.get(instance.engine)
-        containers = None if by_uuid is None else by_uuid.get(instance.uuid, [])
+    kept, dropped = [], []
+    for instance, containers in _stacks(context):
         if _is_stale(context, instance, containers) and _forget(context, instance):
             dropped.append(instance)
-            continue
-        rows.append(
-            ListedInstance(
-                instance=instance,
-                status=_summary(instance, containers),
-                api_port=get_ports(instance.slot)["backend"],
-            )
+        else:
+            kept.append((instance, containers))
+    counts = [run_in_background(functools.partial(_workers, context, *stack)) for stack in kept]
+    rows = [
+        ListedInstance(
+            instance=instance,
+            status=_summary(instance, containers),
+            api_port=get_ports(instance.slot)["backend"],
+            workers=count.result(),
         )
-    rows.sort(key=lambda row: row.instance.slot)
+        for (instance, containers), count in zip(kept, counts, strict=True)
+    ]
     return Listing(instances=tuple(rows), dropped=tuple(dropped))
 
 
-def _registered(context: Context) -> list[Instance]:
-    """What the registry has, each where its directory is now."""
-    return [
-        one if one.path.is_dir() or one.state != "created" else recognise(context, one)
-        for one in context.registry.read().instances.values()
-    ]
+def status(context: Context, instance: Instance) -> InstanceStatus:
+    """One instance in detail. Raises `docker-not-answering`, `docker-missing`."""
+    from ktrdr_sandbox.shared.inventory import take_inventory  # not for list
+
+    found = context.engine(instance.engine).containers(uuid=instance.uuid)
+    return _in_detail(context, instance, found, take_inventory(context.home.shared))
 
 
-def _containers_of_all(
-    context: Context, instances: Iterable[Instance]
-) -> dict[EngineAddress, dict[str, list[Container]] | None]:
-    """Containers by engine and uuid; None for one that does not answer, which is told once."""
-    addresses = list(dict.fromkeys(instance.engine for instance in instances))
-    if not addresses:
-        return {}
+def status_of_all(context: Context) -> list[InstanceStatus]:
+    """Every instance in detail, by slot, with one call to each engine.
 
-    def ask(address: EngineAddress) -> dict[str, list[Container]] | None:
+    Of those of an engine that does not answer the status is `unknown`.
+    """
+    from ktrdr_sandbox.shared.inventory import take_inventory  # not for list
+
+    shared = take_inventory(context.home.shared)
+    return [_in_detail(context, *stack, shared) for stack in _stacks(context)]
+
+
+def _stacks(context: Context) -> list[tuple[Instance, Sequence[Container] | None]]:
+    """What the registry has, by slot and each where its directory is now, with its containers;
+    None for those of an engine that does not answer, which is told once."""
+    registered = [_where_it_is(context, one) for one in context.registry.read().instances.values()]
+
+    def ask(address: EngineAddress) -> Sequence[Container] | None:
         try:
-            return _by_uuid(context.engine(address).containers())
+            return context.engine(address).containers()
         except SandboxError as error:
             context.tell(error.message)
             return None
 
-    answers = [asked(functools.partial(ask, address)) for address in addresses]
-    return {address: answer.result() for address, answer in zip(addresses, answers, strict=True)}
-
-
-def _by_uuid(containers: Iterable[Container]) -> dict[str, list[Container]]:
-    found: dict[str, list[Container]] = {}
-    for container in containers:
-        found.setdefault(container.uuid, []).append(container)
+    addresses = dict.fromkeys(instance.engine for instance in registered)
+    answers = {address: run_in_background(functools.partial(ask, address)) for address in addresses}
+    found: list[tuple[Instance, Sequence[Container] | None]] = []
+    for instance in sorted(registered, key=lambda one: one.slot):
+        every = answers[instance.engine].result()
+        own = None if every is None else [one for one in every if one.uuid == instance.uuid]
+        found.append((instance, own))
     return found
+
+
+def _where_it_is(context: Context, instance: Instance) -> Instance:
+    if instance.path.is_dir() or instance.state != "created":
+        return instance
+    from ktrdr_sandbox.commands.relocated import resolve_moved  # git and more, seldom needed
+
+    return resolve_moved(context, instance)
 
 
 def _is_stale(context: Context, instance: Instance, containers: Sequence[Container] | None) -> bool:
     """The directory is gone and so is everything in Docker: volumes, networks and images too."""
     if instance.path.is_dir() or containers is None or instance.state != "created":
         return False
-    from ktrdr_sandbox.state import last_up  # directories are seldom gone
-
     engine = context.engine(instance.engine)
     if engine.resources(instance.uuid):
         return False
@@ -123,9 +152,9 @@ def _is_stale(context: Context, instance: Instance, containers: Sequence[Contain
 
 
 def _forget(context: Context, instance: Instance) -> bool:
-    from ktrdr_sandbox.commands.drop_stale import forget  # git and more, seldom needed
+    from ktrdr_sandbox.commands.stale import drop_stale  # git and more, seldom needed
 
-    return forget(context, instance)
+    return drop_stale(context, instance)
 
 
 def _summary(instance: Instance, containers: Sequence[Container] | None) -> Summary:
@@ -143,41 +172,10 @@ def _summary(instance: Instance, containers: Sequence[Container] | None) -> Summ
     return "running" if len(running) + len(finished) == len(services) else "partial"
 
 
-def status(context: Context, instance: Instance) -> InstanceStatus:
-    """One instance in detail. Raises `docker-not-answering`, `docker-missing`."""
-    from ktrdr_sandbox.shared_data import inventory
-
-    found = context.engine(instance.engine).containers(uuid=instance.uuid)
-    return _in_detail(context, instance, found, inventory.take(context.home.shared))
-
-
-def status_of_all(context: Context) -> list[InstanceStatus]:
-    """Every instance in detail, by slot, with one call to each engine.
-
-    Of those of an engine that does not answer the status is `unknown`.
-    """
-    from ktrdr_sandbox.shared_data import inventory
-
-    registered = sorted(_registered(context), key=lambda one: one.slot)
-    by_engine = _containers_of_all(context, registered)
-    shared = inventory.take(context.home.shared)
-    return [
-        _in_detail(
-            context,
-            instance,
-            None if (known := by_engine[instance.engine]) is None else known.get(instance.uuid, []),
-            shared,
-        )
-        for instance in registered
-    ]
-
-
 def _in_detail(
     context: Context, instance: Instance, found: Sequence[Container] | None, shared: Inventory
 ) -> InstanceStatus:
     """`found` is None when the engine does not answer."""
-    from ktrdr_sandbox.state import last_up
-
     containers = tuple(container for container in found or () if not container.oneoff)
     kept = last_up.load(context.home, instance)
     present = {container.service for container in containers}
@@ -192,4 +190,39 @@ def _in_detail(
         ports=kept.ports,
         named_ports=get_ports(instance.slot),
         shared=shared,
+        workers=_workers(context, instance, containers),
     )
+
+
+def _workers(
+    context: Context, instance: Instance, containers: Sequence[Container] | None
+) -> Workers | None:
+    ports = last_up.load(context.home, instance).ports
+    services = {port.service for port in ports if port.role == "worker"}
+    running = [c for c in containers or () if c.state == "running" and not c.oneoff]
+    expected = sum(1 for container in running if container.service in services)
+    backend = next((port for port in ports if port.role == "backend"), None)
+    if not expected or backend is None:
+        return None
+    registered = _registrations(backend)
+    return None if registered is None else Workers(registered=registered, expected=expected)
+
+
+def _registrations(port: PublishedPort) -> int | None:
+    """How many workers the backend lists, by a request so plain that no HTTP library is loaded."""
+    request = f"GET {_WORKERS_PATH} HTTP/1.0\r\nHost: localhost:{port.published}\r\n\r\n"
+    host = port.host_ip if port.host_ip not in ("", "0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
+    answer = b""
+    try:
+        with socket.create_connection((host, port.published), _PATIENCE) as connection:
+            connection.sendall(request.encode())
+            while part := connection.recv(65536):
+                answer += part
+        head, _, body = answer.partition(b"\r\n\r\n")
+        found = json.loads(body)
+    except (OSError, ValueError):
+        return None
+    if b" 200 " not in head.partition(b"\r\n")[0]:
+        return None
+    workers = found.get("workers") if isinstance(found, dict) else found
+    return len(workers) if isinstance(workers, list) else None

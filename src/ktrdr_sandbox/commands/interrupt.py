@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
-from ktrdr_sandbox.background import asked
+from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.docker.engine import Engine
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import Instance
@@ -20,13 +20,6 @@ _QUIET: Final = 0.15
 
 _States = dict[str, str]
 """State of each container, by its id."""
-
-
-def end_all_commands() -> None:
-    """End what any thread had under way with Docker: it must not go on behind the prompt."""
-    from ktrdr_sandbox.docker.process import end_all
-
-    end_all()
 
 
 @contextmanager
@@ -42,7 +35,7 @@ def interruptible(engine: Engine, instance: Instance) -> Iterator[None]:
         until = time.monotonic() + IN_ALL
         engine.end_commands()
         looks = _Looks(engine, instance.uuid)
-        settled = asked(looks.until_settled)
+        settled = run_in_background(looks.until_settled)
         try:
             settled.result(timeout=max(0.0, until - time.monotonic()))
         except (TimeoutError, SandboxError):
@@ -75,14 +68,12 @@ class _Looks:
 
 def _interrupted(looks: _Looks) -> SandboxError:
     states, more = looks.latest, "" if looks.settled else " so far"
-    details: dict[str, Any] = {"containers": None, "running": None}
     if states is None:
         message = "Interrupted. Docker gives no answer, so what runs is not known."
-    elif not states:
+        return SandboxError("interrupted", message, details={"containers": None, "running": None})
+    running = sum(state == "running" for state in states.values())
+    message = f"Interrupted: {running} of its {len(states)} containers run{more}."
+    if not states:
         message = f"Interrupted: it has no container{more}."
-        details = {"containers": 0, "running": 0}
-    else:
-        running = sum(1 for state in states.values() if state == "running")
-        message = f"Interrupted: {running} of its {len(states)} containers run{more}."
-        details = {"containers": len(states), "running": running}
+    details = {"containers": len(states), "running": running}
     return SandboxError("interrupted", message, details=details)

@@ -6,8 +6,8 @@ import heapq
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from ktrdr_sandbox import own_commands
@@ -18,6 +18,9 @@ from ktrdr_sandbox.models import Instance
 
 LOOK: Final = 1.0
 """Seconds between two looks at which containers there are."""
+
+DEFAULT_TAIL: Final = 100
+"""Lines a container in a JSON document when nobody says how many, or since when."""
 
 _DOWN: Final = 2
 """Looks without a running container before it is told: a restart is shorter and not worth it."""
@@ -34,130 +37,6 @@ class LogLine:
     service: str
     stamp: str
     text: str
-
-
-def read(
-    engine: Engine,
-    instance: Instance,
-    containers: Sequence[Container],
-    *,
-    tail: int | None,
-    since: str | None,
-) -> Iterator[LogLine]:
-    """What these containers have printed, by time. `tail` is for each of them."""
-
-    def lines(container: Container) -> Iterator[LogLine]:
-        found = engine.stamped_logs(container.id, follow=False, tail=tail, since=since)
-        return (_line(instance, container, stamp, text) for stamp, text in found)
-
-    return heapq.merge(*map(lines, containers), key=lambda line: line.stamp)
-
-
-def _line(instance: Instance, container: Container, stamp: str, text: str) -> LogLine:
-    source = container.name.removeprefix(f"{instance.id}-")
-    return LogLine(source=source, service=container.service, stamp=stamp, text=text)
-
-
-@dataclass
-class Follower:
-    """Goes on with the lines of an instance's containers, whatever becomes of those.
-
-    `containers` gives those that are meant, as they are now; `exists` whether the instance is still
-    registered; `tell` takes a sentence for the user.
-    """
-
-    engine: Engine
-    instance: Instance
-    containers: Callable[[], Sequence[Container]]
-    exists: Callable[[], bool]
-    tell: Callable[[str], None]
-    look: float = LOOK
-    _lines: queue.Queue[LogLine | SandboxError] = field(default_factory=lambda: queue.Queue(_HELD))
-    _seen: dict[str, str] = field(default_factory=dict)
-    """Time of the last line of each container, by its id."""
-    _readers: dict[str, threading.Thread] = field(default_factory=dict)
-    _idle_looks: int = 0
-    _told: bool = False
-
-    def lines(self, *, tail: int | None, since: str | None) -> Iterator[LogLine | None]:
-        """Lines as they come, for ever; None whenever there is none just now.
-
-        Ends by itself only when the instance is destroyed.
-        """
-        containers = self.containers()
-        by_source = {one.name.removeprefix(f"{self.instance.id}-"): one.id for one in containers}
-        self._seen = dict.fromkeys(by_source.values(), "")
-        for line in read(self.engine, self.instance, containers, tail=tail, since=since):
-            self._seen[by_source[line.source]] = line.stamp
-            yield line
-        try:
-            while self._goes_on():
-                yield from self._lines_until(time.monotonic() + self.look)
-        finally:
-            self.engine.end_commands(at_once=True)
-
-    def _lines_until(self, until: float) -> Iterator[LogLine | None]:
-        while (left := until - time.monotonic()) > 0:
-            try:
-                found = self._lines.get_nowait()
-            except queue.Empty:
-                yield None
-                try:
-                    found = self._lines.get(timeout=left)
-                except queue.Empty:
-                    return
-            if isinstance(found, SandboxError):
-                raise found
-            yield found
-
-    def _goes_on(self) -> bool:
-        """Look again, and read every container that is not being read."""
-        found = self.containers()
-        for container in found:
-            is_new = container.id not in self._seen and container.state != "created"
-            if (container.state == "running" or is_new) and not self._is_read(container):
-                self._start(container)
-        runs = any(one.state == "running" for one in found)
-        self._idle_looks = 0 if runs else self._idle_looks + 1
-        if self._told and runs:
-            self._told = False
-            self.tell(f"{self.instance.id} is back.")
-        elif not found and not self.exists():
-            self.tell(f"{self.instance.id} was destroyed.")
-            return False
-        elif self._idle_looks >= _DOWN and not self._told:
-            self._told = True
-            self.tell(f"{self.instance.id} is not running; its logs go on here when it is back.")
-        return True
-
-    def _is_read(self, container: Container) -> bool:
-        reader = self._readers.get(container.id)
-        return reader is not None and reader.is_alive()
-
-    def _start(self, container: Container) -> None:
-        since = self._seen.setdefault(container.id, "")
-        reader = threading.Thread(
-            target=self._read, args=(container, since), name="log reader", daemon=True
-        )
-        self._readers[container.id] = reader
-        reader.start()
-
-    def _read(self, container: Container, since: str) -> None:
-        try:
-            found = self.engine.stamped_logs(
-                container.id, follow=True, tail=None, since=since or None
-            )
-            for stamp, text in found:
-                if stamp > since:  # Docker's own limit includes the line that was the last
-                    self._seen[container.id] = stamp
-                    self._lines.put(_line(self.instance, container, stamp, text))
-        except SandboxError as error:
-            if error.code != "interrupted":
-                self._lines.put(error)
-
-
-DEFAULT_TAIL: Final = 100
-"""Lines a container in a JSON document when nobody says how many, or since when."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,21 +58,10 @@ def shown_logs(
     hidden in them: it is the terminal of whoever started the stack. Raises `no-such-service`, and
     `usage` for a `since` that is no time.
     """
-    engine = context.engine(instance.engine)
     found = _wanted_containers(context, instance, request)
-    if not request.follow:
-        return read(engine, instance, found, tail=request.tail, since=request.since)
-
-    def wanted() -> list[Container]:
-        every = engine.containers(uuid=instance.uuid)
-        return [c for c in every if not request.services or c.service in request.services]
-
-    def exists() -> bool:
-        entry = context.registry.read().instances.get(instance.id)
-        return entry is not None and entry.uuid == instance.uuid
-
-    follower = Follower(engine, instance, wanted, exists, context.tell)
-    return follower.lines(tail=request.tail, since=request.since)
+    if request.follow:
+        return Follower(context, instance, request).lines(found)
+    return _printed(context.engine(instance.engine), instance, found, request)
 
 
 def collected_logs(context: Context, instance: Instance, request: LogRequest) -> dict[str, Any]:
@@ -209,27 +77,142 @@ def collected_logs(context: Context, instance: Instance, request: LogRequest) ->
             "--json goes with --tail and --since, not with --follow, which has no end.",
             hints=("Leave --follow out, or leave --json out and read the lines as they come.",),
         )
-    found = _wanted_containers(context, instance, request)
+    engine = context.engine(instance.engine)
+
+    def lines(container: Container) -> list[str]:
+        if request.since is None:
+            tail = DEFAULT_TAIL if request.tail is None else request.tail
+            return list(engine.logs(container.id, tail=tail))
+        stamped = engine.stamped_logs(
+            container.id, follow=False, tail=request.tail, since=request.since
+        )
+        return [text for _, text in stamped]
+
     return {
         "instance": instance.id,
         "containers": [
-            {"name": c.name, "service": c.service, "lines": _lines(context, instance, c, request)}
-            for c in found
+            {"name": container.name, "service": container.service, "lines": lines(container)}
+            for container in _wanted_containers(context, instance, request)
         ],
     }
 
 
-def _lines(
-    context: Context, instance: Instance, container: Container, request: LogRequest
-) -> list[str]:
-    engine = context.engine(instance.engine)
-    if request.since is None:
-        tail = DEFAULT_TAIL if request.tail is None else request.tail
-        return list(engine.logs(container.id, tail=tail))
-    stamped = engine.stamped_logs(
-        container.id, follow=False, tail=request.tail, since=request.since
-    )
-    return [text for _, text in stamped]
+class Follower:
+    """Goes on with the lines of an instance's containers, whatever becomes of those."""
+
+    def __init__(self, context: Context, instance: Instance, request: LogRequest) -> None:
+        self._context, self._instance, self._request = context, instance, request
+        self._engine = context.engine(instance.engine)
+        self._lines: queue.Queue[LogLine | SandboxError] = queue.Queue(_HELD)
+        self._last: dict[str, str] = {}  # time of the last line of each container, by its id
+        self._readers: dict[str, threading.Thread] = {}
+        self._idle_looks = 0
+        self._told = False
+
+    def lines(self, containers: Sequence[Container]) -> Iterator[LogLine | None]:
+        """Lines as they come, for ever; None whenever there is none just now.
+
+        Ends by itself only when the instance is destroyed.
+        """
+        by_source = {_source(self._instance, one): one.id for one in containers}
+        self._last = dict.fromkeys(by_source.values(), "")
+        for line in _printed(self._engine, self._instance, containers, self._request):
+            self._last[by_source[line.source]] = line.stamp
+            yield line
+        try:
+            while self._goes_on():
+                yield from self._lines_until(time.monotonic() + LOOK)
+        finally:
+            self._engine.end_commands(at_once=True)
+
+    def _lines_until(self, until: float) -> Iterator[LogLine | None]:
+        while (left := until - time.monotonic()) > 0:
+            try:
+                found = self._lines.get_nowait()
+            except queue.Empty:
+                yield None
+                try:
+                    found = self._lines.get(timeout=left)
+                except queue.Empty:
+                    return
+            if isinstance(found, SandboxError):
+                raise found
+            yield found
+
+    def _goes_on(self) -> bool:
+        """Look again, and read every container that is not being read."""
+        name, tell = self._instance.id, self._context.tell
+        found = _of_services(self._engine.containers(uuid=self._instance.uuid), self._request)
+        for container in found:
+            is_new = container.id not in self._last and container.state != "created"
+            reader = self._readers.get(container.id)
+            is_read = reader is not None and reader.is_alive()
+            if (container.state == "running" or is_new) and not is_read:
+                self._start(container)
+        runs = any(one.state == "running" for one in found)
+        self._idle_looks = 0 if runs else self._idle_looks + 1
+        if self._told and runs:
+            self._told = False
+            tell(f"{name} is back.")
+        elif not found and not self._exists():
+            tell(f"{name} was destroyed.")
+            return False
+        elif self._idle_looks >= _DOWN and not self._told:
+            self._told = True
+            tell(f"{name} is not running; its logs go on here when it is back.")
+        return True
+
+    def _exists(self) -> bool:
+        entry = self._context.registry.read().instances.get(self._instance.id)
+        return entry is not None and entry.uuid == self._instance.uuid
+
+    def _start(self, container: Container) -> None:
+        since = self._last.setdefault(container.id, "")
+        reader = threading.Thread(
+            target=self._read, args=(container, since), name="log reader", daemon=True
+        )
+        self._readers[container.id] = reader
+        reader.start()
+
+    def _read(self, container: Container, since: str) -> None:
+        try:
+            found = self._engine.stamped_logs(
+                container.id, follow=True, tail=None, since=since or None
+            )
+            for stamp, text in found:
+                if stamp > since:  # Docker's own limit includes the line that was the last
+                    self._last[container.id] = stamp
+                    self._lines.put(_line(self._instance, container, stamp, text))
+        except SandboxError as error:
+            if error.code != "interrupted":
+                self._lines.put(error)
+
+
+def _printed(
+    engine: Engine, instance: Instance, containers: Sequence[Container], request: LogRequest
+) -> Iterator[LogLine]:
+    """What these containers have printed, by time."""
+
+    def lines(container: Container) -> Iterator[LogLine]:
+        found = engine.stamped_logs(
+            container.id, follow=False, tail=request.tail, since=request.since
+        )
+        return (_line(instance, container, stamp, text) for stamp, text in found)
+
+    return heapq.merge(*map(lines, containers), key=lambda line: line.stamp)
+
+
+def _line(instance: Instance, container: Container, stamp: str, text: str) -> LogLine:
+    source = _source(instance, container)
+    return LogLine(source=source, service=container.service, stamp=stamp, text=text)
+
+
+def _source(instance: Instance, container: Container) -> str:
+    return container.name.removeprefix(f"{instance.id}-")
+
+
+def _of_services(containers: Sequence[Container], request: LogRequest) -> list[Container]:
+    return [c for c in containers if not request.services or c.service in request.services]
 
 
 def _wanted_containers(
@@ -238,23 +221,17 @@ def _wanted_containers(
     containers = context.engine(instance.engine).containers(uuid=instance.uuid)
     known = sorted({container.service for container in containers})
     unknown = [service for service in request.services if service not in known]
-    if unknown or not known:
-        raise _no_such_service(instance, unknown, known)
-    return [c for c in containers if not request.services or c.service in request.services]
-
-
-def _no_such_service(
-    instance: Instance, unknown: Sequence[str], known: Sequence[str]
-) -> SandboxError:
     if not known:
-        return SandboxError(
+        raise SandboxError(
             "no-such-service",
             f"{instance.id} has no containers, so there are no logs.",
             hints=(f"Start it: {own_commands.on(instance.name, 'up')}",),
             details={"instance": instance.id},
         )
-    return SandboxError(
-        "no-such-service",
-        f"{instance.id} has no service '{unknown[0]}'. Services: {', '.join(known)}.",
-        details={"instance": instance.id, "unknown": list(unknown), "services": list(known)},
-    )
+    if unknown:
+        raise SandboxError(
+            "no-such-service",
+            f"{instance.id} has no service '{unknown[0]}'. Services: {', '.join(known)}.",
+            details={"instance": instance.id, "unknown": unknown, "services": known},
+        )
+    return _of_services(containers, request)

@@ -1,4 +1,4 @@
-"""Which database a container's environment speaks of, as far as its variables tell."""
+"""Whether and how a stack's schema is brought to the head of the checkout's revisions."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ktrdr_sandbox.commands.context import Context
 from ktrdr_sandbox.docker.engine import ComposeCall, Container, ContainerDetail, Engine, Resources
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import replace_file
-from ktrdr_sandbox.gate.checks.database import CONNECT_SCRIPT
-from ktrdr_sandbox.gate.migration import COMMAND, NO_ALEMBIC
-from ktrdr_sandbox.isolation.result import Notice
+from ktrdr_sandbox.gate.database import CONNECT_SCRIPT
+from ktrdr_sandbox.gate.migrations import COMMAND, NO_ALEMBIC
+from ktrdr_sandbox.isolation.request import Notice
 from ktrdr_sandbox.models import Instance, Stack
 
 FILE: Final = "migration.json"
@@ -38,6 +38,11 @@ _START_TIME: Final = 30.0
 
 # Alembic comes with the application's packages: on PATH, in a virtual environment of the working
 # directory, or only as a module.
+HAS_SCRIPT: Final = """
+command -v alembic || [ -x .venv/bin/alembic ] && exit 0
+for python in python3 python; do "$python" -c 'import alembic.config' && exit 0; done
+exit 1
+"""
 RUN_SCRIPT: Final = f"""
 command -v alembic >/dev/null 2>&1 && exec {COMMAND}
 [ -x .venv/bin/alembic ] && exec .venv/bin/{COMMAND}
@@ -47,10 +52,9 @@ done
 echo 'this image has no alembic' >&2
 exit {NO_ALEMBIC}
 """
-_QUESTION: Final = "SELECT version_num FROM alembic_version"
-VERSION_SCRIPT: Final = "\n".join(
-    (CONNECT_SCRIPT, f"""exec psql -XqtAw -h "$host" -U "$user" -d "$database" -c '{_QUESTION}'""")
-)
+_PSQL: Final = f'{CONNECT_SCRIPT}\nexec psql -XqtAw -h "$host" -U "$user" -d "$database" -c '
+_VERSION: Final = "SELECT version_num FROM alembic_version"
+VERSION_SCRIPT: Final = f"{_PSQL}'{_VERSION}'"
 
 # PostgreSQL goes on with the statement of a client that is gone, and its locks stay as long: the
 # next migration would wait for them.
@@ -58,17 +62,12 @@ _END_SESSIONS: Final = (
     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE client_addr = "
     "ANY (string_to_array('$1', ',')::inet[])"
 )
-END_SCRIPT: Final = "\n".join(
-    (
-        CONNECT_SCRIPT,
-        f"""exec psql -XqtAw -h "$host" -U "$user" -d "$database" -c "{_END_SESSIONS}\"""",
-    )
-)
+END_SCRIPT: Final = f'{_PSQL}"{_END_SESSIONS}"'
 
 
 @dataclass(kw_only=True)
 class SchemaMigration:
-    """A `gate.migration.Migration`. `end` must follow, whatever happened meanwhile.
+    """A `gate.result.Migration`. `end` must follow, whatever happened meanwhile.
 
     `head` is the revision that the database must have for nothing to be done, None to run always.
     """
@@ -79,6 +78,8 @@ class SchemaMigration:
     name: str
     service: str
     required: bool
+    only_checked: bool = False
+    backend: str
     database: str | None
     head: str | None
     _starting: threading.Lock = field(default_factory=threading.Lock)
@@ -91,6 +92,10 @@ class SchemaMigration:
         argv = ("/bin/sh", "-c", VERSION_SCRIPT)
         answer = self.engine.execute(self.database, argv, timeout=_QUESTION_TIME)
         return answer.exit_code == 0 and answer.output.split() == [self.head]
+
+    def has_alembic(self) -> bool:
+        argv = ("/bin/sh", "-c", HAS_SCRIPT)
+        return self.engine.execute(self.backend, argv, timeout=_QUESTION_TIME).exit_code == 0
 
     def start(self) -> str:
         argv = ("/bin/sh", "-c", RUN_SCRIPT)
@@ -113,14 +118,11 @@ class SchemaMigration:
         if not self._begun:
             return ()
         try:
-            return self._remove()
+            found = _one_offs(self.engine.containers(uuid=self.uuid), self.uuid, self.name)
+            output = [line for one in found for line in self.engine.logs(one.id, tail=OUTPUT_LINES)]
+            _remove(self.engine, found, [self.database] if self.database is not None else [])
         except SandboxError:
             return ()
-
-    def _remove(self) -> tuple[str, ...]:
-        found = _one_offs(self.engine.containers(uuid=self.uuid), self.uuid, self.name)
-        output = [line for one in found for line in self.engine.logs(one.id, tail=OUTPUT_LINES)]
-        _remove(self.engine, found, [self.database] if self.database is not None else [])
         return tuple(output)
 
 
@@ -131,7 +133,7 @@ def end_left_over(
     names = [service.name for service in stack.with_role("db")]
     own = [one for one in containers if one.uuid == instance.uuid]
     databases = [one.id for one in own if one.service in names and one.state == "running"]
-    _remove(engine, _one_offs(own, instance.uuid, _name(instance)), databases)
+    _remove(engine, _one_offs(own, instance.uuid, f"{instance.id}-migration"), databases)
 
 
 def _one_offs(containers: Sequence[Container], uuid: str, name: str) -> tuple[Container, ...]:
@@ -140,7 +142,14 @@ def _one_offs(containers: Sequence[Container], uuid: str, name: str) -> tuple[Co
 
 def _remove(engine: Engine, found: tuple[Container, ...], databases: Sequence[str]) -> None:
     running = [one.id for one in found if one.state == "running"]
-    addresses = _addresses(engine.describe(running)) if databases else []
+    networks = [
+        network
+        for one in (engine.describe(running) if databases else ())
+        for network in ((one.get("NetworkSettings") or {}).get("Networks") or {}).values()
+    ]
+    given = [net.get(key) for net in networks for key in ("IPAddress", "GlobalIPv6Address")]
+    # Checked, for they become part of a query.
+    addresses = [str(ipaddress.ip_address(address)) for address in given if address]
     if addresses:
         argv = ("/bin/sh", "-c", END_SCRIPT, "sh", ",".join(addresses))
         for database in databases:
@@ -149,111 +158,89 @@ def _remove(engine: Engine, found: tuple[Container, ...], databases: Sequence[st
         engine.remove(Resources(containers=found), grace=0)
 
 
-def _addresses(described: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Under which the containers reach others; checked, for they become part of a query."""
-    networks = [
-        network
-        for one in described
-        for network in ((one.get("NetworkSettings") or {}).get("Networks") or {}).values()
-    ]
-    given = [net.get(key) for net in networks for key in ("IPAddress", "GlobalIPv6Address")]
-    return [str(ipaddress.ip_address(address)) for address in given if address]
-
-
-def _name(instance: Instance) -> str:
-    return f"{instance.id}-migration"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Facts:
-    """What a decision rests on."""
-
-    services: Mapping[str, Mapping[str, Any]]
-    stack: Stack
-    details: tuple[ContainerDetail, ...]
-    backend: ContainerDetail
-    database: ContainerDetail | None
-
-
 def plan_migration(
-    context: Context, composition: Composition, engine: Engine
+    context: Context, composition: Composition, engine: Engine, *, only_checked: bool = False
 ) -> tuple[SchemaMigration | None, tuple[Notice, ...]]:
-    """The migration of a stack whose containers were created, or None and why not.
+    """Plan the migration of a stack whose containers were created; None, and why, without one.
 
     Nothing is said where nothing could be expected: without an `alembic.ini`, and where the stack
-    migrates itself. Raises `cannot-write`.
+    migrates itself. `only_checked`: the schema is looked at and not changed, so there is no plan
+    where it cannot be read. Raises `cannot-write`.
     """
     mode, root = composition.settings.migrate, composition.instance.path
     if mode == "never" or not (root / CONFIG).is_file():
         return None, ()
-    facts = _facts(composition, engine)
-    if facts is None:
-        return None, (Notice(service=None, text=f"{CONFIG} is not applied: there is no backend"),)
-    if mode == "auto":
-        if _migrates_itself(facts):
-            return None, ()
-        obstacle = _obstacle(facts)
-        if obstacle:
-            return None, (Notice(service=facts.backend.service, text=obstacle),)
-    return _migration(context, composition, engine, facts), ()
-
-
-def _facts(composition: Composition, engine: Engine) -> _Facts | None:
-    stack = composition.isolation.stack
+    stack, services = composition.isolation.stack, composition.model["services"]
     found = engine.containers(uuid=composition.instance.uuid)
     details = engine.inspect([one.id for one in found if one.service and not one.oneoff])
-    backends = [one.name for one in stack.with_role("backend") if one.replicas]
-    backend = next((one for one in details if one.service in backends), None)
+    backend = _first(details, [one.name for one in stack.with_role("backend") if one.replicas])
+    database = _first(details, [one.name for one in stack.with_role("db") if one.replicas])
     if backend is None:
-        return None
-    databases = [one.name for one in stack.with_role("db") if one.replicas]
-    return _Facts(
-        services=composition.model["services"],
-        stack=stack,
-        details=details,
-        backend=backend,
-        database=next((one for one in details if one.service in databases), None),
-    )
+        return None, (Notice(service=None, text=f"{CONFIG} is not applied: there is no backend"),)
+    if mode == "auto":
+        hooks = [services[one.name].get(key) for one in stack.active for key in _HOOKS]
+        if _migrates_itself(details, hooks):
+            return None, ()
+        obstacle = _obstacle(backend, database, services)
+        if obstacle:
+            return None, (Notice(service=backend.service, text=obstacle),)
+    files = alembic_files(root, working_dir=backend.working_dir)
+    plan = _plan(context, composition, engine, files, backend, database)
+    if only_checked:
+        return (replace(plan, only_checked=True) if plan.head is not None else None), ()
+    document = {"services": {backend.service: _one_off_service(files, backend)}}
+    replace_file(plan.call.files[-1], json.dumps(document, indent=2) + "\n", mode=0o600)
+    return plan, ()
 
 
-def _migrates_itself(facts: _Facts) -> bool:
+def _first(details: Sequence[ContainerDetail], names: Sequence[str]) -> ContainerDetail | None:
+    return next((one for one in details if one.service in names), None)
+
+
+_HOOKS: Final = ("post_start", "pre_start")
+
+
+def _migrates_itself(details: Sequence[ContainerDetail], hooks: Sequence[object]) -> bool:
     """Some container of the stack, by its command or in a hook, runs alembic."""
-    commands = [" ".join(detail.command) for detail in facts.details]
-    hooks = [
-        json.dumps([facts.services[service.name].get(key) for key in ("post_start", "pre_start")])
-        for service in facts.stack.active
-    ]
-    return any(_RUNS_ALEMBIC.search(text) for text in (*commands, *hooks))
+    texts = [" ".join(detail.command) for detail in details] + [json.dumps(one) for one in hooks]
+    return any(_RUNS_ALEMBIC.search(text) for text in texts)
 
 
-def _obstacle(facts: _Facts) -> str | None:
+def _obstacle(
+    backend: ContainerDetail,
+    database: ContainerDetail | None,
+    services: Mapping[str, Mapping[str, Any]],
+) -> str | None:
     """Why it would be wrong to migrate without being told to: a database of somebody else."""
     advice = 'not migrated (setting migrate = "always" does it)'
-    if facts.database is None:
+    if database is None:
         return f"the stack has no database of its own: {advice}"
-    own = names_of(facts.database.service, facts.services)
-    hosts = address_in(facts.backend.environment).hosts
+    own = names_of(database.service, services)
+    hosts = address_in(backend.environment)["hosts"]
     foreign = sorted(host for host in hosts if host.lower() not in own)
     return f"its database is {', '.join(foreign)}, not this stack's: {advice}" if foreign else None
 
 
-def _migration(
-    context: Context, composition: Composition, engine: Engine, facts: _Facts
+def _plan(
+    context: Context,
+    composition: Composition,
+    engine: Engine,
+    files: AlembicFiles | None,
+    backend: ContainerDetail,
+    database: ContainerDetail | None,
 ) -> SchemaMigration:
     instance, required = composition.instance, composition.settings.migrate == "always"
-    files = alembic_files(instance.path, working_dir=facts.backend.working_dir)
     path = context.home.state_of(instance.id) / FILE
-    document = {"services": {facts.backend.service: _one_off_service(files, facts.backend)}}
-    replace_file(path, json.dumps(document, indent=2) + "\n", mode=0o600)
-    known = not required and files is not None and _asks_the_same_database(facts)
+    known = not required and database is not None and _asks_the_same(database, backend)
     return SchemaMigration(
         engine=engine,
         call=replace(composition.call, files=(*composition.call.files, path)),
         uuid=instance.uuid,
-        name=_name(instance),
-        service=facts.backend.service,
+        name=f"{instance.id}-migration",
+        service=backend.service,
         required=required,
-        database=None if facts.database is None else facts.database.id,
+        backend=backend.id,
+        database=None if database is None else database.id,
         head=files.head if known and files is not None else None,
     )
 
@@ -263,7 +250,6 @@ def _one_off_service(files: AlembicFiles | None, backend: ContainerDetail) -> di
     if files is None:
         return {}
     target = PurePosixPath(backend.working_dir)
-    paths = (PurePosixPath(CONFIG), *files.folders)
     return {
         # The image is there: the stack was created from it. Nobody asks after this one's health.
         "pull_policy": "never",
@@ -276,21 +262,18 @@ def _one_off_service(files: AlembicFiles | None, backend: ContainerDetail) -> di
                 "read_only": True,
                 "bind": {"create_host_path": False},
             }
-            for path in paths
+            for path in (PurePosixPath(CONFIG), *files.folders)
         ],
     }
 
 
-def _asks_the_same_database(facts: _Facts) -> bool:
+def _asks_the_same(database: ContainerDetail, backend: ContainerDetail) -> bool:
     """Whether the revision that psql finds in the database's container is that of the backend's."""
-    if facts.database is None:
-        return False
-    given, wanted = facts.database.environment, address_in(facts.backend.environment)
-    if any(key.endswith("_FILE") for key in given if key.startswith("POSTGRES_")):
+    given, wanted = database.environment, address_in(backend.environment)
+    if any(key.startswith("POSTGRES_") and key.endswith("_FILE") for key in given):
         return False
     user = given.get("POSTGRES_USER") or "postgres"
-    name = given.get("POSTGRES_DB") or user
-    return wanted.names == {name} and wanted.users <= {user}
+    return wanted["names"] == {given.get("POSTGRES_DB") or user} and wanted["users"] <= {user}
 
 
 _URL: Final = re.compile(r"postgres(?:ql)?(?:\+\w+)?://", re.IGNORECASE)
@@ -301,49 +284,39 @@ _SUFFIXES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatabaseAddress:
-    """All hosts, database names and users that some variable gives."""
+def address_in(environment: Mapping[str, str]) -> dict[str, set[str]]:
+    """Give the `hosts`, database `names` and `users` that some variable gives.
 
-    hosts: frozenset[str]
-    names: frozenset[str]
-    users: frozenset[str]
-
-
-def address_in(environment: Mapping[str, str]) -> DatabaseAddress:
-    """From `DB_HOST`, `KTRDR_DB_NAME`, `PGUSER`, `DATABASE_URL=postgresql://...` and their like."""
+    From `DB_HOST`, `KTRDR_DB_NAME`, `PGUSER`, `DATABASE_URL=postgresql://...` and their like.
+    """
     found: dict[str, set[str]] = {part: set() for part in _SUFFIXES}
     for key, value in environment.items():
         if _URL.match(value):
-            _add_url(found, value)
+            for part, text in zip(_SUFFIXES, _parts(value), strict=True):
+                found[part].add(text)
             continue
         for part, pattern in _SUFFIXES.items():
-            if value and pattern.fullmatch(key.upper()):
+            if pattern.fullmatch(key.upper()):
                 found[part].add(value)
-    return DatabaseAddress(**{part: frozenset(values) for part, values in found.items()})
+    return {part: values - {""} for part, values in found.items()}
 
 
-def _add_url(found: Mapping[str, set[str]], url: str) -> None:
+def _parts(url: str) -> tuple[str, str, str]:
     try:
         parts = urlsplit(url)
-        values = (parts.hostname, unquote(parts.path.lstrip("/")), unquote(parts.username or ""))
+        user, name = unquote(parts.username or ""), unquote(parts.path.lstrip("/"))
     except ValueError:
-        # Whatever it means, it is no name of ours.
-        values = (url, "", "")
-    for part, value in zip(("hosts", "names", "users"), values, strict=True):
-        if value:
-            found[part].add(value)
+        return (url, "", "")  # whatever it means, it is no name of ours
+    return (parts.hostname or "", name, user)
 
 
 def names_of(service: str, services: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
-    """Every name, in lower case, under which containers of a model reach one of its services."""
+    """Give every name, in lower case, under which containers of a model reach a service of it."""
     body = services[service]
     names = [service, body.get("hostname"), body.get("container_name")]
     networks = body.get("networks") or {}
     if isinstance(networks, Mapping):
         names += [alias for one in networks.values() for alias in (one or {}).get("aliases") or ()]
-    links = [
-        str(link).partition(":") for one in services.values() for link in one.get("links") or ()
-    ]
-    names += [alias for target, _, alias in links if target == service]
+    links = [str(link) for one in services.values() for link in one.get("links") or ()]
+    names += [alias for target, _, alias in (x.partition(":") for x in links) if target == service]
     return frozenset(str(name).lower() for name in names if name)

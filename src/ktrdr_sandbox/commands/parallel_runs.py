@@ -2,135 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import queue
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ktrdr_sandbox.commands.context import Context
 from ktrdr_sandbox.models import Instance
 
-PATIENCE: Final = 5.0
-"""Seconds that an interrupted sibling may take to tell how things stand; two is what it needs."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """One sibling that has ended, or was never begun (`exit_code` None) after an interrupt."""
-
-    index: int
-    exit_code: int | None
-    stdout: str
-    stderr: str
-
-
-class Siblings:
-    """Runs command lines of this program, at most `at_once` of them at a time."""
-
-    def __init__(self, commands: Sequence[Sequence[str]], *, at_once: int) -> None:
-        self._commands = commands
-        self._waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
-        self._running: set[subprocess.Popen[str]] = set()
-        self._stopped = False
-        self._starting = threading.Lock()
-        self._at_once = min(at_once, len(commands))
-
-    def run(self, on_end: Callable[[Ended], None]) -> bool:
-        """Run all of them; `on_end` is called here for each as it ends. Whether none was cut short.
-
-        An interrupt is passed on, and those under way are waited for: each ends as it does alone. A
-        second one kills them.
-        """
-        for index in range(len(self._commands)):
-            self._waiting.put(index)
-        for _ in range(self._at_once):
-            threading.Thread(target=self._work, name="sibling", daemon=True).start()
-        left = len(self._commands)
-        try:
-            while left:
-                one = self._ended.get()
-                left -= 1
-                on_end(one)
-        except KeyboardInterrupt:
-            self._interrupt(left, on_end)
-            return False
-        finally:
-            if left and not self._stopped:  # what is told of them failed
-                self._signal(signal.SIGINT)
-        return True
-
-    def _interrupt(self, left: int, on_end: Callable[[Ended], None]) -> None:
-        try:
-            self._signal(signal.SIGINT)
-            until = time.monotonic() + PATIENCE
-            while left:
-                on_end(self._ended.get(timeout=max(0.0, until - time.monotonic())))
-                left -= 1
-        except (KeyboardInterrupt, queue.Empty):
-            self._signal(signal.SIGKILL)
-            with contextlib.suppress(queue.Empty):
-                while left:
-                    on_end(self._ended.get(timeout=1.0))
-                    left -= 1
-
-    def _signal(self, number: signal.Signals) -> None:
-        with self._starting:
-            self._stopped = True
-            for child in self._running:
-                if child.poll() is None:
-                    child.send_signal(number)
-
-    def _work(self) -> None:
-        while True:
-            try:
-                index = self._waiting.get_nowait()
-            except queue.Empty:
-                return
-            child = self._start(index)
-            if child is None:
-                self._ended.put(Ended(index=index, exit_code=None, stdout="", stderr=""))
-                continue
-            stdout, stderr = child.communicate()
-            with self._starting:
-                self._running.discard(child)
-            code = child.returncode
-            self._ended.put(Ended(index=index, exit_code=code, stdout=stdout, stderr=stderr))
-
-    def _start(self, index: int) -> subprocess.Popen[str] | None:
-        with self._starting:
-            if self._stopped:
-                return None
-            child = subprocess.Popen(
-                [sys.executable, "-m", "ktrdr_sandbox", *self._commands[index]],
-                env=dict(os.environ),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-                process_group=0,
-            )
-            self._running.add(child)
-            return child
-
-
 AT_ONCE: Final = 3
 """A start keeps two cores busy for some seconds; more at once make each slower, not all quicker."""
 
+PATIENCE: Final = 5.0
+"""Seconds that interrupted runs may take to tell how things stand; two is what they need."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """How the command ended for one instance: the parts of its own envelope, and its status.
+class Run:
+    """How the command ended for one instance: the parts of its own document, and its status.
 
     `exit_code` is None where it was never begun, after an interrupt.
     """
@@ -147,75 +42,119 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FleetReport:
+class AllRuns:
     """All of them by slot. `interrupted`: somebody did not want to wait for the rest."""
 
-    reports: tuple[Report, ...]
+    runs: tuple[Run, ...]
     interrupted: bool
 
     @property
-    def failed(self) -> tuple[Report, ...]:
-        return tuple(report for report in self.reports if not report.ok)
+    def failed(self) -> tuple[Run, ...]:
+        return tuple(run for run in self.runs if not run.ok)
 
 
-def everyone(context: Context) -> list[Instance]:
+def all_instances(context: Context) -> list[Instance]:
     """Every registered instance, by slot."""
     return sorted(context.registry.read().instances.values(), key=lambda one: one.slot)
 
 
-def on_each(
+def run_on_each(
     instances: Sequence[Instance],
     arguments: Sequence[str],
     *,
     at_once: int,
-    ended: Callable[[Report], None],
-) -> FleetReport:
-    """Run `<command> NAME <options>` for each instance; `ended` is told of each as it ends.
+    ended: Callable[[Run], None],
+) -> AllRuns:
+    """Run `<command> NAME <options>` for each instance; `ended` is called for each as it ends.
 
-    `arguments` are the command and its options.
+    `arguments` are the command and its options. An interrupt is passed on, and what runs is waited
+    for: each ends as it does alone. A second interrupt, or five seconds, kills them.
     """
-    command, *options = arguments
-    # The id and not the name: one that begins with a dash would be no option either.
-    lines = [[command, *options, "--json", "--", one.id] for one in instances]
-    found: dict[int, Report] = {}
+    runs: dict[str, Run] = {}
+    children = _Children()
+    interrupted = False
+    with ThreadPoolExecutor(max_workers=max(1, at_once)) as pool:
+        left = {pool.submit(children.run, instance, arguments) for instance in instances}
 
-    def take(one: Ended) -> None:
-        found[one.index] = _report(instances[one.index], one)
-        ended(found[one.index])
+        def collect(timeout: float | None = None) -> None:
+            for future in as_completed(set(left), timeout=timeout):
+                left.discard(future)
+                run = future.result()
+                runs[run.instance.id] = run
+                ended(run)
 
-    whole = Siblings(lines, at_once=at_once).run(take)
-    return FleetReport(
-        reports=tuple(
-            found.get(index, Report(instance=one, exit_code=None))
-            for index, one in enumerate(instances)
-        ),
-        interrupted=not whole,
-    )
+        try:
+            collect()
+        except KeyboardInterrupt:
+            interrupted = True
+            try:
+                children.stop(signal.SIGINT)
+                collect(PATIENCE)
+            except (KeyboardInterrupt, TimeoutError):
+                children.stop(signal.SIGKILL)
+                collect()
+        finally:
+            children.stop(signal.SIGINT)  # where telling of one has failed
+    return AllRuns(runs=tuple(runs[instance.id] for instance in instances), interrupted=interrupted)
 
 
-def _report(instance: Instance, one: Ended) -> Report:
+class _Children:
+    """The processes that run, for the signals that end them all."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[str]] = set()
+        self._stopped = False
+        self._lock = threading.Lock()
+
+    def stop(self, number: signal.Signals) -> None:
+        """Begin no more, and send a signal to those that run."""
+        with self._lock:
+            self._stopped = True
+            for child in self._running:
+                child.send_signal(number)
+
+    def run(self, instance: Instance, arguments: Sequence[str]) -> Run:
+        command, *options = arguments
+        # The id and not the name: one that begins with a dash would be no option either.
+        line = [command, *options, "--json", "--", instance.id]
+        with self._lock:
+            if self._stopped:
+                return Run(instance=instance, exit_code=None)
+            child = subprocess.Popen(
+                [sys.executable, "-m", "ktrdr_sandbox", *line],
+                env=dict(os.environ),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                process_group=0,
+            )
+            self._running.add(child)
+        stdout, stderr = child.communicate()
+        with self._lock:
+            self._running.discard(child)
+        return _run(instance, child.returncode, stdout, stderr)
+
+
+def _run(instance: Instance, exit_code: int, stdout: str, stderr: str) -> Run:
     try:
-        document = json.loads(one.stdout)
-    except ValueError:
-        return Report(instance=instance, exit_code=one.exit_code, error=_without_word(one) or None)
-    return Report(
+        document = json.loads(stdout)
+    except ValueError:  # it was killed, or died before it could tell of it
+        last = (stderr.strip().splitlines() or [""])[-1]
+        said = repr(last) if last else "nothing"
+        error: dict[str, Any] = {
+            "code": "interrupted" if exit_code in (130, -2, -9, -15) else "internal",
+            "message": f"It ended with status {exit_code} and said {said}.",
+            "hints": [],
+            "details": {},
+        }
+        return Run(instance=instance, exit_code=exit_code, error=error)
+    return Run(
         instance=instance,
-        exit_code=one.exit_code,
+        exit_code=exit_code,
         data=document["data"],
         messages=tuple(document["messages"]),
         error=document["error"],
     )
-
-
-def _without_word(one: Ended) -> dict[str, Any]:
-    """The error of a process that was killed, or that died before it could tell of it."""
-    if one.exit_code is None:
-        return {}
-    code = "interrupted" if one.exit_code in (130, -2, -9, -15) else "internal"
-    last = (one.stderr.strip().splitlines() or [""])[-1]
-    message = (
-        f"It ended with status {one.exit_code} and said {last!r}."
-        if last
-        else (f"It ended with status {one.exit_code} and said nothing.")
-    )
-    return {"code": code, "message": message, "hints": [], "details": {}}

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
+from typing import Any, Final
 
 from ktrdr_sandbox import own_commands
-from ktrdr_sandbox.background import asked
+from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.commands.compose_project import Composition, compose, refuse, write_down
 from ktrdr_sandbox.commands.context import Context
 from ktrdr_sandbox.commands.migrate import end_left_over
 from ktrdr_sandbox.docker.compose import require_compose
-from ktrdr_sandbox.docker.engine import STOPPED, Belonging, Container, Engine
+from ktrdr_sandbox.docker.engine import STOPPED, Belonging, Container, Engine, LineSink
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.isolation.result import Notice
-from ktrdr_sandbox.isolation.scope import full_reference
+from ktrdr_sandbox.isolation.images import full_reference
+from ktrdr_sandbox.isolation.model import unescape
+from ktrdr_sandbox.isolation.request import Notice
 from ktrdr_sandbox.models import Instance
-from ktrdr_sandbox.slots.allocation import BusyPort, port_conflict
+from ktrdr_sandbox.slots.allocation import port_conflict
 from ktrdr_sandbox.slots.probe import busy_ports
 from ktrdr_sandbox.state import last_up
 
@@ -39,19 +44,16 @@ def refuse_foreign(composition: Composition, belongings: Sequence[Belonging]) ->
         for one in belongings
         if one.uuid != instance.uuid and (one.project == instance.id or one.name in names)
     ]
-    if foreign:
-        raise _foreign(instance, foreign)
-
-
-def _foreign(instance: Instance, foreign: Sequence[Belonging]) -> SandboxError:
+    if not foreign:
+        return
     listed = ", ".join(f"{one.kind} {one.name}" for one in foreign)
     places = ", ".join(sorted({one.directory for one in foreign if one.directory}))
-    origin = "They were made by plain Compose, another user or another KTRDR_HOME"
-    return SandboxError(
+    raise SandboxError(
         "compose-failed",
         f"On this engine are things of another stack called {instance.id}: {listed}.",
         hints=(
-            f"{origin}, from {places}." if places else f"{origin}.",
+            "They were made by plain Compose, another user or another KTRDR_HOME"
+            + (f", from {places}." if places else "."),
             "Remove them where they came from, or use another name.",
         ),
         details={
@@ -91,25 +93,43 @@ def refuse_busy_ports(composition: Composition, containers: tuple[Container, ...
         if port.service in starting and (port.published, port.protocol) not in own
     ]
     conflicts = busy_ports(wanted, address=composition.settings.bind_address)
-    if conflicts:
-        raise port_conflict(
-            [_by_container(conflict, containers) for conflict in conflicts],
-            slot=instance.slot,
-            another_slot=own_commands.on(instance.name, "move", "--slot N"),
+    if not conflicts:
+        return
+    # Name the container behind the engine's port proxy, which says nothing to a user.
+    holders = {
+        (port, protocol): f"container {container.name}"
+        for container in reversed(containers)
+        for _, port, _, protocol in container.published
+    }
+    raise port_conflict(
+        [
+            replace(busy, holder=holders.get((busy.port, busy.protocol), busy.holder))
+            for busy in conflicts
+        ],
+        slot=instance.slot,
+        another_slot=own_commands.on(instance.name, "move", "--slot N"),
+    )
+
+
+_CHANGED_VOLUME: Final = re.compile(r'Volume "([^"]+)" exists but doesn.t match')
+
+
+def noting_volumes(progress: LineSink, instance: Instance, notices: list[Notice]) -> LineSink:
+    """Pass on what Compose says, but for a question that it asks and nobody is there to answer."""
+
+    def sink(line: str) -> None:
+        question = _CHANGED_VOLUME.search(line)
+        if question is None:
+            progress(line)
+            return
+        anew = own_commands.on(instance.name, "down", "--volumes")
+        text = (
+            f"the Compose file gives volume {question[1]} other options than it was made with; it "
+            f"was left as it is. {anew} removes this instance's volumes, and up makes them anew"
         )
+        notices.append(Notice(service=None, text=text))
 
-
-def _by_container(conflict: BusyPort, containers: tuple[Container, ...]) -> BusyPort:
-    """Name the container behind the engine's port proxy, which says nothing to a user."""
-    for container in containers:
-        published = {(port, protocol) for _, port, _, protocol in container.published}
-        if (conflict.port, conflict.protocol) in published:
-            return BusyPort(
-                port=conflict.port,
-                protocol=conflict.protocol,
-                holder=f"container {container.name}",
-            )
-    return conflict
+    return sink
 
 
 @contextmanager
@@ -126,18 +146,18 @@ def explained(engine: Engine, composition: Composition) -> Iterator[None]:
         elif error.code == "image-missing":
             _explain_missing_image(error, composition)
         elif error.code == "network-pool-exhausted":
-            _name_unused_networks(error, engine)
+            unused = engine.unused_networks()
+            error.details["unused_networks"] = list(unused)
+            if unused:
+                error.hints = (f"These are used by no container: {' '.join(unused)}", *error.hints)
         raise
 
 
 def _explain_missing_image(error: SandboxError, composition: Composition) -> None:
     """Name the services that want it; building is no way out where they have nothing to build."""
     output = str(error.details.get("output", ""))
-    services = [
-        service
-        for service in composition.isolation.stack.active
-        if service.image and service.image in output
-    ]
+    active = composition.isolation.stack.active
+    services = [service for service in active if service.image and service.image in output]
     if services:
         error.details["services"] = [service.name for service in services]
         wanted = f"It is the image of {', '.join(service.name for service in services)}."
@@ -147,26 +167,19 @@ def _explain_missing_image(error: SandboxError, composition: Composition) -> Non
         error.hints = (*error.hints, f"Or build it: {build}")
 
 
-def _name_unused_networks(error: SandboxError, engine: Engine) -> None:
-    unused = engine.unused_networks()
-    error.details["unused_networks"] = list(unused)
-    if unused:
-        error.hints = (f"These are used by no container: {' '.join(unused)}", *error.hints)
-
-
 def keep_names_at_home(engine: Engine, composition: Composition) -> None:
     """Let no container of the instance carry a service's name on a network that it only joins.
 
     Those that run are left alone, for it would cut their connections. One that is not on its
     network, because this was interrupted, joins it: Compose looks at that of running ones only.
     """
-    guests = composition.isolation.guests
+    guests = composition.isolation.memberships
     if not guests:
         return
     mine = engine.containers(uuid=composition.instance.uuid)
     stopped = [one.id for one in mine if one.state in STOPPED and not one.oneoff]
     joining = [
-        asked(partial(engine.join_unnamed, one.id, to.network, links=to.links))
+        run_in_background(partial(engine.join_unnamed, one.id, to.network, links=to.links))
         for one in engine.inspect(stopped)
         for to in guests
         if to.service == one.service and one.networks.get(to.network) != ()
@@ -185,9 +198,9 @@ class Prepared:
 
 def prepared(context: Context, instance: Instance, engine: Engine) -> Prepared:
     """Everything before the engine creates a thing: checks, files, folders, image names."""
-    versions, existing = asked(engine.versions), asked(engine.containers)
-    owned = asked(engine.belongings)
-    composing = asked(lambda: compose(context, instance, engine))
+    versions, existing = run_in_background(engine.versions), run_in_background(engine.containers)
+    owned = run_in_background(engine.belongings)
+    composing = run_in_background(lambda: compose(context, instance, engine))
     # Its failure first: an engine that does not answer fails all, and says why best.
     require_compose(versions.result())
     composition = composing.result()
@@ -196,7 +209,9 @@ def prepared(context: Context, instance: Instance, engine: Engine) -> Prepared:
     refuse_foreign(composition, belongings)
     refuse_paused(instance, containers)
     end_left_over(engine, instance, containers, composition.isolation.stack)
-    cut_off = asked(lambda: _cut_off(engine, instance, containers))
+    cut_off = run_in_background(
+        lambda: _cut_off(engine, instance, containers, composition.model["services"])
+    )
     refuse_busy_ports(composition, containers)
     write_down(context, composition)
     former = last_up.load(context.home, instance)
@@ -208,17 +223,32 @@ def prepared(context: Context, instance: Instance, engine: Engine) -> Prepared:
 
 
 def _cut_off(
-    engine: Engine, instance: Instance, containers: Sequence[Container]
+    engine: Engine,
+    instance: Instance,
+    containers: Sequence[Container],
+    services: Mapping[str, Mapping[str, Any]],
 ) -> tuple[str, ...]:
     """Services that Compose would leave with a network which was removed while they were stopped,
-    by `docker network prune` or with the engine's own records. It looks at running ones only."""
+    by `docker network prune` or with the engine's own records. It looks at running ones only.
+
+    What shares the network, or another namespace, of such a container hangs on to it by its id.
+    """
     stopped = {
         one.id: one.service
         for one in containers
         if one.uuid == instance.uuid and one.state in STOPPED and not one.oneoff
     }
-    gone = engine.cut_off(list(stopped))
-    return tuple(sorted({stopped[one] for one in gone}))
+    gone = {stopped[one] for one in engine.cut_off(list(stopped))}
+    while True:
+        shared = {f"service:{name}" for name in gone}
+        hanging = {
+            name
+            for name, service in services.items()
+            if shared & {service.get(key) for key in ("network_mode", "ipc", "pid")}
+        }
+        if hanging <= gone:
+            return tuple(sorted(gone))
+        gone |= hanging
 
 
 def to_build(composition: Composition, *, everything: bool) -> dict[str, str]:
@@ -236,29 +266,66 @@ def to_build(composition: Composition, *, everything: bool) -> dict[str, str]:
     return first
 
 
+_DEPENDENCY_FILES: Final = (
+    *("pyproject.toml", "uv.lock", "poetry.lock", "Pipfile.lock", "setup.py", "setup.cfg"),
+    *("requirements*.txt", ".python-version", "package.json", "package-lock.json", "yarn.lock"),
+    *("pnpm-lock.yaml", "go.mod", "go.sum", "Cargo.toml", "Cargo.lock"),
+)
+"""What decides the packages in an image, in the root of its build context."""
+
+
 def stale_images(
     context: Context, composition: Composition, *, built: frozenset[str]
 ) -> list[Notice]:
-    """Note what each image was made of, and tell where the checkout has other files now."""
-    instance = composition.instance
+    """Note what each image was made of, and tell where the checkout has other files now.
+
+    An instance starts from the image that the base tag names, or goes on with the one it built, so
+    that nothing rebuilds by itself.
+    """
+    instance, parent = composition.instance, composition.instance.parent_repo
     former = last_up.load(context.home, instance)
     seeded = {seed.target for seed in composition.isolation.seeds}
-    made_of, notices = {}, []
-    for source in composition.inputs:
-        now = source.digest()
-        parent = instance.parent_repo
-        if source.reference in built:
-            made_of[source.reference] = now
-        elif source.reference in seeded and parent is not None:
-            made_of[source.reference] = source.moved(instance.path, parent).digest()
-        else:
-            made_of[source.reference] = former.inputs.get(source.reference, now)
-        if made_of[source.reference] != now:
+    made_of: dict[str, str] = {}
+    notices = []
+    for service in composition.isolation.stack.active:
+        sources = _sources(composition.model["services"][service.name].get("build") or {})
+        if service.image is None or sources is None or service.image in made_of:
+            continue
+        made_of[service.image] = now = _digest(*sources)
+        if service.image in seeded and parent is not None and service.image not in built:
+            made_of[service.image] = _digest(
+                *(
+                    parent / path.relative_to(instance.path)
+                    if path.is_relative_to(instance.path)
+                    else path
+                    for path in sources
+                )
+            )
+        elif service.image not in built:
+            made_of[service.image] = former.inputs.get(service.image, now)
+        if made_of[service.image] != now:
             rebuild = own_commands.on(instance.name, "up", "--build")
             text = (
-                f"the Dockerfile or a dependency file differs from what {source.reference} was "
+                f"the Dockerfile or a dependency file differs from what {service.image} was "
                 f"made of: {rebuild} makes it anew"
             )
-            notices.append(Notice(service=source.service, text=text))
+            notices.append(Notice(service=service.name, text=text))
     last_up.save(context.home, instance, composition.isolation, inputs=made_of, kept=former.images)
     return notices
+
+
+def _sources(build: Mapping[str, Any]) -> tuple[Path, Path] | None:
+    """The folder that an image is built from, and the Dockerfile; None where it is no folder."""
+    context = Path(unescape(str(build.get("context", ""))))
+    if not context.is_absolute() or build.get("dockerfile_inline"):
+        return None
+    return context, context / unescape(str(build.get("dockerfile") or "Dockerfile"))
+
+
+def _digest(context: Path, dockerfile: Path) -> str:
+    """Over names and content of the Dockerfile and the dependency files that exist."""
+    paths = {dockerfile}.union(*(context.glob(pattern) for pattern in _DEPENDENCY_FILES))
+    whole = hashlib.sha256()
+    for path in sorted(path for path in paths if path.is_file()):
+        whole.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return whole.hexdigest()

@@ -6,12 +6,12 @@ import json
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ktrdr_sandbox.docker import process
+from ktrdr_sandbox import process
 from ktrdr_sandbox.docker.environment import child_environment, current_address, flags
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.git.git import try_git
@@ -35,45 +35,36 @@ class ToolVersions:
 def tool_versions(environment: Mapping[str, str] = os.environ) -> ToolVersions:
     """Ask each tool. Never raises for one."""
     address = current_address(environment)
-    docker = ["docker", *flags(address)]
     built = child_environment(environment, address=address)
-    found = _json(_ask([*docker, "version", "--format", "{{json .}}"], built))
-    compose = _ask([*docker, "compose", "version", "--short"], built)
+
+    def docker(*arguments: str) -> str:
+        # Its exit status says no when only the engine is missing: the client is told all the same.
+        argv = ["docker", *flags(address), *arguments]
+        return process.run(argv, environment=built, timeout=_PATIENCE).stdout
+
+    try:
+        found = json.loads(_asked(lambda: docker("version", "--format", "{{json .}}")))
+    except ValueError:
+        found = {}
     return ToolVersions(
         python=platform.python_version(),
-        docker_client=_version_in(found.get("Client")),
-        docker_engine=_version_in(found.get("Server")),
-        compose=_number(compose),
-        git=_number(_git()),
+        docker_client=_version_in(found, "Client"),
+        docker_engine=_version_in(found, "Server"),
+        compose=_number(_asked(lambda: docker("compose", "version", "--short"))),
+        git=_number(_asked(lambda: try_git(["--version"], cwd=Path("/")).stdout)),
         engine_address=address.label,
     )
 
 
-def _ask(argv: list[str], environment: Mapping[str, str]) -> str:
+def _asked(question: Callable[[], str]) -> str:
     try:
-        # Its exit status says no when only the engine is missing: the client is told all the same.
-        return process.run(argv, environment=environment, timeout=_PATIENCE).stdout
+        return question()
     except (SandboxError, OSError):
         return ""
 
 
-def _git() -> str:
-    try:
-        return try_git(["--version"], cwd=Path("/")).stdout
-    except (SandboxError, OSError):
-        return ""
-
-
-def _json(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _version_in(part: Any) -> str | None:
-    version = part.get("Version") if isinstance(part, dict) else None
+def _version_in(found: Any, part: str) -> str | None:
+    version = (found.get(part) or {}).get("Version") if isinstance(found, dict) else None
     return version if isinstance(version, str) else None
 
 

@@ -1,4 +1,4 @@
-"""What is mounted inside a directory: another file system, or a place from elsewhere."""
+"""Deleting a directory for good, the trash, and what is mounted inside a directory."""
 
 from __future__ import annotations
 
@@ -10,76 +10,53 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from ktrdr_sandbox.docker.engine import Engine
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import cannot_write, make_folder, sync_folder
 from ktrdr_sandbox.paths import Home
 
-if TYPE_CHECKING:
-    from ktrdr_sandbox.docker.engine import Engine
-
-
 _PARTIAL: Final = ".partial"
 
 
-def detach(directory: Path, doomed: Path) -> None:
-    """Rename a directory to where it is deleted from; nothing when that was done before.
-
-    Raises `cannot-write`.
-    """
-    if not directory.exists():
-        return
-    try:
-        directory.rename(doomed)
-    except OSError as error:
-        raise cannot_write(directory, error) from error
-    sync_folder(directory.parent)
-
-
-def delete(doomed: Path, *, engine: Engine | None, images: Sequence[str], uuid: str) -> None:
-    """Delete a detached directory; nothing when it is gone. Raises `teardown-incomplete`.
+def delete(directory: Path, *, engine: Engine | None, images: Sequence[str], uuid: str) -> None:
+    """Delete a directory; nothing when it is gone. Raises `teardown-incomplete`.
 
     `images`: references to try for the container that is needed where files belong to root;
     without an engine there is none.
     """
-    if not os.path.lexists(doomed):
+    if not os.path.lexists(directory):
         return
-    _refuse_mounts(doomed)
-    if _try_to_delete(doomed) is None:
-        return
-    if engine is not None:
-        make_removable(doomed, engine=engine, images=images, uuid=uuid)
-    trouble = _try_to_delete(doomed)
+    mounts = mounts_in(directory)
+    if mounts:  # deleting would go on in what is mounted there, which is somebody's elsewhere
+        raise SandboxError(
+            "teardown-incomplete",
+            f"{directory} was not deleted: {mounts[0]} is mounted in it.",
+            hints=(f"umount '{mounts[0]}', then run the command again.",),
+            details={"left": [str(directory)], "mounts": [str(path) for path in mounts]},
+        )
+    trouble = _try_to_delete(directory)
+    if trouble is not None and engine is not None:
+        give_to_user(directory, engine=engine, images=images, uuid=uuid)
+        trouble = _try_to_delete(directory)
     if trouble is not None:
         raise SandboxError(
             "teardown-incomplete",
-            f"{doomed} could not be deleted: {trouble.filename}: {trouble.strerror}.",
-            hints=(f"Delete it: sudo rm -rf '{doomed}', then run the command again.",),
-            details={"left": [str(doomed)]},
+            f"{directory} could not be deleted: {trouble.filename}: {trouble.strerror}.",
+            hints=(f"Delete it: sudo rm -rf '{directory}', then run the command again.",),
+            details={"left": [str(directory)]},
         )
 
 
-def _refuse_mounts(doomed: Path) -> None:
-    """Deleting would go on in what is mounted there, which is somebody's elsewhere."""
-    mounts = mounts_in(doomed)
-    if mounts:
-        raise SandboxError(
-            "teardown-incomplete",
-            f"{doomed} was not deleted: {mounts[0]} is mounted in it.",
-            hints=(f"umount '{mounts[0]}', then run the command again.",),
-            details={"left": [str(doomed)], "mounts": [str(path) for path in mounts]},
-        )
-
-
-def _try_to_delete(doomed: Path) -> OSError | None:
+def _try_to_delete(directory: Path) -> OSError | None:
     """The first failure that is not about something gone meanwhile."""
     first: list[OSError] = []
 
     def note(_function: object, path: str, info: tuple[type, BaseException, object]) -> None:
         error = info[1]
-        inside = Path(path) != doomed  # the folder around it is not ours to change
-        if isinstance(error, PermissionError) and inside and _give_to_self(Path(path).parent):
+        inside = Path(path) != directory  # the folder around it is not ours to change
+        if isinstance(error, PermissionError) and inside and _make_writable(Path(path).parent):
             return
         if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
             error.filename = error.filename or path
@@ -87,14 +64,16 @@ def _try_to_delete(doomed: Path) -> OSError | None:
 
     for _ in range(2):  # the second time finds the folders that were made writable in the first
         first.clear()
-        shutil.rmtree(doomed, onerror=note)
-        if not os.path.lexists(doomed):
+        shutil.rmtree(directory, onerror=note)
+        if not os.path.lexists(directory):
             return None
-    return first[0] if first else OSError(errno.ENOTEMPTY, "something is still in it", str(doomed))
+    if first:
+        return first[0]
+    return OSError(errno.ENOTEMPTY, "something is still in it", str(directory))
 
 
-def _give_to_self(folder: Path) -> bool:
-    """Make a folder of our own writable, as `rm -rf` does not; whether that was the trouble."""
+def _make_writable(folder: Path) -> bool:
+    """As `rm -rf` does not, for a folder of our own; whether that was the trouble."""
     try:
         if folder.stat().st_mode & 0o700 == 0o700:
             return False
@@ -104,75 +83,71 @@ def _give_to_self(folder: Path) -> bool:
     return True
 
 
-def make_removable(directory: Path, *, engine: Engine, images: Sequence[str], uuid: str) -> None:
+def give_to_user(directory: Path, *, engine: Engine, images: Sequence[str], uuid: str) -> None:
     """Give everything in a directory to the user who runs this, by a container that runs as root.
 
     Any image with a `chown` will do; they are tried in turn. Nothing is raised: whether it helped
     shows when the directory is deleted.
     """
-    owner = f"{os.getuid()}:{os.getgid()}"
+    command = ["chown", "-R", f"{os.getuid()}:{os.getgid()}", "/doomed"]
     for image in images:
-        status = engine.run_once(
-            image, ["chown", "-R", owner, "/doomed"], binds={directory: "/doomed"}, uuid=uuid
-        )
-        if status == 0:
+        if engine.run_once(image, command, binds={directory: "/doomed"}, uuid=uuid) == 0:
             return
 
 
-def trash_place(home: Home, instance_id: str) -> Path:
+def trash_path(home: Home, instance_id: str) -> Path:
     """A new place in the trash; its name tells `gc` since when it is there.
 
     Never one that is taken, as it can be when the clock was set back: what is there would be taken
     for this directory, moved already.
     """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    place = home.trash / f"{instance_id}-{stamp}"
-    while os.path.lexists(place):
-        place = home.trash / f"{instance_id}.{os.urandom(3).hex()}-{stamp}"
-    return place
+    path = home.trash / f"{instance_id}-{stamp}"
+    while os.path.lexists(path):
+        path = home.trash / f"{instance_id}.{os.urandom(3).hex()}-{stamp}"
+    return path
 
 
 def move_to_trash(
-    doomed: Path, trash: Path, *, make_readable: Callable[[], None] = lambda: None
+    directory: Path, trash: Path, *, make_readable: Callable[[], None] = lambda: None
 ) -> None:
-    """Move a detached directory to its place in the trash; nothing when that was done before.
+    """Move a directory to its place in the trash; nothing when that was done before.
 
     Onto another file system it is copied, and the copy is complete, and on the disk, when it has
     its name. The original is left to `delete`. `make_readable` is called when something in it
     cannot be copied. Raises `cannot-write`.
     """
-    if trash.exists() or not doomed.exists():
+    if trash.exists() or not directory.exists():
         return
     make_folder(trash.parent, mode=0o700)
     try:
         try:
-            doomed.rename(trash)
+            directory.rename(trash)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            _copy(doomed, trash, make_readable)
+            _copy(directory, trash, make_readable)
     except OSError as error:  # `shutil.Error` is one, with all failures as its only argument
         failure = cannot_write(trash, error)
-        failure.hints = (*failure.hints, f"Until then everything is in {doomed}.")
+        failure.hints = (*failure.hints, f"Until then everything is in {directory}.")
         raise failure from error
-    sync_folder(doomed.parent)
+    sync_folder(directory.parent)
     sync_folder(trash.parent)
 
 
-def _copy(doomed: Path, trash: Path, make_readable: Callable[[], None]) -> None:
+def _copy(directory: Path, trash: Path, make_readable: Callable[[], None]) -> None:
     partial = trash.with_name(trash.name + _PARTIAL)
-    try:
-        _copy_all(doomed, partial)
-    except shutil.Error:
-        make_readable()
-        _copy_all(doomed, partial)
+    for last in (False, True):
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            shutil.copytree(directory, partial, symlinks=True, ignore=_special)
+            break
+        except shutil.Error:
+            if last:
+                raise
+            make_readable()
     os.sync()  # the original goes next, and a loss of power must not take both
     partial.rename(trash)
-
-
-def _copy_all(doomed: Path, partial: Path) -> None:
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(doomed, partial, symlinks=True, ignore=_special)
 
 
 def _special(folder: str, names: Sequence[str]) -> set[str]:
@@ -199,7 +174,7 @@ def trashed(home: Home) -> list[Trashed]:
     found = [
         Trashed(path=path, age_days=(now - _since(path)).total_seconds() / 86400) for path in paths
     ]
-    return sorted(found, key=lambda one: -one.age_days)
+    return sorted(found, key=lambda entry: -entry.age_days)
 
 
 def _since(path: Path) -> datetime:
@@ -211,7 +186,7 @@ def _since(path: Path) -> datetime:
 
 
 _TABLE: Final = Path("/proc/self/mountinfo")
-_OCTAL: Final = re.compile(r"\\([0-7]{3})")
+_OCTAL: Final = re.compile(rb"\\([0-7]{3})")
 
 
 def mounts_in(directory: Path) -> tuple[Path, ...]:
@@ -222,23 +197,13 @@ def mounts_in(directory: Path) -> tuple[Path, ...]:
     """
     root = directory.resolve()
     try:
-        table = os.fsencode(_TABLE.read_text(encoding="utf-8", errors="surrogateescape"))
+        table = _TABLE.read_bytes()
     except OSError:
-        return tuple(_walked(root))
-    points = (Path(os.fsdecode(_unescaped(line.split()[4]))) for line in table.splitlines())
-    return tuple(sorted({point for point in points if point.is_relative_to(root)}))
-
-
-def _unescaped(field: bytes) -> bytes:
-    """The kernel writes blanks, tabs, line ends and backslashes in octal (proc(5))."""
-    text = field.decode("latin-1")
-    return _OCTAL.sub(lambda found: chr(int(found[1], 8)), text).encode("latin-1")
-
-
-def _walked(root: Path) -> list[Path]:
-    found = []
-    for folder, names, _ in os.walk(root):
-        below = [Path(folder, name) for name in names]
-        found += [path for path in below if os.path.ismount(path)]
-        names[:] = [path.name for path in below if path not in found]
-    return found
+        folders = (Path(folder, name) for folder, names, _ in os.walk(root) for name in names)
+        return tuple(sorted(path for path in folders if os.path.ismount(path)))
+    # The kernel writes blanks, tabs, line ends and backslashes in octal (proc(5)).
+    fields = (
+        _OCTAL.sub(lambda m: bytes([int(m[1], 8)]), line.split()[4]) for line in table.splitlines()
+    )
+    points = {Path(os.fsdecode(field)) for field in fields}
+    return tuple(sorted(point for point in points if point.is_relative_to(root)))

@@ -8,34 +8,40 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from ktrdr_sandbox.background import asked
-from ktrdr_sandbox.commands.bundle import offer_bundle, refuse_target, write_bundle
+from ktrdr_sandbox.background import run_in_background
+from ktrdr_sandbox.commands.bundle import (
+    hide_in_gate,
+    offer_bundle,
+    redactor_for,
+    refuse_target,
+    write_bundle,
+)
 from ktrdr_sandbox.commands.compose_project import Composition, compose
-from ktrdr_sandbox.commands.context import Context
+from ktrdr_sandbox.commands.context import Context, is_locked, locked_instance
 from ktrdr_sandbox.commands.interrupt import interruptible
-from ktrdr_sandbox.commands.known_secrets import hide_in_gate, redactor_for
 from ktrdr_sandbox.commands.migrate import SchemaMigration, plan_migration
 from ktrdr_sandbox.commands.prepare import (
     explained,
     keep_names_at_home,
+    noting_volumes,
     prepared,
     stale_images,
     to_build,
 )
-from ktrdr_sandbox.commands.recover import held
 from ktrdr_sandbox.commands.start_order import CannotStartError, Starter
 from ktrdr_sandbox.docker.engine import Engine, LineSink
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.gate import run_gate
 from ktrdr_sandbox.gate.http import load as load_http
-from ktrdr_sandbox.gate.request import GateRequest
-from ktrdr_sandbox.gate.result import CheckName, GateProgress, GateResult
-from ktrdr_sandbox.isolation.result import Notice
-from ktrdr_sandbox.locking import is_held
+from ktrdr_sandbox.gate.result import CheckName, GateProgress, GateRequest, GateResult
+from ktrdr_sandbox.gate.watch import StackWatch
+from ktrdr_sandbox.isolation.request import Notice
 from ktrdr_sandbox.models import Instance, Stack
+from ktrdr_sandbox.settings import Settings
 from ktrdr_sandbox.state import journal
 
 Observer = Callable[[GateProgress], None]
@@ -100,33 +106,22 @@ def up(
     Raises `port-conflict`, `isolation-refused`, `compose-failed`, `image-missing`, GateFailedError,
     what `compose` raises, and for the bundle `file-exists` and `cannot-write`.
     """
-    if options.bundle is None:
-        startup = _up(context, instance, options, progress, observe)
-    else:
-        startup = _up_with_bundle(context, instance, options, options.bundle, progress, observe)
-    if startup.gate is not None and not startup.gate.passed:
-        raise GateFailedError(startup)
-    return startup
-
-
-def _up_with_bundle(
-    context: Context,
-    instance: Instance,
-    options: UpOptions,
-    path: Path,
-    progress: LineSink,
-    observe: Observer,
-) -> Startup:
-    refuse_target(path)
+    bundle = options.bundle
+    if bundle is not None:
+        refuse_target(bundle)
     try:
         startup = _up(context, instance, options, progress, observe)
     except SandboxError as error:
-        offer_bundle(context, instance, path, error=error)
+        if bundle is not None:
+            offer_bundle(context, instance, bundle, error=error)
         raise
-    logs = {"migration": startup.migration_output} if startup.migration_output else {}
     failed = startup.gate is not None and not startup.gate.passed
-    write = offer_bundle if failed else write_bundle
-    write(context, instance, path, gate=startup.gate, logs=logs)
+    if bundle is not None:
+        logs = {"migration": startup.migration_output} if startup.migration_output else {}
+        write = offer_bundle if failed else write_bundle
+        write(context, instance, bundle, gate=startup.gate, logs=logs)
+    if failed:
+        raise GateFailedError(startup)
     return startup
 
 
@@ -140,41 +135,44 @@ def _up(
     """The start and its proof; a gate that failed is in the result."""
     began = time.monotonic()
     with (
-        held(context, instance, purpose="up") as instance,
+        locked_instance(context, instance, purpose="up") as instance,
         journal.operation(context.home, instance.id, "up", {}) as log,
     ):
         engine = context.engine(instance.engine)
         with interruptible(engine, instance):
-            with log.step("files and image tags"):
-                ready = prepared(context, instance, engine)
-                composition = ready.composition
+            log.begin("files and image tags")
+            ready = prepared(context, instance, engine)
+            composition = ready.composition
             build = to_build(composition, everything=options.build)
+            kept: list[Notice] = []
             with explained(engine, composition):
-                asked(load_http)  # by the end of the next wait it is there
-                with log.step("containers"):
-                    engine.compose_create(
-                        composition.call,
-                        build=list(build.values()),
-                        recreate=ready.recreate,
-                        progress=progress,
-                    )
-                    keep_names_at_home(engine, composition)
+                run_in_background(load_http)  # by the end of the next wait it is there
+                log.begin("containers")
+                engine.compose_create(
+                    composition.call,
+                    build=list(build.values()),
+                    recreate=ready.recreate,
+                    progress=noting_volumes(progress, instance, kept),
+                )
+                keep_names_at_home(engine, composition)
                 stale = stale_images(context, composition, built=frozenset(build))
                 migration, unmigrated = plan_migration(context, composition, engine)
-                with log.step("start"), _migrating(migration) as output:
+                log.begin("start")
+                with _migrating(migration) as output:
                     gate = asyncio.run(
                         _start(engine, composition, migration, options, progress, observe)
                     )
-    if gate is not None:
-        gate = _hidden(composition, gate)
-        if not gate.passed:
-            engine.end_commands()
-    return Startup(
-        instance=instance,
-        stack=composition.isolation.stack,
-        gate=gate if options.wait or (gate is not None and not gate.passed) else None,
-        notices=(*composition.isolation.notices, *stale, *unmigrated, *_moot(gate)),
-        seconds=time.monotonic() - began,
+    startup = _startup(composition, engine, gate, began)
+    return replace(
+        startup,
+        gate=startup.gate if options.wait or (gate and not gate.passed) else None,
+        notices=(
+            *composition.isolation.notices,
+            *kept,
+            *stale,
+            *unmigrated,
+            *startup.notices,
+        ),
         migration_output=tuple(output),
     )
 
@@ -198,27 +196,34 @@ def wait(
     engine = context.engine(instance.engine)
     with interruptible(engine, instance):
         composition = compose(context, instance, engine)
-        request = _gate_request(composition, timeout=timeout, only=only)
+        migration, _ = plan_migration(context, composition, engine, only_checked=True)
+        request = _gate_request(composition, timeout=timeout, only=only, migration=migration)
         request = request if heal else replace(request, heal_workers=False)
-        lock = context.home.instance_lock(instance.id)
-        gate = asyncio.run(_prove(engine, request, observe, starting=lambda: is_held(lock)))
-        gate = _hidden(composition, gate)
-    startup = Startup(
-        instance=instance,
-        stack=composition.isolation.stack,
-        gate=gate,
-        notices=tuple(_moot(gate)),
-        seconds=time.monotonic() - began,
-    )
+        starting = partial(is_locked, context, instance.id)
+        gate = asyncio.run(_prove(engine, request, observe, starting=starting))
+    startup = _startup(composition, engine, gate, began)
     if not gate.passed:
-        engine.end_commands()
         raise GateFailedError(startup)
     return startup
 
 
-def _hidden(composition: Composition, gate: GateResult) -> GateResult:
-    known = redactor_for(composition.instance, composition.call.environment, composition.model)
-    return hide_in_gate(gate, known)
+def _startup(
+    composition: Composition, engine: Engine, gate: GateResult | None, began: float
+) -> Startup:
+    """The outcome without secrets; what a failed gate still asks is ended."""
+    if gate is not None:
+        if not gate.passed:
+            engine.end_commands()
+        known = redactor_for(composition.instance, composition.call.environment, composition.model)
+        gate = hide_in_gate(gate, known)
+    found = gate.not_applicable if gate is not None else ()
+    return Startup(
+        instance=composition.instance,
+        stack=composition.isolation.stack,
+        gate=gate,
+        notices=tuple(Notice(service=service, text=text) for service, text in found),
+        seconds=time.monotonic() - began,
+    )
 
 
 @contextmanager
@@ -244,16 +249,12 @@ def _gate_request(
         instance=composition.instance,
         stack=composition.isolation.stack,
         timeout=settings.gate_timeout if timeout is None else timeout,
+        follow_file=timeout is None and settings.gate_timeout == Settings().gate_timeout,
         health_paths=settings.health_paths,
         heal_workers=settings.heal_workers,
         only=only,
         migration=migration,
     )
-
-
-def _moot(gate: GateResult | None) -> list[Notice]:
-    found = gate.moot if gate is not None else ()
-    return [Notice(service=service, text=text) for service, text in found]
 
 
 async def _start(
@@ -268,27 +269,23 @@ async def _start(
 
     Without it the schema is proven all the same, for nothing would make up for it later.
     """
-    starter = Starter(
-        engine=engine,
-        call=composition.call,
-        stack=composition.isolation.stack,
-        uuid=composition.instance.uuid,
-        progress=progress,
-    )
+    stack = composition.isolation.stack
     request = _gate_request(
         composition,
         timeout=options.timeout,
         only=None if options.wait else SCHEMA,
         migration=migration,
     )
-    if options.wait:
-        return await _start_and_prove(engine, starter, request, observe)
-    try:
-        if migration is not None:
-            return await _start_and_prove(engine, starter, request, observe, whole_start=True)
-        await starter.run()
-    except CannotStartError as failure:
-        raise SandboxError("compose-failed", f"{failure}.") from failure
+    async with StackWatch(engine, stack, composition.instance.uuid) as watch:
+        starter = Starter(watch=watch, call=composition.call, stack=stack, progress=progress)
+        if options.wait:
+            return await _start_and_prove(starter, request, observe)
+        try:
+            if migration is not None:
+                return await _start_and_prove(starter, request, observe, whole_start=True)
+            await starter.run()
+        except CannotStartError as failure:
+            raise SandboxError("compose-failed", f"{failure}.") from failure
     return None
 
 
@@ -312,7 +309,6 @@ async def _prove(
 
 
 async def _start_and_prove(
-    engine: Engine,
     starter: Starter,
     request: GateRequest,
     observe: Observer,
@@ -324,7 +320,10 @@ async def _start_and_prove(
     `whole_start`: it asks for less than all, so what cannot start is not named by it.
     """
     started = asyncio.Event()
-    gate = asyncio.create_task(run_gate(engine, request, observe=observe, started=started))
+    watch = starter.watch
+    gate = asyncio.create_task(
+        run_gate(watch.engine, request, observe=observe, started=started, watch=watch)
+    )
     start = asyncio.create_task(starter.run())
     try:
         await asyncio.wait({gate, start}, return_when=asyncio.FIRST_COMPLETED)

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.process import Run
 from ktrdr_sandbox.redaction import redact, redact_all
+
+if TYPE_CHECKING:
+    from ktrdr_sandbox.process import Run
 
 SCHEMA: Final = "ktrdr-sandbox/1"
 
@@ -59,14 +62,14 @@ class Output:
         else:
             self._print(redact(line))
 
-    def result(self, text: str, data: dict[str, Any]) -> None:
+    def result(self, text: str, data: Mapping[str, Any]) -> None:
         """The command's result, as text or as the envelope. Raises `cannot-write`."""
         if self.json_mode:
             self._envelope(data=data, error=None)
         elif text:
             self._print(redact(text))
 
-    def disclosure(self, text: str, data: dict[str, Any]) -> None:
+    def disclosure(self, text: str, data: Mapping[str, Any]) -> None:
         """The one kind of result that keeps its secrets: somebody asked for just these.
 
         Messages beside it are redacted as ever. For `env` alone.
@@ -76,7 +79,7 @@ class Output:
         else:
             self._print(text.removesuffix("\n"))
 
-    def failure(self, error: SandboxError, *, data: dict[str, Any] | None = None) -> None:
+    def failure(self, error: SandboxError, *, data: Mapping[str, Any] | None = None) -> None:
         """An expected failure: what happened, then the hints."""
         if self.json_mode and self._stdout_takes_it:
             with contextlib.suppress(SandboxError):
@@ -86,10 +89,8 @@ class Output:
             complain(redact(line))
 
     def _envelope(
-        self, *, data: dict[str, Any], error: dict[str, Any] | None, disclosed: bool = False
+        self, *, data: Mapping[str, Any], error: dict[str, Any] | None, disclosed: bool = False
     ) -> None:
-        import json
-
         document = {
             "schema": SCHEMA,
             "command": self.command,

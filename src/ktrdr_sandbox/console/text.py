@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from ktrdr_sandbox import own_commands
-from ktrdr_sandbox.console.sharing import holdings
+from ktrdr_sandbox.console.shared import inventory_text
+from ktrdr_sandbox.gate.report import report_lines
 from ktrdr_sandbox.naming import printable
 
 if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind them
-    from ktrdr_sandbox.commands.compose_project import Composition
-    from ktrdr_sandbox.commands.create import Creation
-    from ktrdr_sandbox.commands.demo import Cleanup, Demonstration
-    from ktrdr_sandbox.commands.destroy import Destruction, DestructionPlan, Shutdown
-    from ktrdr_sandbox.commands.inspect import InstanceStatus, Listing
-    from ktrdr_sandbox.commands.moving import Move
+    from ktrdr_sandbox.commands.create import CreatePlan
+    from ktrdr_sandbox.commands.destroy import DestroyPlan
+    from ktrdr_sandbox.commands.down import DownPlan
+    from ktrdr_sandbox.commands.inspect import InstanceStatus, ListedInstance, Listing
+    from ktrdr_sandbox.commands.move import MovePlan
     from ktrdr_sandbox.commands.up import Startup
-    from ktrdr_sandbox.isolation.result import Change
     from ktrdr_sandbox.models import Instance, PublishedPort
 
 _LINKS = (
@@ -75,7 +72,7 @@ def _ranges(numbers: Sequence[int]) -> str:
     return ", ".join(str(number) for number in numbers)
 
 
-def creation(result: Creation, *, verb: str) -> str:
+def creation(result: CreatePlan, *, verb: str) -> str:
     """What create or init made, with its addresses and the next command."""
     instance = result.instance
     pairs = [("Directory", str(instance.path))]
@@ -93,19 +90,20 @@ def creation(result: Creation, *, verb: str) -> str:
     )
 
 
-def move(result: Move) -> str:
+def move(result: MovePlan, *, dry_run: bool = False) -> str:
     """The new slot with its addresses."""
     instance = result.instance
+    verb = "would get" if dry_run else "has"
     return "\n".join(
         [
-            f"{instance.id} has slot {instance.slot} (before: {result.former_slot})",
+            f"{instance.id} {verb} slot {instance.slot} (before: {result.former_slot})",
             *facts(links(result.ports)),
             f"Next: {own_commands.on(instance.name, 'up')}",
         ]
     )
 
 
-def skipped(result: Creation) -> list[str]:
+def skipped(result: CreatePlan) -> list[str]:
     """One sentence on the slots that were passed over, however many."""
     slots = [str(slot) for slot in result.skipped]
     if not slots:
@@ -116,7 +114,7 @@ def skipped(result: Creation) -> list[str]:
     return [f"{who} skipped: {what} in use."]
 
 
-def _busy(result: Creation) -> str:
+def _busy(result: CreatePlan) -> str:
     """The busy ports by holder. Those of nobody known come first: a holder stands behind its."""
     held: dict[str, list[str]] = {"": []}
     for ports in result.skipped.values():
@@ -129,7 +127,7 @@ def _busy(result: Creation) -> str:
     )
 
 
-def left_out(result: Creation) -> list[str]:
+def left_out(result: CreatePlan) -> list[str]:
     """A sentence for each reason for which an ignored file was not copied."""
     by_reason: dict[str, list[str]] = {}
     for name, reason in result.copies.left_out:
@@ -147,8 +145,6 @@ def _some(names: Sequence[str]) -> str:
 
 def startup(result: Startup) -> str:
     """The gate's report, and the addresses when it passed."""
-    from ktrdr_sandbox.gate.report import report_lines
-
     lines = report_lines(result.gate) if result.gate is not None else []
     if result.gate is not None and not result.gate.passed:
         return "\n".join(lines)
@@ -165,9 +161,12 @@ def startup(result: Startup) -> str:
     )
 
 
-def shutdown(result: Shutdown) -> str:
-    """What down removed and what it kept."""
-    removed = _counted(
+def shutdown(result: DownPlan, *, dry_run: bool = False) -> str:
+    """What down removed and what it kept, or would."""
+    if dry_run:
+        names = result.removed.names() or ("nothing",)
+        return "\n".join([f"down {result.instance.id} would remove:", *(f"  {x}" for x in names)])
+    removed = counted(
         (len(result.removed.containers), "container"),
         (len(result.removed.networks), "network"),
         (len(result.removed.volumes), "volume"),
@@ -176,15 +175,16 @@ def shutdown(result: Shutdown) -> str:
         line = f"{result.instance.id} was not running."
     else:
         line = f"{result.instance.id} is down: removed {removed}."
-    kept = _counted((len(result.volumes_kept), "volume"))
+    kept = counted((len(result.volumes_kept), "volume"))
     return line + (f" Kept {kept} (remove with --volumes)." if kept else "")
 
 
-def _counted(*counts: tuple[int, str]) -> str:
+def counted(*counts: tuple[int, str]) -> str:
+    """`2 containers, 1 network`; what there is none of is left out."""
     return ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for n, what in counts if n)
 
 
-def destruction_plan(plan: DestructionPlan) -> str:
+def destruction_plan(plan: DestroyPlan) -> str:
     """Exactly what destroy would remove."""
     lines = [f"destroy {plan.instance.id} would remove:"]
     lines += [f"  {name}" for name in plan.resources.names()]
@@ -193,6 +193,11 @@ def destruction_plan(plan: DestructionPlan) -> str:
         lines.append(f"  directory {plan.directory}")
         lines += _ignored(plan.ignored)
     lines.append(f"  slot {plan.instance.slot} and the registry entry")
+    if plan.resources.volumes:
+        lines.append("The database, and whatever else is in these volumes, ends with it.")
+    if plan.finish_first:
+        names = ", ".join(plan.finish_first)
+        lines.append(f"Up to {plan.grace} s to finish writing to what stays: {names}.")
     lines += _kept(plan)
     if plan.unsaved:
         lines.append("It would refuse, because this work is nowhere else:")
@@ -208,7 +213,7 @@ def _ignored(names: Sequence[str]) -> list[str]:
     return [f"    with what git ignores in it: {printable(', '.join(names[:10]))}{more}"]
 
 
-def _kept(plan: DestructionPlan) -> list[str]:
+def _kept(plan: DestroyPlan) -> list[str]:
     lines = []
     if plan.kept_because is not None:
         lines.append(f"The directory {plan.instance.path} stays: {plan.kept_because}.")
@@ -217,15 +222,14 @@ def _kept(plan: DestructionPlan) -> list[str]:
     return lines
 
 
-def destruction(result: Destruction) -> str:
+def destruction(plan: DestroyPlan) -> str:
     """What destroy did, and what it left in place."""
-    plan = result.plan
     lines = [f"Destroyed {plan.instance.id}; slot {plan.instance.slot} is free."]
     lines += _kept(plan)
-    if result.trash is not None:
-        lines.append(f"The directory with its unsaved work is in {result.trash}.")
+    if plan.trash is not None:
+        lines.append(f"The directory with its unsaved work is in {plan.trash}.")
         if plan.unsaved.commits:
-            lines.append(f"Its commits: git fetch '{result.trash}/lost-commits.bundle' HEAD")
+            lines.append(f"Its commits: git fetch '{plan.trash}/lost-commits.bundle' HEAD")
     return "\n".join(lines)
 
 
@@ -241,13 +245,21 @@ def listing(result: Listing) -> str:
         [
             row.instance.id,
             str(row.instance.slot),
-            row.status,
+            _status(row),
             str(row.api_port),
             _local(row.instance.created_at),
         ]
         for row in result.instances
     ]
     return "\n".join(table(rows))
+
+
+def _status(found: ListedInstance | InstanceStatus) -> str:
+    """With the workers that have not registered, where there are such."""
+    workers = found.workers
+    if workers is None or workers.registered >= workers.expected:
+        return found.status
+    return f"{found.status}, {workers.registered} of {workers.expected} workers registered"
 
 
 def _local(stamp: str) -> str:
@@ -261,14 +273,14 @@ def instance_status(result: InstanceStatus) -> str:
     """One instance: identity, addresses, containers."""
     instance = result.instance
     pairs = [
-        ("Status", result.status),
+        ("Status", _status(result)),
         ("Slot", str(instance.slot)),
         ("Directory", str(instance.path)),
         ("Created", f"{_local(instance.created_at)} UTC by {instance.created_by}"),
         ("Docker", instance.engine.label),
     ]
     pairs += links_of(result.ports) if result.ports else links(result.named_ports)
-    pairs.append(("Shared", holdings(result.shared)))
+    pairs.append(("Shared", inventory_text(result.shared)))
     lines = [instance.id, *facts(pairs)]
     if result.containers:
         rows = [["SERVICE", "STATE", "CONTAINER"]]
@@ -296,68 +308,6 @@ def statuses(found: Sequence[InstanceStatus]) -> str:
     return "\n\n".join(instance_status(one) for one in found) or _NO_INSTANCES
 
 
-def question(plan: DestructionPlan, instance: Instance) -> str:
+def question(plan: DestroyPlan, instance: Instance) -> str:
     """What destroy asks on a terminal."""
     return destruction_plan(plan) + f"\nDestroy {instance.id}?"
-
-
-def isolation(found: Composition) -> str:
-    """What the override changes and why, service by service."""
-    result = found.isolation
-    files = ", ".join(str(path) for path in found.call.files[:-1])
-    lines = [f"Laid over {files}", f"written at 'up' to {found.call.files[-1]}"]
-    by_service: dict[str, list[Change]] = {}
-    for change in result.changes:
-        by_service.setdefault(change.service or "(top level)", []).append(change)
-    for service, changes in by_service.items():
-        lines += ["", service]
-        for change in changes:
-            arrow = f"{change.before or '(nothing)'} -> {change.after or '(removed)'}"
-            lines += [f"  {change.key}: {arrow}", f"      {change.reason}"]
-    lines += ["", *(f"note: {n.service or 'file'}: {n.text}" for n in result.notices)]
-    lines += [
-        f"refused: {r.service or 'file'}: {r.key}: {r.reason} (token {r.setting})"
-        for r in result.refusals
-    ]
-    if result.refusals:
-        lines.append(f"To run it all the same: KTRDR_SANDBOX_ALLOW='{json.dumps(result.tokens)}'")
-    return "\n".join(lines).rstrip()
-
-
-def demonstration(result: Demonstration) -> str:
-    """Both stacks in one table, and how to look around."""
-    ports = [links_of(startup.stack.ports) for startup in result.startups]
-    heads = ["", *(startup.instance.id for startup in result.startups)]
-    slots = ["Slot", *(str(startup.instance.slot) for startup in result.startups)]
-    ready = ["Ready after", *(f"{startup.seconds:.1f} s" for startup in result.startups)]
-    rows = [heads, slots, ready]
-    for index, (name, _) in enumerate(ports[0]):
-        rows.append([name, *(links[index][1] for links in ports)])
-    first = result.startups[0].instance
-    second = result.startups[1].instance
-    api = dict(ports[0])["API"]
-    edited = shlex.quote(str(second.path / "ktrdr" / "version.py"))  # to be copied into a shell
-    return "\n".join(
-        [
-            "Two complete stacks are up, each from its own branch:",
-            "",
-            *table(rows),
-            "",
-            "Look around:",
-            "  ktrdr-sandbox list",
-            f"  {own_commands.on(first.name, 'status')}",
-            f"  curl {api}/api/v1/info        # greets from its branch",
-            f"  curl {dict(ports[1])['API']}/api/v1/info        # and the other from its own",
-            f"  $EDITOR {edited}   # only that stack changes",
-            "  ktrdr-sandbox demo --clean     # removes everything again",
-        ]
-    )
-
-
-def cleanup(result: Cleanup) -> str:
-    """What `demo --clean` removed."""
-    names = ", ".join(instance.id for instance in result.destroyed)
-    parts = ([f"Destroyed {names}."] if names else []) + (
-        [f"Removed {result.folder}."] if result.folder is not None else []
-    )
-    return " ".join(parts) or "There was nothing of a demo to remove."

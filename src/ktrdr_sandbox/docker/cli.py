@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import re
+import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from ktrdr_sandbox.background import asked
-from ktrdr_sandbox.docker import process
+from ktrdr_sandbox import process
+from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.docker.compose import ComposeEngine
-from ktrdr_sandbox.docker.engine import Container
+from ktrdr_sandbox.docker.engine import (
+    Belonging,
+    BelongingKind,
+    Container,
+    ContainerDetail,
+    ExecResult,
+    Resources,
+    Versions,
+)
 from ktrdr_sandbox.docker.environment import child_environment, flags
-from ktrdr_sandbox.docker.errors import compose_missing, engine_failed, not_answering
+from ktrdr_sandbox.docker.errors import (
+    compose_missing,
+    docker_missing,
+    engine_failed,
+    not_answering,
+)
 from ktrdr_sandbox.docker.parsing import (
     CONTAINER_FORMAT,
     belonging_format,
@@ -26,17 +42,6 @@ from ktrdr_sandbox.docker.parsing import (
 )
 from ktrdr_sandbox.errors import CommandError, SandboxError
 from ktrdr_sandbox.models import LABEL_UUID, EngineAddress
-
-if TYPE_CHECKING:
-    from ktrdr_sandbox.docker.engine import (
-        Belonging,
-        BelongingKind,
-        ContainerDetail,
-        ExecResult,
-        Resources,
-        Versions,
-    )
-
 
 _ANSWER_TIME: Final = 20.0
 """Seconds an engine may take for a plain question before it counts as not answering."""
@@ -50,6 +55,14 @@ _HELD: Final = re.compile(r"active endpoints|in use|being used|is using its", re
 _STAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
 _COMPLAINT: Final = re.compile(r"Error: |Error response from daemon|error from daemon")
 
+_EXEC_MARK: Final = "KTRDR_SANDBOX_EXEC"
+_END_MARKED: Final = """\
+for one in /proc/[0-9]*; do
+  grep -q "$1" "$one/environ" 2>/dev/null && kill -9 "${one#/proc/}"
+done
+"""
+"""Ends the command of that mark, and what it has started, inside its container."""
+
 _GONE: Final = re.compile(r"no such (container|object|network|volume|image)|not found", re.I)
 
 
@@ -60,33 +73,26 @@ class DockerEngine(ComposeEngine):
         self.address = address
         self._environment = child_environment(inherited, address=address)
         self._docker = ["docker", *flags(address)]
+        self._executing: dict[str, str] = {}
+        """Containers of the commands that run inside one, by the mark of each."""
 
     # -- questions ---------------------------------------------------------------------------
 
     def versions(self) -> Versions:
-        from ktrdr_sandbox.docker.engine import Versions
-
         text = self._ask("version", "--format", "{{json .}}")
         found = json.loads(text)
         server = found.get("Server") or {}
         if not server:
             raise not_answering(self.address, "")
+        compose = self._run("compose", "version", "--short")
+        if compose.exit_code:
+            raise compose_missing()
         return Versions(
             client=found["Client"]["Version"],
             engine=server["Version"],
             api=server["ApiVersion"],
-            compose=self._compose_version(),
+            compose=compose.stdout.strip().removeprefix("v"),
         )
-
-    def _compose_version(self) -> str:
-        outcome = process.run(
-            [*self._docker, "compose", "version", "--short"],
-            environment=self._environment,
-            timeout=_ANSWER_TIME,
-        )
-        if outcome.exit_code:
-            raise compose_missing()
-        return outcome.stdout.strip().removeprefix("v")
 
     def containers(
         self, *, uuid: str | None = None, ids: Sequence[str] = ()
@@ -112,18 +118,16 @@ class DockerEngine(ComposeEngine):
     def cut_off(self, ids: Sequence[str]) -> tuple[str, ...]:
         if not ids:
             return ()
-        networks = asked(lambda: self._ask("network", "ls", "--quiet", "--no-trunc"))
+        networks = run_in_background(lambda: self._ask("network", "ls", "--quiet", "--no-trunc"))
         used = {entry["Id"]: network_ids(entry) for entry in self.describe(ids)}
         existing = frozenset(networks.result().split())
         return tuple(container for container, wanted in used.items() if wanted - existing)
 
     def resources(self, uuid: str) -> Resources:
-        from ktrdr_sandbox.docker.engine import Resources
-
         wanted = f"--filter=label={LABEL_UUID}={uuid}"
-        containers = asked(lambda: self.containers(uuid=uuid))
-        networks = asked(lambda: self._names("network", "ls", wanted))
-        volumes = asked(lambda: self._names("volume", "ls", wanted))
+        containers = run_in_background(lambda: self.containers(uuid=uuid))
+        networks = run_in_background(lambda: self._names("network", "ls", wanted))
+        volumes = run_in_background(lambda: self._names("volume", "ls", wanted))
         return Resources(
             containers=containers.result(),
             networks=networks.result(),
@@ -134,9 +138,9 @@ class DockerEngine(ComposeEngine):
         return tuple(self._ask(*arguments, "--format", "{{.Name}}").split())
 
     def belongings(self) -> tuple[Belonging, ...]:
-        containers = asked(lambda: self._belongings("container", "ps", "--all"))
-        networks = asked(lambda: self._belongings("network", "network", "ls"))
-        volumes = asked(lambda: self._belongings("volume", "volume", "ls"))
+        containers = run_in_background(lambda: self._belongings("container", "ps", "--all"))
+        networks = run_in_background(lambda: self._belongings("network", "network", "ls"))
+        volumes = run_in_background(lambda: self._belongings("volume", "volume", "ls"))
         return (*containers.result(), *networks.result(), *volumes.result())
 
     def _belongings(self, kind: BelongingKind, *listing: str) -> list[Belonging]:
@@ -167,12 +171,13 @@ class DockerEngine(ComposeEngine):
         return tuple(name for name in custom if name not in attached)
 
     def logs(self, container_id: str, *, tail: int) -> tuple[str, ...]:
-        outcome = process.stream(
-            [*self._docker, "logs", "--tail", str(tail), container_id],
-            environment=self._environment,
-            sink=lambda _: None,
-            keep=tail,
-        )
+        with _docker_needed():
+            outcome = process.stream(
+                [*self._docker, "logs", "--tail", str(tail), container_id],
+                environment=self._environment,
+                sink=lambda _: None,
+                keep=tail,
+            )
         return () if outcome.exit_code else tuple(outcome.stderr.splitlines())[-tail:]
 
     def stamped_logs(
@@ -182,7 +187,7 @@ class DockerEngine(ComposeEngine):
         options += ["--tail", str(tail)] if tail is not None else []
         argv = [*self._docker, "logs", "--timestamps", *options, container_id]
         stamp, complaint = "", ""
-        for line in process.lines(argv, environment=self._environment):
+        for line in self._lines(argv):
             head, _, text = line.partition(" ")
             if _STAMP.fullmatch(head):
                 stamp = head
@@ -196,20 +201,26 @@ class DockerEngine(ComposeEngine):
             raise _no_logs(complaint, since, argv)
 
     def execute(self, container_id: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
-        from ktrdr_sandbox.docker.engine import ExecResult
-
-        outcome = process.run(
-            [*self._docker, "exec", container_id, *argv],
-            environment=self._environment,
-            timeout=timeout,
-        )
+        token = f"{_EXEC_MARK}={secrets.token_hex(8)}"
+        self._executing[token] = container_id
+        try:
+            outcome = self._run("exec", "--env", token, container_id, *argv, timeout=timeout)
+            if outcome.exit_code is None:
+                self._end_inside(container_id, token)
+        finally:
+            self._executing.pop(token, None)
         return ExecResult(exit_code=outcome.exit_code, output=outcome.stdout + outcome.stderr)
+
+    def _end_inside(self, container_id: str, token: str) -> None:
+        """End a command that is given up: the engine lets it go on without its client."""
+        ending = ("/bin/sh", "-c", _END_MARKED, "sh", token)
+        self._run("exec", "--user=0", container_id, *ending, timeout=_ANSWER_TIME)
 
     def execute_here(self, container_id: str, argv: Sequence[str], *, terminal: bool) -> int:
         streams = ["--interactive", *(["--tty"] if terminal else [])]
-        return process.hand_over(
-            [*self._docker, "exec", *streams, container_id, *argv], environment=self._environment
-        )
+        command = [*self._docker, "exec", *streams, container_id, *argv]
+        with _docker_needed():
+            return process.run_attached(command, environment=self._environment)
 
     # -- changes -----------------------------------------------------------------------------
 
@@ -233,7 +244,7 @@ class DockerEngine(ComposeEngine):
         rest = {"network": resources.networks, "volume": resources.volumes}
         until = time.monotonic() + _SETTLING
         removals = [
-            asked(functools.partial(self._do, kind, "rm", *names, until=until))
+            run_in_background(functools.partial(self._do, kind, "rm", *names, until=until))
             for kind, names in rest.items()
             if names
         ]
@@ -265,14 +276,22 @@ class DockerEngine(ComposeEngine):
         self._do("image", "rm", reference, until=time.monotonic() + _SETTLING)
 
     def end_commands(self, *, at_once: bool = False) -> None:
+        given_up = dict(self._executing)
         process.end_all(at_once=at_once)
+        for token, container_id in given_up.items():
+            run_in_background(functools.partial(self._end_inside, container_id, token))
 
     # -- how -----------------------------------------------------------------------------------
 
     def _run(self, *arguments: str, timeout: float | None = _ANSWER_TIME) -> process.Outcome:
-        return process.run(
-            [*self._docker, *arguments], environment=self._environment, timeout=timeout
-        )
+        with _docker_needed():
+            return process.run(
+                [*self._docker, *arguments], environment=self._environment, timeout=timeout
+            )
+
+    def _lines(self, argv: Sequence[str]) -> Iterator[str]:
+        with _docker_needed():
+            yield from process.lines(argv, environment=self._environment)
 
     def _ask(self, *arguments: str) -> str:
         outcome = self._run(*arguments)
@@ -294,6 +313,46 @@ class DockerEngine(ComposeEngine):
             error = engine_failed(outcome, self.address)
             if error.code != "engine-failed":
                 raise error
+
+
+@contextmanager
+def _docker_needed() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise docker_missing() from error
+
+
+def running_uuids(
+    addresses: Sequence[EngineAddress], inherited: Mapping[str, str], *, patience: float
+) -> dict[EngineAddress, frozenset[str]]:
+    """Uuids of running containers, by engine; one that does not answer in time is left out.
+
+    `patience` is in seconds, for all of them together: as long as a key press may take.
+    """
+    until = time.monotonic() + patience
+    labels = f'{{{{.Label "{LABEL_UUID}"}}}}'
+
+    def ask(address: EngineAddress) -> process.Outcome:
+        argv = ["docker", *flags(address), "ps", f"--filter=label={LABEL_UUID}"]
+        return process.run(
+            [*argv, "--format", labels],
+            environment=child_environment(inherited, address=address),
+            own_group=True,  # `docker` may be a script around another
+            timeout=patience,
+            patience=(0.0, 0.0),
+        )
+
+    questions = {
+        address: run_in_background(functools.partial(ask, address)) for address in addresses
+    }
+    found = {}
+    for address, question in questions.items():
+        with contextlib.suppress(OSError, TimeoutError):
+            outcome = question.result(max(0.0, until - time.monotonic()) + 0.1)
+            if outcome.exit_code == 0:
+                found[address] = frozenset(outcome.stdout.split())
+    return found
 
 
 def _no_logs(complaint: str, since: str | None, argv: Sequence[str]) -> SandboxError:

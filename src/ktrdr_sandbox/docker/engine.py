@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from ktrdr_sandbox.models import EngineAddress
-
-if TYPE_CHECKING:
-    pass
-
+from ktrdr_sandbox.process import LineSink as LineSink
 
 ContainerState = Literal["created", "running", "paused", "restarting", "removing", "exited", "dead"]
 STOPPED: Final[frozenset[ContainerState]] = frozenset({"created", "exited"})
@@ -37,10 +34,6 @@ class Container:
     uuid: str
     published: tuple[tuple[str, int, int, str], ...] = ()
     """(host address, host port, container port, protocol) for each port published now."""
-
-
-LineSink = Callable[[str], None]
-"""Receives progress of a long command, one whole line at a time, without line end."""
 
 
 class Engine(ABC):
@@ -68,10 +61,7 @@ class Engine(ABC):
 
     @abstractmethod
     def cut_off(self, ids: Sequence[str]) -> tuple[str, ...]:
-        """Those of the containers that hold to a network which is gone, and so cannot start.
-
-        One of the same name that was made since is another. [] gives ().
-        """
+        """Those that hold to a network which is gone, though one of its name be made anew."""
 
     @abstractmethod
     def resources(self, uuid: str) -> Resources:
@@ -83,10 +73,9 @@ class Engine(ABC):
 
     @abstractmethod
     def remove(self, resources: Resources, *, grace: int | None) -> None:
-        """Stop and remove exactly these. `grace`: seconds before a kill; 0 kills at once.
+        """Stop and remove exactly these. `grace`: seconds before a kill; None for each one's own.
 
-        None honours each container's own stop timeout. What is already gone is no failure; what
-        the engine refuses to remove is left, for the caller to find when it asks again.
+        What is gone already is no failure; what the engine refuses to remove is left.
         """
 
     @abstractmethod
@@ -101,8 +90,7 @@ class Engine(ABC):
     def join_unnamed(self, container_id: str, network: str, *, links: Sequence[str]) -> None:
         """Let a container that does not run join a network under its own name alone.
 
-        Whatever it was called there is forgotten. `links` are `container:alias`. A container that
-        is gone is no failure; a network that is gone may be one only when the container starts.
+        `links` are `container:alias`. A container that is gone is no failure.
         """
 
     @abstractmethod
@@ -126,10 +114,7 @@ class Engine(ABC):
 
     @abstractmethod
     def execute_here(self, container_id: str, argv: Sequence[str], *, terminal: bool) -> int:
-        """Run a command in a running container with this program's streams; its exit status.
-
-        With `terminal`, which this program's stdin and stdout must then be, it gets one of its own.
-        """
+        """Run a command in a container with this program's streams, or terminal; its status."""
 
     @abstractmethod
     def run_once(
@@ -137,8 +122,7 @@ class Engine(ABC):
     ) -> int:
         """Run a command as root in a throw-away container; its exit status, 125 without image.
 
-        Nothing is pulled; no network; the container carries the uuid label and is removed after.
-        `binds` maps host paths to container paths.
+        Nothing is pulled; no network. `binds` maps host paths to container paths.
         """
 
     @abstractmethod
@@ -163,14 +147,10 @@ class Engine(ABC):
 
     @abstractmethod
     def compose_config(self, call: ComposeCall, *, resolve_paths: bool = True) -> dict[str, Any]:
-        """The resolved model, inactive profiles included. `compose-file-invalid` when refused.
+        """The resolved model of the call's profiles. `compose-file-invalid` when refused.
 
         Without `resolve_paths`, paths stay as the file spells them.
         """
-
-    @abstractmethod
-    def compose_active_services(self, call: ComposeCall) -> frozenset[str]:
-        """Names of the services that the call's own profiles enable."""
 
     @abstractmethod
     def compose_create(
@@ -194,6 +174,23 @@ class Engine(ABC):
         self, call: ComposeCall, services: Sequence[str], *, progress: LineSink
     ) -> None:
         """Start created services without regard to their dependencies. Raises as `create`."""
+
+    @abstractmethod
+    def compose_stop(
+        self,
+        call: ComposeCall,
+        *,
+        grace: int | None,
+        progress: LineSink,
+        services: Sequence[str] = (),
+    ) -> None:
+        """Stop services as Compose does, keeping their containers: all of them without `services`.
+
+        Dependents go first; `pre_stop` hooks, `stop_signal` and each container's own stop timeout
+        are kept, the timeout unless `grace` (seconds) is given. Without files in the call the
+        project's name serves: the order is kept then, hooks are not known. One-off containers are
+        left alone. Raises as `create`.
+        """
 
     @abstractmethod
     def compose_run(
@@ -236,6 +233,14 @@ class ContainerDetail:
     finished_at: str
     health_test: tuple[str, ...] = ()
     health_log: str = ""
+    health_exits: tuple[int, ...] = ()
+    """Exit statuses of the engine's latest health probes, the last one last."""
+    health_shell: tuple[str, ...] = ("/bin/sh", "-c")
+    """What runs a `CMD-SHELL` test: the image's SHELL."""
+    health_timeout: float = 30.0
+    """Seconds that one health probe may take."""
+    start_period: float = 0.0
+    """Seconds in which failing health probes do not count."""
     published: tuple[tuple[str, int, int, str], ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     volumes: tuple[str, ...] = ()

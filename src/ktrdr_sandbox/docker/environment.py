@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from ktrdr_sandbox.models import EngineAddress
+from ktrdr_sandbox.models import HOST_VARIABLES, EngineAddress
 
 PLATFORM_SOCKET = "unix:///var/run/docker.sock"
 """Endpoint of the `default` context when DOCKER_HOST is not set (Linux and macOS)."""
@@ -77,7 +77,9 @@ def child_environment(
     `file_values` are those of `.env.sandbox`, `paths` the shared folders (which the file cannot
     always hold, see `env_file.schema`).
     """
-    environment = {key: value for key, value in inherited.items() if _passes(key)}
+    # In a shell that `run` started, these are addresses of that sandbox on this machine.
+    dropped = HOST_VARIABLES if "SANDBOX_UUID" in inherited else ()
+    environment = {k: v for k, v in inherited.items() if _passes(k) and k not in dropped}
     if address.tls_verify:
         environment["DOCKER_TLS_VERIFY"] = "1"
     if address.cert_path:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
-from ktrdr_sandbox.docker.process import Outcome
 from ktrdr_sandbox.errors import CommandError, ErrorCode, SandboxError
 from ktrdr_sandbox.models import EngineAddress
+from ktrdr_sandbox.process import Outcome
 
 _NOT_ANSWERING: Final = (
     r"cannot connect to the docker daemon|is the docker daemon running|error during connect"
@@ -30,37 +33,52 @@ _NO_IMAGE: Final = (
     r"|repository does not exist|failed to resolve reference|get \"?https?://[^ ]*/v2/"
     r"|failed to do request"
 )
+_OLD_BUILDX: Final = r"compose build requires buildx .*or later|buildx.* is too old"
+_SNAP: Final = r"open (?P<path>/\S*/\.\S+): (?:permission denied|no such file or directory)"
 _NO_FILE: Final = r"bind source path does not exist|env file .* not found"
 _NO_SUBNET: Final = (
     r"could not find an available, non-overlapping ipv4 address pool"
     r"|all predefined address pools have been fully subnetted"
 )
-
-
-_BRING_FILE: Final = (
-    "A file that git ignores comes along with 'create' when .worktreeinclude or the setting "
-    "copy_files names it; else make it, or change the Compose file."
+_PROGRESS: Final = re.compile(
+    r"(?!.*\bError\b)\s*(?:$|#\d+ |=> |\[\+\]|(?:Container|Network|Volume|Image|Service) \S"
+    r"|[0-9a-f]{12} |\S+ (?:Pulling|Pulled|Building|Built|Skipped|Interrupted)\b"
+    r"|Step \d+/\d+|---> |Sending build context)"
 )
+"""Lines in which Compose and BuildKit tell what they do; in others they tell what is wrong."""
 
 
-def _found(pattern: str, text: str) -> re.Match[str] | None:
-    # Compiled (and kept by `re`) once something has failed, which it seldom has.
-    return re.search(pattern, text, re.IGNORECASE)
+def is_progress(line: str) -> bool:
+    """Whether a line of a long command only tells how far it is."""
+    return _PROGRESS.match(line) is not None
 
 
 def not_answering(address: EngineAddress, said: str) -> SandboxError:
     """The engine at that address gives no answer, or refuses this user."""
-    hints = ["Start Docker, or check that it runs: docker info"]
-    if "permission denied" in said.lower():
-        hints = ["Your user may not use Docker: sudo usermod -aG docker $USER, then log in again."]
-    reason = "no answer in time" if not said.strip() else said.strip()
+    hint = "Start Docker, or check that it runs: docker info"
+    rootless = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}", "docker.sock")
+    if "podman" in address.label:
+        hint = "That is Podman's socket; it is started by: systemctl --user start podman.socket"
+    elif rootless.exists() and str(rootless) not in address.label:
+        hint = f"A rootless Docker listens elsewhere; use it: export DOCKER_HOST=unix://{rootless}"
+    elif "permission denied" in said.lower():
+        hint = "Your user may not use Docker: sudo usermod -aG docker $USER, then log in again."
+    reason = said.strip() or "no answer in time"
     if reason.lower().startswith("cannot connect to the docker daemon"):
         reason = "nothing listens there"
     return SandboxError(
         "docker-not-answering",
         f"Docker does not answer at {address.label}: {reason}",
-        hints=hints,
+        hints=(hint,),
         details={"context": address.context, "host": address.host},
+    )
+
+
+def docker_missing() -> SandboxError:
+    return SandboxError(
+        "docker-missing",
+        "The docker command was not found on PATH.",
+        hints=("Install Docker: https://docs.docker.com/engine/install/",),
     )
 
 
@@ -74,9 +92,10 @@ def compose_missing() -> SandboxError:
 
 def engine_failed(outcome: Outcome, address: EngineAddress) -> SandboxError:
     """The error for a plain Docker command that should have succeeded."""
+    first = next(iter(outcome.text.splitlines()), "")
     if outcome.exit_code is None or _found(_NOT_ANSWERING, outcome.text):
-        return not_answering(address, _first_line(outcome.text))
-    return _failed("engine-failed", "Docker", outcome, _first_line(outcome.text))
+        return not_answering(address, first)
+    return _failed(outcome, "engine-failed", f"Docker failed ({_status(outcome)}): {_said(first)}")
 
 
 def compose_failed(outcome: Outcome, address: EngineAddress, *, step: str) -> SandboxError:
@@ -84,75 +103,68 @@ def compose_failed(outcome: Outcome, address: EngineAddress, *, step: str) -> Sa
     text = outcome.text
     # Before the engine itself is suspected: Compose reports what it cancelled on the first failure
     # as `error during connect` too.
-    for pattern, make in _KINDS:
-        match = _found(pattern, text)
-        if match:
-            return make(outcome, match)
+    if match := _found(_PORT_TAKEN, text):
+        port = int(next(group for group in match.groups() if group))
+        error = _failed(
+            outcome,
+            "port-conflict",
+            f"Port {port} is already in use.",
+            f"Use 'lsof -i :{port}' to identify the process.",
+        )
+        error.details["ports"] = [{"port": port, "protocol": "tcp", "holder": ""}]
+        return error
+    if match := _found(_NO_SUBNET, text):
+        return _failed(
+            outcome,
+            "network-pool-exhausted",
+            f"Docker has no free subnet for one more network: {match[0]}.",
+            "Remove networks that nobody uses: docker network ls",
+            "Or give each slot its own small subnet: KTRDR_SANDBOX_NETWORK_POOL=10.201.0.0/16",
+        )
+    if match := _found(_NO_IMAGE, text):
+        return _failed(
+            outcome,
+            "image-missing",
+            f"An image is not here and could not be pulled: {_line_with(text, match)}",
+            "Check the image's name and your registry login.",
+        )
+    if match := _found(_NO_FILE, text):
+        return _failed(
+            outcome,
+            "compose-failed",
+            f"A file is missing: {_line_with(text, match)}",
+            "A file that git ignores comes along with 'create' when .worktreeinclude or the "
+            "setting copy_files names it; else make it, or change the Compose file.",
+        )
     if _found(_NOT_ANSWERING, text):
-        return not_answering(address, _first_line(text))
+        return not_answering(address, text.strip().splitlines()[0])
     if _found(_NO_COMPOSE, text):
         return compose_missing()
-    return _failed("compose-failed", step, outcome, _last_lines(text))
+    message = f"{step} failed ({_status(outcome)}): {_said(_complaint(text))}"
+    return _failed(outcome, "compose-failed", message, *_ways_out(text))
 
 
-def _port_taken(outcome: Outcome, match: re.Match[str]) -> SandboxError:
-    port = int(next(group for group in match.groups() if group))
-    error = _failed("port-conflict", "Port", outcome, "", message=f"Port {port} is already in use.")
-    error.details["ports"] = [{"port": port, "protocol": "tcp", "holder": ""}]
-    error.hints = (f"Use 'lsof -i :{port}' to identify the process.",)
-    return error
+def _ways_out(text: str) -> Iterator[str]:
+    if _found(_OLD_BUILDX, text):
+        yield "Upgrade Docker's buildx plugin: https://github.com/docker/buildx#installing"
+    docker = shutil.which("docker") or ""
+    if _found(_SNAP, text) and os.path.realpath(docker).startswith("/snap/"):
+        yield (
+            "Docker from a snap cannot read hidden folders: set KTRDR_HOME to a folder in your "
+            "home whose name has no dot, or install Docker's own package."
+        )
 
 
-def _image_missing(outcome: Outcome, match: re.Match[str]) -> SandboxError:
-    line = _line_with(outcome.text, match)
-    error = _failed(
-        "image-missing",
-        "Image",
-        outcome,
-        "",
-        message=f"An image is not here and could not be pulled: {line}",
-    )
-    error.hints = ("Check the image's name and your registry login.",)
-    return error
+def _found(pattern: str, text: str) -> re.Match[str] | None:
+    # Compiled (and kept by `re`) once something has failed, which it seldom has.
+    return re.search(pattern, text, re.IGNORECASE)
 
 
-def _no_subnet(outcome: Outcome, match: re.Match[str]) -> SandboxError:
-    error = _failed(
-        "network-pool-exhausted",
-        "Network",
-        outcome,
-        "",
-        message="Docker has no free subnet for one more network: " + match.group(0) + ".",
-    )
-    error.hints = (
-        "Remove networks that nobody uses: docker network ls",
-        "Or give each slot its own small subnet: KTRDR_SANDBOX_NETWORK_POOL=10.201.0.0/16",
-    )
-    return error
-
-
-def _file_missing(outcome: Outcome, match: re.Match[str]) -> SandboxError:
-    line = _line_with(outcome.text, match)
-    error = _failed("compose-failed", "Compose", outcome, "", message=f"A file is missing: {line}")
-    error.hints = (_BRING_FILE,)
-    return error
-
-
-_KINDS: Final[tuple[tuple[str, Callable[[Outcome, re.Match[str]], SandboxError]], ...]] = (
-    (_PORT_TAKEN, _port_taken),
-    (_NO_SUBNET, _no_subnet),
-    (_NO_IMAGE, _image_missing),
-    (_NO_FILE, _file_missing),
-)
-
-
-def _failed(
-    code: ErrorCode, step: str, outcome: Outcome, said: str, *, message: str = ""
-) -> CommandError:
-    status = "ran out of time" if outcome.exit_code is None else f"exit status {outcome.exit_code}"
+def _failed(outcome: Outcome, code: ErrorCode, message: str, *hints: str) -> CommandError:
     return CommandError(
         code,
-        message or f"{step} failed ({status}): {said or 'it gave no reason'}",
+        message,
+        hints=hints,
         argv=outcome.argv,
         exit_code=outcome.exit_code,
         stdout=outcome.stdout,
@@ -161,14 +173,20 @@ def _failed(
     )
 
 
-def _first_line(text: str) -> str:
-    return text.strip().splitlines()[0] if text.strip() else ""
+def _status(outcome: Outcome) -> str:
+    return "ran out of time" if outcome.exit_code is None else f"exit status {outcome.exit_code}"
 
 
-def _last_lines(text: str, count: int = 12) -> str:
-    lines = [line for line in text.strip().splitlines() if line.strip()]
+def _said(text: str) -> str:
+    return text.strip("\r") or "it gave no reason"
+
+
+def _complaint(text: str, count: int = 12) -> str:
+    """The last lines, without those that only tell of progress."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in lines if not is_progress(line)] or lines
     if len(lines) <= 1:
-        return lines[0] if lines else ""
+        return lines[0].strip() if lines else ""
     return "\n" + "\n".join(f"  {line}" for line in lines[-count:])
 
 

@@ -1,32 +1,41 @@
-"""The Startability Gate: all checks at once, ended by the first that cannot come true any more."""
+"""The Startability Gate: rounds of one look at the containers and at all that needs proof."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from typing import Final
 
 from ktrdr_sandbox.docker.engine import Engine
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.gate.checks.backend import BackendCheck
-from ktrdr_sandbox.gate.checks.base import Check, Surroundings
-from ktrdr_sandbox.gate.checks.containers import ContainersCheck
-from ktrdr_sandbox.gate.checks.database import DatabaseCheck
-from ktrdr_sandbox.gate.checks.migrations import MigrationsCheck
-from ktrdr_sandbox.gate.checks.observability import ObservabilityCheck, tools
-from ktrdr_sandbox.gate.checks.workers import WorkersCheck
-from ktrdr_sandbox.gate.diagnosis import diagnose
-from ktrdr_sandbox.gate.http import Http
-from ktrdr_sandbox.gate.monitor import Monitor
-from ktrdr_sandbox.gate.polling import Signal
-from ktrdr_sandbox.gate.request import GateRequest
-from ktrdr_sandbox.gate.result import CHECK_NAMES, CheckName, CheckResult, GateResult
-from ktrdr_sandbox.gate.runner import Observer, Runner
+from ktrdr_sandbox.gate.backend import BackendCheck
+from ktrdr_sandbox.gate.check import Check, Verdict
+from ktrdr_sandbox.gate.containers import ContainersCheck
+from ktrdr_sandbox.gate.database import DatabaseCheck
+from ktrdr_sandbox.gate.diagnosis import failure
+from ktrdr_sandbox.gate.migrations import MigrationsCheck
+from ktrdr_sandbox.gate.observability import ObservabilityCheck, tools
+from ktrdr_sandbox.gate.result import (
+    CHECK_NAMES,
+    CheckName,
+    CheckResult,
+    GateProgress,
+    GateRequest,
+    GateResult,
+)
+from ktrdr_sandbox.gate.snapshot import Snapshot, StatusHistory, monotonic
+from ktrdr_sandbox.gate.watch import Backoff, StackWatch
+from ktrdr_sandbox.gate.workers import WorkersCheck
 
 __all__ = ["GateRequest", "GateResult", "run_gate"]
 
+Observer = Callable[[GateProgress], None]
+
 LAST_LOOK: Final = 1.0
 """Seconds that the other checks get to look once more when one has failed for good."""
+
+UNCONFIRMED: Final = "the Docker engine did not confirm that the containers still run"
 
 
 async def run_gate(
@@ -35,12 +44,14 @@ async def run_gate(
     *,
     observe: Observer | None = None,
     started: asyncio.Event | None = None,
+    watch: StackWatch | None = None,
 ) -> GateResult:
     """Prove that a stack is ready, or tell why it is not.
 
     May begin before its containers are started; `started` is then set by the caller once every
     start was issued. Without it the containers are taken as they are found: one that has ended
-    is a failure, one that was never started may still be.
+    is a failure, one that was never started may still be. `watch` is shared with whoever starts
+    the stack.
 
     `observe` is called in the event loop, whenever a check's state changes. Cancelling returns at
     once; an engine call under way is left to end by itself.
@@ -48,201 +59,252 @@ async def run_gate(
     Raises `SandboxError`: the engine's own when it does not answer, `usage` when the request asks
     for nothing that this stack has, `compose-file-invalid` for a stack without containers.
     """
-    nudge = Signal()
-    monitor = Monitor(engine, request, nudge=nudge, started=started)
-    async with Http(request.probe_timeout) as http:
-        around = Surroundings(engine=engine, request=request, monitor=monitor, http=http)
-        return await _Gate(around, nudge=nudge, observe=observe).run()
+    async with AsyncExitStack() as stack:
+        if watch is None:
+            patience = 3 * request.poll_max
+            own = StackWatch(
+                engine,
+                request.stack,
+                request.instance.uuid,
+                probe_timeout=request.probe_timeout,
+                patience=patience,
+            )
+            watch = await stack.enter_async_context(own)
+        return await _Gate(watch, request, observe, started).run()
 
 
 class _Gate:
-    def __init__(self, around: Surroundings, *, nudge: Signal, observe: Observer | None) -> None:
-        self._around = around
-        self._begun = asyncio.get_running_loop().time()
-        checks = derive_checks(around)
-        self._reported = _asked_for(around.request, checks)
-        self._runners = [
-            Runner(
-                check,
-                around,
-                nudge=nudge,
-                begun=self._begun,
-                observe=observe if check.name in self._reported else None,
-            )
+    def __init__(
+        self,
+        watch: StackWatch,
+        request: GateRequest,
+        observe: Observer | None,
+        started: asyncio.Event | None,
+    ) -> None:
+        self._watch = watch
+        self._request = request
+        self._observe = observe
+        self._started = started
+        self._begun = monotonic()
+        self._history = StatusHistory(request, starting=started is not None)
+        self._snapshot: Snapshot | None = None
+        self._told: dict[CheckName, tuple[str, bool, bool]] = {}
+        checks = derive_checks(watch, request, self._history)
+        self._reported = _asked_for(request, checks)
+        self._checks = {
+            check.name: check
             for check in checks
             if check.name in self._reported or _supports(check, self._reported)
-        ]
-        self._nudge = nudge
-        self._tasks: list[asyncio.Task[None]] = []
+        }
+        self._containers = next(c for c in checks if isinstance(c, ContainersCheck))
+        # Services that need the database may die until it answers, and until it has its tables
+        # where those are being made; from then on it counts.
+        database = self._checks.get("database")
+        self._awaited = self._checks.get("migrations", database)
+        databases = frozenset(one.name for one in request.stack.with_role("db") if one.replicas)
+        if self._awaited is not None:
+            self._history.forgive_restarts(except_services=databases)
+        watch.health.left_to_others = databases if database is not None else frozenset()
 
     async def run(self) -> GateResult:
-        self._expect_the_database()
-        watching = self._start(self._around.monitor.watch())
-        looking = [self._start(runner.run()) for runner in self._runners]
         try:
-            await self._until_settled(looking)
+            await self._until_settled()
+            return await self._conclude()
         finally:
-            for task in self._tasks:
+            tasks = [check.task for check in self._checks.values() if check.task is not None]
+            for task in tasks:
                 task.cancel()
-            # Takes their cancellations and late errors, so that none is reported as unretrieved.
-            await asyncio.gather(watching, *self._tasks, return_exceptions=True)
-        return await self._conclude()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._watch.health.left_to_others = frozenset()
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        task.add_done_callback(lambda _: self._nudge.fire())
-        self._tasks.append(task)
-        return task
-
-    def _expect_the_database(self) -> None:
-        """Services that need the database may die until it answers, and until it has its tables
-        where those are being made; from then on it counts."""
-        waited_for = {one.check.name: one for one in self._runners}
-        runner = waited_for.get("migrations") or waited_for.get("database")
-        if runner is not None:
-            services = {one.name for one in self._around.request.stack.with_role("db")}
-            self._around.monitor.forgive_restarts(except_services=frozenset(services))
-            runner.on_pass = self._around.monitor.count_restarts
-
-    async def _until_settled(self, looking: Sequence[asyncio.Task[None]]) -> None:
-        """Returns when all has passed and holds, something failed for good, or time is up."""
-        while self._remaining > 0:
-            self._raise_errors()
-            outcomes = {runner.verdict.outcome for runner in self._runners}
+    async def _until_settled(self) -> None:
+        """Rounds, until all has passed in one, something failed for good, or time is up."""
+        pace = Backoff(first=self._request.poll_first, longest=self._request.poll_max)
+        while True:
+            began = monotonic()
+            outcomes = {check.verdict.outcome for check in self._checks.values()}
+            fresh = await self._take(final=outcomes == {"passed"})
             if "failed" in outcomes:
-                await self._last_look(looking)
-                return
-            passed = outcomes == {"passed"}
-            if passed and await self._confirmed():
-                return
-            pause = self._around.request.poll_first if passed else self._remaining
-            await self._nudge.wait(min(pause, max(0.0, self._remaining)))
-        self._disown_passes()
+                return await self._last_look()
+            if fresh is not None and self._is_proven(fresh):
+                if not self._containers.unsteady(fresh):
+                    return None
+            elif monotonic() >= self._deadline:
+                return self._disown_passes()
+            if fresh is not None:
+                self._begin_looks(fresh)
+            pause = pace.pause(took=monotonic() - began)
+            if await self._watch.woken(min(pause, max(0.01, self._deadline - monotonic()))):
+                pace.changed()
+
+    async def _take(self, *, final: bool) -> Snapshot | None:
+        """The round's snapshot; None while the engine does not answer."""
+        if self._history.started_at is None and self._started is not None:
+            self._history.started_at = monotonic() if self._started.is_set() else None
+        max_age = 0.0 if final else self._request.poll_first / 2
+        if self._awaited is not None and self._awaited.verdict.outcome == "passed":
+            max_age = 0.0 if self._history.count_restarts() else max_age
+        reading = await self._watch.read(max_age=max_age)
+        if reading is None:
+            return None
+        self._snapshot = self._history.judge(reading)
+        return self._snapshot
+
+    def _is_proven(self, snapshot: Snapshot) -> bool:
+        return all(check.holds(snapshot) for check in self._checks.values())
 
     @property
-    def _remaining(self) -> float:
-        deadline = self._begun + self._around.request.timeout
-        return deadline - asyncio.get_running_loop().time()
+    def _deadline(self) -> float:
+        """The time limit; where it follows the file, no container's start period is cut off."""
+        limit = self._begun + self._request.timeout
+        if not self._request.follow_file or self._snapshot is None:
+            return limit
+        periods = [
+            one.since + one.detail.start_period + self._request.timeout / 4
+            for one in self._snapshot.statuses
+            if one.condition == "running" and one.detail and one.detail.start_period
+        ]
+        return max([limit, *periods])
 
-    def _raise_errors(self) -> None:
-        """Only the engine's silence, and defects, end a task with an error."""
-        for task in self._tasks:
-            if task.done():
-                task.result()
+    def _begin_looks(self, snapshot: Snapshot) -> list[asyncio.Task[None]]:
+        """Look at all that has not passed, or whose pass does not hold; gives what is under way."""
+        under_way = []
+        for check in self._checks.values():
+            if check.task is not None and check.task.done():
+                check.task.result()  # only defects are raised there
+            if check.verdict.outcome == "passed" and not check.holds(snapshot):
+                self._reopen(check, "looking again: a container has restarted or ended")
+            if check.verdict.outcome == "waiting" and (check.task is None or check.task.done()):
+                check.task = asyncio.create_task(self._look(check, snapshot))
+            if check.task is not None and not check.task.done():
+                under_way.append(check.task)
+        return under_way
 
-    async def _last_look(self, looking: Sequence[asyncio.Task[None]]) -> None:
-        for runner in self._runners:
-            runner.stopping = True
-        self._nudge.fire()
-        await asyncio.wait(looking, timeout=min(LAST_LOOK, max(0.0, self._remaining)))
-        self._raise_errors()
+    async def _look(self, check: Check, snapshot: Snapshot) -> None:
+        verdict = await check.look(snapshot)
+        before, check.verdict = check.verdict, verdict
+        if verdict.outcome == "waiting":
+            self._tell(check, verdict.doing)
+        else:
+            check.settled_at = monotonic()
+            if verdict.outcome == "failed":
+                self._tell_failure(check)
+            elif verdict.not_applicable:
+                self._tell(check, verdict.facts[0])
+            else:
+                self._tell(check, check.ready_title, passed=True)
+        if (verdict.outcome, verdict.facts) != (before.outcome, before.facts):
+            self._watch.wake()
 
-    async def _confirmed(self) -> bool:
-        """Do the containers that the passes rest on still run?
+    def _reopen(self, check: Check, why: str) -> None:
+        """Take a pass back."""
+        check.verdict = Verdict(outcome="waiting", doing=why)
+        check.settled_at = None
+        self._tell(check, why)
 
-        The checks passed at different moments, so the engine is asked once more. While it gives
-        no answer nothing is proven.
-        """
-        asked = asyncio.get_running_loop().time()
-        asking = self._start(self._refresh())
-        await asyncio.wait({asking}, timeout=max(LAST_LOOK, self._remaining))
-        self._raise_errors()
-        snapshot = self._around.monitor.latest
-        if snapshot is None or snapshot.taken < asked:
-            return False
-        return all(
-            runner.verdict.outcome == "passed" and runner.verdict.proof <= snapshot.runs
-            for runner in self._runners
-        )
-
-    async def _refresh(self) -> None:
-        await self._around.monitor.refresh()
+    async def _last_look(self) -> None:
+        looks = self._begin_looks(self._snapshot) if self._snapshot is not None else []
+        if looks:
+            left = max(0.0, self._deadline - monotonic())
+            await asyncio.wait(looks, timeout=min(LAST_LOOK, left))
 
     def _disown_passes(self) -> None:
         """Time is up, and all that passed was never confirmed."""
-        if all(runner.verdict.outcome == "passed" for runner in self._runners):
-            for runner in self._runners:
-                runner.reopen("the Docker engine did not confirm that the containers still run")
+        if all(check.verdict.outcome == "passed" for check in self._checks.values()):
+            for check in self._checks.values():
+                self._reopen(check, UNCONFIRMED)
 
     async def _conclude(self) -> GateResult:
-        reported = [one for one in self._runners if one.check.name in self._reported]
-        told = [self._result(one) for one in reported if not one.verdict.moot]
-        results = await asyncio.gather(*told)
-        healed = tuple(
-            name
-            for runner in self._runners
-            if isinstance(runner.check, WorkersCheck)
-            for name in runner.check.healed
-        )
+        reported = [check for check in self._checks.values() if check.name in self._reported]
+        told = [check for check in reported if not check.verdict.not_applicable]
+        results = await asyncio.gather(*(self._result(check) for check in told))
+        workers = self._checks.get("workers")
         return GateResult(
             passed=all(result.passed for result in results),
             checks=tuple(results),
-            seconds=asyncio.get_running_loop().time() - self._begun,
-            healed=healed,
-            moot=tuple(
-                (one.verdict.services[0], one.verdict.facts[0])
-                for one in reported
-                if one.verdict.moot
+            seconds=monotonic() - self._begun,
+            healed=workers.healed if isinstance(workers, WorkersCheck) else (),
+            not_applicable=tuple(
+                (check.verdict.services[0], check.verdict.facts[0])
+                for check in reported
+                if check.verdict.not_applicable
             ),
         )
 
-    async def _result(self, runner: Runner) -> CheckResult:
-        verdict, check = runner.verdict, runner.check
-        if verdict.outcome == "passed":
-            return CheckResult(
-                name=check.name,
-                title=check.ready_title,
-                passed=True,
-                facts=verdict.facts,
-                seconds=runner.seconds,
+    async def _result(self, check: Check) -> CheckResult:
+        seconds = self._seconds(check)
+        if check.verdict.outcome != "passed":
+            self._tell_failure(check)
+            return await failure(check, self._snapshot, seconds=seconds)
+        facts, title = check.verdict.facts, check.ready_title
+        return CheckResult(name=check.name, title=title, passed=True, facts=facts, seconds=seconds)
+
+    def _seconds(self, check: Check) -> float:
+        """From the gate's start to the moment it was settled, or to now."""
+        return (monotonic() if check.settled_at is None else check.settled_at) - self._begun
+
+    def _tell_failure(self, check: Check) -> None:
+        self._tell(check, (check.verdict.facts or (check.verdict.doing,))[0], failed=True)
+
+    def _tell(
+        self, check: Check, state: str, *, passed: bool = False, failed: bool = False
+    ) -> None:
+        """Send the observer what is new of a check that is reported."""
+        told = (state, passed, failed)
+        if self._observe is None or self._told.get(check.name) == told:
+            return
+        if check.name in self._reported:
+            self._told[check.name] = told
+            elapsed = self._seconds(check)
+            progress = GateProgress(
+                name=check.name, elapsed=elapsed, state=state, passed=passed, failed=failed
             )
-        runner.tell_failure()
-        found = await diagnose(self._around, verdict)
-        return CheckResult(
-            name=check.name,
-            title=check.failed_title,
-            passed=False,
-            final=verdict.outcome == "failed",
-            facts=verdict.facts or (verdict.doing,),
-            services=verdict.services,
-            seconds=runner.seconds,
-            cause=found.cause,
-            next_command=found.next_command,
-            logs=found.logs,
-        )
+            self._observe(progress)
 
 
-def derive_checks(around: Surroundings) -> tuple[Check, ...]:
-    """The checks that a stack gives rise to, in the order of the report."""
-    stack = around.request.stack
+def derive_checks(
+    watch: StackWatch, request: GateRequest, history: StatusHistory
+) -> tuple[Check, ...]:
+    """Make the checks that a stack gives rise to, in the order of the report."""
+    stack = request.stack
+    if not stack.startable:
+        return ()
     databases = tuple(service.name for service in stack.with_role("db") if service.replicas)
     backends = tuple(service for service in stack.with_role("backend") if service.replicas)
     workers = tuple(service for service in stack.with_role("worker") if service.replicas)
     found_tools = tools(stack)
     covered = {*databases, *(tool.service for tool in found_tools)}
-    database = DatabaseCheck(around, services=databases) if databases else None
-    checks: list[Check] = [database] if database is not None else []
+    checks: list[Check] = []
+    database = DatabaseCheck(watch, request, services=databases) if databases else None
+    if database is not None:
+        checks.append(database)
     migrations = None
-    if around.request.migration is not None:
-        migrations = MigrationsCheck(around, migration=around.request.migration, database=database)
+    if request.migration is not None:
+        plan = request.migration
+        migrations = MigrationsCheck(watch, request, migration=plan, database=database)
         checks.append(migrations)
     if backends:
         port = stack.port("backend")
         name = port.service if port else backends[0].name
-        backend = BackendCheck(around, service=name, port=port)
+        backend = BackendCheck(watch, request, service=name, port=port)
         checks.append(backend)
         covered.add(name)
         if workers:
             checks.append(
-                WorkersCheck(around, services=workers, backend=backend, migrations=migrations)
+                WorkersCheck(
+                    watch,
+                    request,
+                    services=workers,
+                    backend=backend,
+                    history=history,
+                    migrations=migrations,
+                )
             )
             if stack.has_ktrdr_workers:  # else the check may turn out to prove nothing
                 covered.update(service.name for service in workers)
     if found_tools:
-        checks.append(ObservabilityCheck(around, tools=found_tools))
-    if stack.startable:
-        checks.insert(0, ContainersCheck(around, covered=frozenset(covered)))
-    return tuple(checks)
+        checks.append(ObservabilityCheck(watch, request, tools=found_tools))
+    return (ContainersCheck(watch, request, covered=frozenset(covered)), *checks)
 
 
 def _asked_for(request: GateRequest, checks: Sequence[Check]) -> frozenset[CheckName]:
@@ -263,7 +325,7 @@ def _asked_for(request: GateRequest, checks: Sequence[Check]) -> frozenset[Check
     return wanted
 
 
-def _supports(check: Check, wanted: Iterable[CheckName]) -> bool:
+def _supports(check: Check, wanted: frozenset[CheckName]) -> bool:
     """Workers are counted by the backend and migrations wait for the database, so these are looked
     at even when nobody asked for them."""
     return (check.name == "backend" and "workers" in wanted) or (

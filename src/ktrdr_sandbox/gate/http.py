@@ -1,13 +1,15 @@
-"""HTTP questions to published ports. httpx is imported when the first one is asked: it is slow to
-import, and most commands need no gate."""
+"""HTTP questions to published ports.
+
+httpx is imported when the first one is asked: it is slow to import, and commands that only show an
+address load this module too.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from ktrdr_sandbox.models import PublishedPort
 
@@ -45,18 +47,15 @@ def published_address(port: PublishedPort) -> str:
 
 def shown_url(port: PublishedPort, path: str) -> str:
     """The address as people type it."""
-    host = published_address(port)
-    return f"http://{'localhost' if host in _LOCAL else _bracketed(host)}:{port.published}{path}"
+    if published_address(port) in _LOCAL:
+        return f"http://localhost:{port.published}{path}"
+    return asked_url(port, path)
 
 
 def asked_url(port: PublishedPort, path: str) -> str:
     """The address that is connected to: exactly the one published on, never a name."""
     host = published_address(port)
-    return f"http://{_bracketed(host)}:{port.published}{path}"
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+    return f"http://{f'[{host}]' if ':' in host else host}:{port.published}{path}"
 
 
 def load() -> None:
@@ -72,40 +71,37 @@ class Http:
         self._timeout = timeout
         self._client: httpx.AsyncClient | None = None
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def aclose(self) -> None:
         if self._client is not None:
             await self._client.aclose()
 
-    async def get(self, port: PublishedPort, path: str, *, body: bool = False) -> Answer:
-        """Ask once. Never raises for what the other side does. `body`: read the answer's too."""
+    async def get(
+        self, port: PublishedPort, path: str, *, body: bool = False, host: str | None = None
+    ) -> Answer:
+        """Ask once. Never raises for what the other side does.
+
+        `body`: read the answer's too. `host` is whom the question is for, as its header says.
+        """
         import httpx
 
-        shown = shown_url(port, path)
+        shown, content = shown_url(port, path), b""
+        headers = {"Host": host} if host else {}
         try:
             # Bounds an answer that comes in drops, each in time; the client's limits do not.
-            async with asyncio.timeout(2 * self._timeout):
-                status, content = await self._ask(asked_url(port, path), body=body)
+            async with (
+                asyncio.timeout(2 * self._timeout),
+                self._open().stream("GET", asked_url(port, path), headers=headers) as response,
+            ):
+                if body:
+                    async for part in response.aiter_bytes():
+                        content += part
+                        if len(content) > BODY_LIMIT:
+                            break
         except (httpx.TransportError, httpx.DecodingError, TimeoutError) as error:
-            return Answer(shown=shown, trouble=self._trouble(error), silent=_is_silence(error))
-        return Answer(shown=shown, status=status, body=content)
-
-    async def _ask(self, url: str, *, body: bool) -> tuple[int, bytes]:
-        async with self._open().stream("GET", url) as response:
-            content = b""
-            if body:
-                async for part in response.aiter_bytes():
-                    content += part
-                    if len(content) > BODY_LIMIT:
-                        break
-            return response.status_code, content
+            silent = isinstance(error, (httpx.TimeoutException, TimeoutError))
+            silent = silent and not isinstance(error, httpx.ConnectTimeout)
+            return Answer(shown=shown, trouble=self._trouble(error, silent=silent), silent=silent)
+        return Answer(shown=shown, status=response.status_code, body=content)
 
     def _open(self) -> httpx.AsyncClient:
         if self._client is None:
@@ -122,23 +118,16 @@ class Http:
             )
         return self._client
 
-    def _trouble(self, error: Exception) -> str:
+    def _trouble(self, error: Exception, *, silent: bool) -> str:
         import httpx
 
         limit = f"{self._timeout:g} s"
+        if silent:
+            return f"accepted the connection and did not answer within {limit}"
         if isinstance(error, httpx.ConnectTimeout):
             return f"found nobody within {limit}"
         if isinstance(error, httpx.ConnectError):
             return "could not connect: nobody listens"
-        if isinstance(error, (httpx.TimeoutException, TimeoutError)):
-            return f"accepted the connection and did not answer within {limit}"
         if isinstance(error, (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)):
             return "closed the connection without an answer"
         return f"failed: {error}"
-
-
-def _is_silence(error: Exception) -> bool:
-    import httpx
-
-    timed_out = isinstance(error, (httpx.TimeoutException, TimeoutError))
-    return timed_out and not isinstance(error, httpx.ConnectTimeout)

@@ -2,48 +2,56 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from ktrdr_sandbox import process
 from ktrdr_sandbox.errors import CommandError, SandboxError
-from ktrdr_sandbox.process import observed
+from ktrdr_sandbox.process import Outcome
 
-_PATIENCE: Final = 5.0
-"""Seconds between interrupting git and killing it."""
+REPOSITORY_VARIABLES: Final = frozenset(
+    {
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_DIR",
+        "GIT_GRAFT_FILE",
+        "GIT_IMPLICIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_INTERNAL_SUPER_PREFIX",
+        "GIT_NAMESPACE",
+        "GIT_NO_REPLACE_OBJECTS",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_PREFIX",
+        "GIT_QUARANTINE_PATH",
+        "GIT_REPLACE_REF_BASE",
+        "GIT_SHALLOW_FILE",
+        "GIT_WORK_TREE",
+    }
+)
+"""What git sets inside its own hooks, and what else points at another repository: those of
+`git rev-parse --local-env-vars` that are no configuration."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GitOutcome:
-    argv: tuple[str, ...]
-    exit_code: int
-    stdout: str
-    stderr: str
+_PATHSPECS: Final = frozenset(
+    f"GIT_{kind}_PATHSPECS" for kind in ("LITERAL", "GLOB", "NOGLOB", "ICASE")
+)
+"""They change what our own arguments mean."""
 
 
 def _environment() -> dict[str, str]:
-    """GIT_DIR and its like point at another repository, as inside a hook; identity is kept."""
-    kept = {"GIT_SSH", "GIT_SSH_COMMAND", "GIT_ASKPASS", "GIT_EXEC_PATH", "GIT_SSL_CAINFO"}
-    environment = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith("GIT_")
-        or key in kept
-        or key.startswith(("GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_CONFIG_GLOBAL"))
-    }
-    # Messages are shown, never parsed, but hints in them are matched in one language.
+    """The user's, who may reach his repository by GIT_SSH_COMMAND or safe.directory variables."""
+    environment = process.current_environment()
+    for name in REPOSITORY_VARIABLES | _PATHSPECS:
+        environment.pop(name, None)
+    # Messages are shown, and told apart by their words, in one language.
     return {**environment, "LC_ALL": "C", "LANGUAGE": "C", "GIT_TERMINAL_PROMPT": "0"}
 
 
 def try_git(
     arguments: Sequence[str], *, cwd: Path, index: Path | None = None, stdin: str = ""
-) -> GitOutcome:
+) -> Outcome:
     """Run git and give its outcome whatever it is. `index`: a file to use instead of the index.
 
     Raises `git-missing`.
@@ -54,20 +62,15 @@ def try_git(
     argv = ("git", *arguments)
     while True:
         outcome = _run(argv, cwd, environment, stdin)
-        if not _met_half_a_worktree(outcome) or not _patience.wait():
+        half_made = outcome.exit_code and _HALF_MADE.search(outcome.stderr)
+        if not half_made or not _patience.wait():
             return outcome
 
 
-def _met_half_a_worktree(outcome: GitOutcome) -> bool:
-    """Whether git failed over a worktree that another git is making in this very moment.
-
-    All of them look at all worktrees, and the file is empty before it is written. Our lock does not
-    help where the other is a person's, or outlived the program that started it.
-    """
-    return bool(outcome.exit_code) and _HALF_MADE.search(outcome.stderr) is not None
-
-
 _HALF_MADE: Final = re.compile(r"failed to read .*worktrees/.*/commondir")
+"""Git failed over a worktree that another git is making in this very moment: all of them look at
+all worktrees, and the file is empty before it is written. Our lock does not help where the other is
+a person's, or outlived the program that started it."""
 
 
 class _HalfMadePatience:
@@ -88,31 +91,15 @@ class _HalfMadePatience:
 _patience: Final = _HalfMadePatience(3.0)
 
 
-def _run(argv: Sequence[str], cwd: Path, environment: Mapping[str, str], stdin: str) -> GitOutcome:
-    source = subprocess.PIPE if stdin else subprocess.DEVNULL
-    with observed(argv, cwd=cwd) as seen, _started(argv, cwd, environment, source) as child:
-        try:
-            stdout, stderr = child.communicate(stdin or None)
-        finally:
-            if child.poll() is None:  # an interrupt came
-                _end(child)
-        seen.exit_code = child.returncode
-    return GitOutcome(argv=tuple(argv), exit_code=child.returncode, stdout=stdout, stderr=stderr)
-
-
-def _started(
-    argv: Sequence[str], cwd: Path, environment: Mapping[str, str], stdin: int
-) -> subprocess.Popen[str]:
+def _run(argv: Sequence[str], cwd: Path, environment: Mapping[str, str], stdin: str) -> Outcome:
     try:
-        return subprocess.Popen(
+        # It gets the time to take back its half-made things.
+        return process.run(
             argv,
+            environment=environment,
             cwd=cwd,
-            env=environment,
             stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
+            patience=process.PUT_AWAY,
             errors="surrogateescape",
         )
     except FileNotFoundError as error:
@@ -127,18 +114,6 @@ def _started(
         ) from error
 
 
-def _end(child: subprocess.Popen[str]) -> None:
-    """Interrupt git, so that it takes back its half-made things, and kill it only if it will not.
-
-    Its streams are not waited for: a hook that git started may hold them open.
-    """
-    child.send_signal(signal.SIGINT)
-    try:
-        child.wait(timeout=_PATIENCE)
-    except subprocess.TimeoutExpired:
-        child.kill()
-
-
 def git(arguments: Sequence[str], *, cwd: Path, index: Path | None = None, stdin: str = "") -> str:
     """Standard output of a git command that must succeed. Raises `git-failed`."""
     outcome = try_git(arguments, cwd=cwd, index=index, stdin=stdin)
@@ -147,14 +122,29 @@ def git(arguments: Sequence[str], *, cwd: Path, index: Path | None = None, stdin
     return outcome.stdout
 
 
-def failed(outcome: GitOutcome) -> CommandError:
+_HINTS: Final = (
+    (
+        _HALF_MADE,
+        "A git was cut off while it made that worktree: remove its folder in .git/worktrees.",
+    ),
+    (
+        re.compile(r"smudge filter|clean filter|external filter", re.I),
+        "A filter of the repository (git-lfs, git-crypt) needs a key, a program or a login.",
+    ),
+    (
+        re.compile(r"dubious ownership", re.I),
+        "The checkout belongs to another user. If you trust it, add it to git's safe.directory.",
+    ),
+)
+
+
+def failed(outcome: Outcome) -> CommandError:
     """The error for a git command that should have succeeded."""
     text = outcome.stderr.strip() or outcome.stdout.strip()
-    cut_off = "A git was cut off while it made that worktree: remove its folder in .git/worktrees."
     return CommandError(
         "git-failed",
         f"git {outcome.argv[1]} failed: {text or f'exit status {outcome.exit_code}'}",
-        hints=(cut_off,) if _met_half_a_worktree(outcome) else (),
+        hints=tuple(hint for pattern, hint in _HINTS if pattern.search(outcome.stderr)),
         argv=outcome.argv,
         exit_code=outcome.exit_code,
         stdout=outcome.stdout,

@@ -1,13 +1,15 @@
-"""The branches of a repository, local and remote-only, with one call of git."""
+"""A repository, its worktrees and its branches."""
 
 from __future__ import annotations
 
+import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.git.git import git, try_git
+from ktrdr_sandbox.git.git import failed, git, try_git
 from ktrdr_sandbox.models import ENV_FILE_NAME
 
 
@@ -41,30 +43,27 @@ class Repository:
         return self.root != self.main
 
 
+_NO_REPOSITORY: Final = re.compile(
+    r"not a git repository|must be run in a work tree|cannot be used without a working tree"
+)
+
+
 def locate(start: Path) -> Repository:
-    """The repository around a directory. Raises `not-a-repository`."""
-    both = ["rev-parse", "--path-format=absolute", "--show-toplevel", "--git-common-dir"]
-    outcome = try_git(both, cwd=start)
-    if outcome.exit_code:
+    """The repository around a directory. Raises `not-a-repository`, and `git-failed` for one that
+    git refuses to work in."""
+    outcome = try_git(["rev-parse", "--show-toplevel"], cwd=start)
+    if outcome.exit_code and _NO_REPOSITORY.search(outcome.stderr):
         raise SandboxError(
             "not-a-repository",
             f"{start} is not inside a git repository with a working tree.",
             hints=("Go to your KTRDR checkout and run the command there.",),
             details={"path": str(start), "git": outcome.stderr.strip()},
         )
-    root, common = _two_paths(outcome.stdout) or _one_by_one(start)
-    return Repository(root=root, main=_main_worktree(root), common_dir=common)
-
-
-def _two_paths(text: str) -> tuple[Path, Path] | None:
-    """The paths of two lines; None where a path may itself hold a line's end."""
-    lines = text.removesuffix("\n").split("\n")
-    return (Path(lines[0]), Path(lines[1])) if len(lines) == 2 else None
-
-
-def _one_by_one(start: Path) -> tuple[Path, Path]:
-    root = _path(git(["rev-parse", "--show-toplevel"], cwd=start))
-    return root, common_dir(root)
+    if outcome.exit_code:
+        raise failed(outcome)
+    root = _path(outcome.stdout)
+    # The list begins with the main worktree, by git's documentation.
+    return Repository(root=root, main=worktrees(root)[0].path, common_dir=common_dir(root))
 
 
 def common_dir(cwd: Path) -> Path:
@@ -77,11 +76,6 @@ def _path(line: str) -> Path:
     return Path(line.removesuffix("\n"))
 
 
-def _main_worktree(root: Path) -> Path:
-    # The list begins with the main worktree, by git's documentation.
-    return worktrees(root)[0].path
-
-
 def worktrees(cwd: Path) -> list[Worktree]:
     """All worktrees of the repository, the main one first."""
     text = git(["worktree", "list", "--porcelain", "-z"], cwd=cwd)
@@ -89,7 +83,8 @@ def worktrees(cwd: Path) -> list[Worktree]:
 
 
 def _worktree(block: str) -> Worktree:
-    fields = dict(_field(line) for line in block.strip("\0").split("\0"))
+    lines = (line.partition(" ") for line in block.strip("\0").split("\0"))
+    fields = {key: value for key, _, value in lines}
     return Worktree(
         path=Path(fields["worktree"]),
         head=fields.get("HEAD", ""),
@@ -98,11 +93,6 @@ def _worktree(block: str) -> Worktree:
         prunable="prunable" in fields,
         locked=fields.get("locked"),
     )
-
-
-def _field(line: str) -> tuple[str, str]:
-    key, _, value = line.partition(" ")
-    return key, value
 
 
 def commit_of(cwd: Path, name: str) -> str | None:
@@ -127,8 +117,6 @@ def foreign_files(root: Path, branch: str) -> tuple[str, ...]:
 
     Unlike `git status` it needs no index: in a worktree that git was still filling there is none.
     """
-    import tempfile  # slow to load, and few need it
-
     with tempfile.TemporaryDirectory(prefix="ktrdr-sandbox-") as folder:
         index = Path(folder) / "index"
         outcome = try_git(["read-tree", branch], cwd=root, index=index)
@@ -171,13 +159,10 @@ def list_branches(cwd: Path) -> list[Branch]:
     remote: dict[str, Branch] = {}
     for line in outcome.stdout.splitlines() if outcome.exit_code == 0 else ():
         reference, path, symbolic = line.split("\0")
-        if name := _below("refs/heads/", reference):
+        if reference.startswith("refs/heads/"):
+            name = reference.removeprefix("refs/heads/")
             local[name] = Branch(name=name, checked_out_at=path)
-        elif (rest := _below("refs/remotes/", reference)) and not symbolic:
-            origin, _, name = rest.partition("/")
+        elif not symbolic:
+            origin, _, name = reference.removeprefix("refs/remotes/").partition("/")
             remote.setdefault(name, Branch(name=name, remote=origin))
     return [*local.values(), *(one for name, one in remote.items() if name not in local)]
-
-
-def _below(prefix: str, reference: str) -> str:
-    return reference.removeprefix(prefix) if reference.startswith(prefix) else ""

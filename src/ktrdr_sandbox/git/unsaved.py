@@ -1,18 +1,19 @@
-"""What git has of a worktree and forgets with it, put into a directory that is kept."""
+"""Work that removing a worktree would lose, and what git forgets with it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from ktrdr_sandbox.files import cannot_write, temporary_name
 from ktrdr_sandbox.git.git import git, try_git
-from ktrdr_sandbox.git.repository import commit_of
+from ktrdr_sandbox.git.repository import commit_of, common_dir
 from ktrdr_sandbox.naming import printable
 
 _MOST_COMMITS: Final = 200
@@ -44,18 +45,18 @@ class UnsavedWork:
 
 def unsaved_work(root: Path) -> UnsavedWork:
     """Modified, staged and untracked files, an operation in progress, commits no ref reaches."""
-    survey = _survey(root)
+    repositories, unreadable = _survey(root)
     return UnsavedWork(
         files=(
             *_changed_files(root),
             *_hidden_changes(root),
-            *_unreadable(root, survey.unreadable),
+            *_unreadable(root, unreadable),
         ),
         operation=_operation(root),
         commits=lost_commits(root),
         repositories=tuple(
             f"in {nested.relative_to(root)}: {line}"
-            for nested in survey.repositories
+            for nested in repositories
             for line in _lines_of_nested(nested, root)
         ),
     )
@@ -68,9 +69,6 @@ def ignored_files(root: Path) -> tuple[str, ...]:
         cwd=root,
     )
     return tuple(entry[3:] for entry in text.split("\0") if entry.startswith("!! "))
-
-
-# -- files ---------------------------------------------------------------------------------------
 
 
 def _changed_files(root: Path, *, index: Path | None = None) -> tuple[str, ...]:
@@ -101,11 +99,9 @@ def _hidden_changes(root: Path) -> tuple[str, ...]:
     present = {name for name in hidden if os.path.lexists(root / name)}
     if not present:
         return ()
-    import tempfile  # slow to load, and few need it
-
     with tempfile.TemporaryDirectory(prefix="ktrdr-sandbox-") as folder:
         index = Path(folder) / "index"
-        shutil.copyfile(_git_path(root, "index"), index)
+        shutil.copyfile(_git_dir(root) / "index", index)
         for flag in ("--no-assume-unchanged", "--no-skip-worktree"):
             names = "".join(f"{name}\0" for name in sorted(present))
             git(["update-index", flag, "-z", "--stdin"], cwd=root, index=index, stdin=names)
@@ -123,8 +119,6 @@ def _unreadable(root: Path, folders: list[Path]) -> Iterator[str]:
         yield f"?? {name}/ (this user cannot look into it)"
 
 
-# -- operations and commits ----------------------------------------------------------------------
-
 _OPERATIONS: Final = {
     "MERGE_HEAD": "merge",
     "CHERRY_PICK_HEAD": "cherry-pick",
@@ -137,26 +131,13 @@ _OPERATIONS: Final = {
 
 
 def _operation(root: Path) -> str | None:
-    paths = _git_paths(root, list(_OPERATIONS))
-    under_way = (
-        name for name, path in zip(_OPERATIONS.values(), paths, strict=True) if path.exists()
-    )
-    return next(under_way, None)
+    folder = _git_dir(root)
+    return next((name for file, name in _OPERATIONS.items() if (folder / file).exists()), None)
 
 
-def _git_paths(root: Path, names: Sequence[str]) -> list[Path]:
-    """Where git keeps these of this worktree, asked at once."""
-    wanted = [word for name in names for word in ("--git-path", name)]
-    lines = git(["rev-parse", "--path-format=absolute", *wanted], cwd=root).splitlines()
-    if len(lines) != len(names):  # a path may itself hold a line's end
-        return [_git_path(root, name) for name in names]
-    return [Path(line) for line in lines]
-
-
-def _git_path(root: Path, name: str) -> Path:
-    """Where git keeps something of this worktree. A path may itself hold a line's end."""
-    text = git(["rev-parse", "--path-format=absolute", "--git-path", name], cwd=root)
-    return Path(text.removesuffix("\n"))
+def _git_dir(root: Path) -> Path:
+    """Where git keeps what is this worktree's alone."""
+    return Path(git(["rev-parse", "--absolute-git-dir"], cwd=root).removesuffix("\n"))
 
 
 ONLY_HERE: Final = ("--glob=refs/worktree/*", "--not", "--branches", "--remotes", "--tags")
@@ -170,43 +151,27 @@ def lost_commits(root: Path) -> tuple[str, ...]:
 
 
 def _commits(root: Path, selection: list[str]) -> tuple[str, ...]:
-    outcome = git(
-        ["log", "--format=%h %s", f"--max-count={_MOST_COMMITS}", *selection, "--"], cwd=root
-    )
-    return tuple(outcome.splitlines())
+    listing = ["log", "--format=%h %s", f"--max-count={_MOST_COMMITS}", *selection, "--"]
+    return tuple(git(listing, cwd=root).splitlines())
 
 
-# -- other repositories within -------------------------------------------------------------------
+def _survey(root: Path) -> tuple[list[Path], list[Path]]:
+    """Repositories within a worktree, and folders this user cannot look into; in ignored ones too.
 
+    Symlinks are not followed.
+    """
+    repositories: list[Path] = []
+    unreadable: list[Path] = []
 
-@dataclass(frozen=True, slots=True)
-class _Survey:
-    repositories: list[Path]
-    unreadable: list[Path]
+    def note(error: OSError) -> None:
+        if isinstance(error, PermissionError):  # others are gone meanwhile
+            unreadable.append(Path(error.filename))
 
-
-def _survey(root: Path) -> _Survey:
-    """All folders of a worktree, ignored ones too; symlinks are not followed."""
-    found = _Survey([], [])
-    todo = [root]
-    while todo:
-        folder = todo.pop()
-        try:
-            with os.scandir(folder) as entries:
-                inside = list(entries)
-        except PermissionError:
-            found.unreadable.append(folder)
-            continue
-        except OSError:  # gone meanwhile
-            continue
-        if folder != root and any(entry.name == ".git" for entry in inside):
-            found.repositories.append(folder)
-        todo += [
-            Path(entry.path)
-            for entry in inside
-            if entry.name != ".git" and entry.is_dir(follow_symlinks=False)
-        ]
-    return _Survey(sorted(found.repositories), sorted(found.unreadable))
+    for folder, inside, files in os.walk(root, onerror=note):
+        if ".git" in (*inside, *files) and Path(folder) != root:
+            repositories.append(Path(folder))
+        inside[:] = [name for name in inside if name != ".git"]
+    return sorted(repositories), sorted(unreadable)
 
 
 def _lines_of_nested(nested: Path, root: Path) -> Iterator[str]:
@@ -217,8 +182,9 @@ def _lines_of_nested(nested: Path, root: Path) -> Iterator[str]:
         return
     if Path(top.stdout.removesuffix("\n")) != nested.resolve():
         return  # something called .git that is none
-    common = git(["rev-parse", "--path-format=absolute", "--git-common-dir"], cwd=nested)
-    if _goes_with(root, Path(common.removesuffix("\n"))):
+    common = common_dir(nested).resolve()
+    # The repository's data is in the worktree or, as a submodule's, in git's notes on it.
+    if any(common.is_relative_to(place.resolve()) for place in (root, _git_dir(root))):
         commits = _local_commits(nested)
     else:
         yield "it is a worktree of its own"
@@ -229,13 +195,6 @@ def _lines_of_nested(nested: Path, root: Path) -> Iterator[str]:
     yield from (f"commit that is only here: {commit}" for commit in commits)
 
 
-def _goes_with(root: Path, common_dir: Path) -> bool:
-    """Whether a repository's data is in the worktree or, as a submodule's, in git's notes on it."""
-    own = git(["rev-parse", "--path-format=absolute", "--git-dir"], cwd=root).removesuffix("\n")
-    places = (root.resolve(), Path(own).resolve())
-    return any(common_dir.resolve().is_relative_to(place) for place in places)
-
-
 def _local_commits(root: Path) -> tuple[str, ...]:
     """Commits of a whole repository that no remote of it is known to have.
 
@@ -244,7 +203,7 @@ def _local_commits(root: Path) -> tuple[str, ...]:
     starts = [name for name in ("HEAD", "refs/stash") if commit_of(root, name)]
     came = ["--remotes", "--tags"]
     with contextlib.suppress(FileNotFoundError):
-        came += _git_path(root, "shallow").read_text(encoding="ascii").split()
+        came += (common_dir(root) / "shallow").read_text(encoding="ascii").split()
     return _commits(root, [*starts, "--branches", "--not", *came])
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ktrdr_sandbox.background import asked
+from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.git.git import GitOutcome, failed, git, try_git, wait_for_git_on
+from ktrdr_sandbox.git.git import failed, git, try_git, wait_for_git_on
 from ktrdr_sandbox.git.repository import (
     Repository,
     Worktree,
@@ -24,6 +24,7 @@ from ktrdr_sandbox.git.repository import (
     remotes_with_branch,
     worktrees,
 )
+from ktrdr_sandbox.process import Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +55,16 @@ def choose_checkout(repository: Repository, *, name: str, branch: str | None) ->
             f"'{wanted}' is not a valid branch name.",
             details={"branch": wanted},
         )
-    existing, remotes, head = _ask(repository.root, wanted)
-    if existing:
-        _refuse_checked_out(repository, wanted)
-        return Checkout(branch=wanted, creates_branch=False, start=existing)
-    remote = _only_remote(remotes, wanted)
+    root = repository.root
+    existing = run_in_background(lambda: commit_of(root, f"refs/heads/{wanted}"))
+    remotes = run_in_background(lambda: remotes_with_branch(root, wanted))
+    head = commit_of(root, "HEAD")
+    if existing.result():
+        for worktree in worktrees(root):
+            if worktree.branch == f"refs/heads/{wanted}":
+                raise checked_out(wanted, worktree.path, hints=_ways_past(worktree))
+        return Checkout(branch=wanted, creates_branch=False, start=existing.result() or wanted)
+    remote = _only_remote(remotes.result(), wanted)
     if remote:
         start = commit_of(repository.root, f"refs/remotes/{remote}")
         return Checkout(branch=wanted, creates_branch=True, start=start or remote, tracks=remote)
@@ -69,22 +75,13 @@ def choose_checkout(repository: Repository, *, name: str, branch: str | None) ->
             hints=("Leave --branch out to start a new branch from the current commit.",),
             details={"branch": branch},
         )
-    return _from_current_commit(repository, head, wanted)
-
-
-def _ask(root: Path, branch: str) -> tuple[str | None, list[str], str | None]:
-    """All that decides what is checked out, asked at once: the commit of a branch of that name,
-    the remotes that have one, and the current commit."""
-    existing = asked(lambda: commit_of(root, f"refs/heads/{branch}"))
-    remotes = asked(lambda: remotes_with_branch(root, branch))
-    head = commit_of(root, "HEAD")
-    return existing.result(), remotes.result(), head
-
-
-def _refuse_checked_out(repository: Repository, branch: str) -> None:
-    for worktree in worktrees(repository.root):
-        if worktree.branch == f"refs/heads/{branch}":
-            raise checked_out(branch, worktree.path, hints=_ways_past(worktree))
+    if head is None:
+        raise SandboxError(
+            "worktree-failed",
+            f"Cannot create worktree: {root} has no commit yet.",
+            hints=("Make a first commit, then create the instance.",),
+        )
+    return Checkout(branch=wanted, creates_branch=True, start=head)
 
 
 def checked_out(branch: str, path: Path, *, hints: Sequence[str] = ()) -> SandboxError:
@@ -140,16 +137,6 @@ def _only_remote(remotes: Sequence[str], branch: str) -> str | None:
             details={"branch": branch, "remotes": list(remotes)},
         )
     return remotes[0] if remotes else None
-
-
-def _from_current_commit(repository: Repository, head: str | None, branch: str) -> Checkout:
-    if head is None:
-        raise SandboxError(
-            "worktree-failed",
-            f"Cannot create worktree: {repository.root} has no commit yet.",
-            hints=("Make a first commit, then create the instance.",),
-        )
-    return Checkout(branch=branch, creates_branch=True, start=head)
 
 
 def listed(main: Path, path: Path) -> Worktree | None:
@@ -231,8 +218,8 @@ def plan_addition(repository: Repository, path: Path, checkout: Checkout, token:
     )
 
 
-def add_worktree(addition: Addition) -> None:
-    """Add the worktree and, where it is new, its branch.
+def add_worktree(addition: Addition) -> str | None:
+    """Add the worktree and, where it is new, its branch; a warning where a hook of git's failed.
 
     Raises `worktree-failed`, and `worktree-conflict` for a branch that git's list of worktrees does
     not show: in a rebase or a bisection its worktree counts as detached.
@@ -242,8 +229,13 @@ def add_worktree(addition: Addition) -> None:
         _make_branch(addition)
     arguments = ["worktree", "add", "--quiet", str(addition.path), checkout.branch]
     outcome = try_git(arguments, cwd=main)
-    if outcome.exit_code:
-        raise _not_added(addition.path, outcome)
+    if outcome.exit_code == 0:
+        return None
+    # Git takes back what it cannot finish. What stays is whole: a hook ended with that status.
+    if (outcome.exit_code or -1) > 0 and addition.path.is_dir() and listed(main, addition.path):
+        said = outcome.text or f"exit status {outcome.exit_code}"
+        return f"git's post-checkout hook failed in {addition.path}; the worktree stays: {said}"
+    raise _not_added(addition.path, outcome)
 
 
 def _make_branch(addition: Addition) -> None:
@@ -272,7 +264,7 @@ _CHECKED_OUT: Final = re.compile(
 """Git 2.43 changed the words."""
 
 
-def _not_added(path: Path, outcome: GitOutcome) -> SandboxError:
+def _not_added(path: Path, outcome: Outcome) -> SandboxError:
     error = failed(outcome)
     if found := _CHECKED_OUT.search(error.stderr):
         return checked_out(found["branch"], Path(found["path"]))
@@ -305,26 +297,18 @@ def take_back_worktree(addition: Addition, *, save: Callable[[Path], None]) -> N
 def _take_back_directory(addition: Addition, save: Callable[[Path], None]) -> None:
     path = addition.path
     entry = listed(addition.main, path)
-    if entry is not None and not _is_ours(entry, addition):
+    # One that was being added has no branch yet when git was killed early on.
+    if entry and entry.branch not in (f"refs/heads/{addition.checkout.branch}", None):
         return
     if path.is_dir() and not path.is_symlink():
-        if _is_blank(path):
+        # The link to the repository git writes first.
+        if all(inside.name == ".git" and inside.is_file() for inside in path.iterdir()):
             (path / ".git").unlink(missing_ok=True)
             path.rmdir()
         elif entry is not None and foreign_files(path, addition.checkout.branch):
             save(path)
     if entry is not None:
         git(["worktree", "remove", "--force", "--force", str(path)], cwd=addition.main)
-
-
-def _is_ours(entry: Worktree, addition: Addition) -> bool:
-    """A worktree that was being added has no branch yet when git was killed early on."""
-    return entry.branch in (f"refs/heads/{addition.checkout.branch}", None)
-
-
-def _is_blank(path: Path) -> bool:
-    """Nothing but perhaps the link to the repository, which git writes first."""
-    return all(entry.name == ".git" and entry.is_file() for entry in path.iterdir())
 
 
 def _take_back_branch(addition: Addition) -> None:

@@ -6,21 +6,58 @@ image of every other instance as well.
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterable, Mapping
-from itertools import chain
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from ktrdr_sandbox.isolation import model as compose
-from ktrdr_sandbox.isolation.findings import Findings, edit, reset
-from ktrdr_sandbox.isolation.model import Service
-from ktrdr_sandbox.isolation.request import IsolationRequest
-from ktrdr_sandbox.isolation.result import ImageSeed
-from ktrdr_sandbox.isolation.scope import full_reference, own_image
+from ktrdr_sandbox.isolation.model import Service, StackModel, pairs
+from ktrdr_sandbox.isolation.override import Findings, edit, reset
+from ktrdr_sandbox.isolation.request import ImageSeed, IsolationRequest
 
 _IMAGE_CONTEXT: Final = "docker-image://"
 _NAMES_IMAGE: Final = re.compile(r"(?:.*_)?(?:image|base|from)", re.I)
 """Names of build arguments whose value is an image even where it looks like any other word."""
+
+_COMPONENT: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+"""One part of an image's repository, as the reference grammar has it."""
+
+
+def own_image(reference: str, instance_id: str) -> str:
+    """The instance's own reference for an image: `feat/registry__5000/team/app:tag`.
+
+    Under the instance's name no registry is meant, whatever the file's reference begins with. A
+    digest is left out: what is built here cannot be known by one.
+    """
+    name, _, _ = reference.partition("@")
+    repository, colon, tag = name.rpartition(":")
+    if not colon or "/" in tag:
+        repository, tag = name, ""
+    owner = _component(instance_id)
+    if not repository.startswith(f"{owner}/"):
+        repository = "/".join([owner, *map(_component, repository.split("/"))])
+    return f"{repository}:{tag}" if tag else repository
+
+
+def full_reference(reference: str) -> str:
+    """The form in which an engine lists an image: with a tag, without the default registry."""
+    for registry in ("docker.io/library/", "docker.io/"):
+        reference = reference.removeprefix(registry)
+    has_tag = ":" in reference.rpartition("/")[2]
+    return reference if has_tag or "@" in reference else f"{reference}:latest"
+
+
+def _component(text: str) -> str:
+    """The text as one part of a repository, two texts never alike.
+
+    A registry's port is set off by `__`, which no host name contains. What the grammar has no way
+    to say is told apart by a hash.
+    """
+    candidate = text.replace(":", "__")
+    if _COMPONENT.fullmatch(candidate):
+        return candidate
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{re.sub('[^a-z0-9]+', '-', text.lower()).strip('-')}-{digest}".lstrip("-")
 
 
 class Images(NamedTuple):
@@ -57,23 +94,26 @@ class Images(NamedTuple):
         return tuple(sorted({full_reference(reference) for reference in self.own.values()}))
 
 
-def built_images(model: Mapping[str, Any], request: IsolationRequest) -> Images:
-    """What the stack builds, in all its services and under all tags."""
+def built_images(model: StackModel, request: IsolationRequest) -> Images:
+    """What the stack builds, in all its services and under all tags.
+
+    An image without a name is `<id>/<service>`, unless the file calls another one so.
+    """
     project = request.instance.id
-    builders = {name: body for name, body in compose.services(model).items() if body.get("build")}
-    written = {
-        name: [_image_of(name, service, project), *(service["build"].get("tags") or [])]
-        for name, service in builders.items()
-    }
+    builders = {name: body for name, body in model.services.items() if body.get("build")}
     own: dict[str, str] = {}
-    for reference in chain.from_iterable(written.values()):
-        own.setdefault(full_reference(reference), own_image(reference, project))
-    _shorten(own, [name for name, body in builders.items() if not body.get("image")], project)
-    active = {
-        full_reference(reference)
-        for name in written.keys() & request.active
-        for reference in written[name]
-    }
+    active: set[str] = set()
+    for name, service in builders.items():
+        references = [_image_of(name, service, project), *(service["build"].get("tags") or [])]
+        for reference in references:
+            own.setdefault(full_reference(reference), own_image(reference, project))
+        if name in request.active:
+            active.update(map(full_reference, references))
+    taken = {full_reference(reference) for reference in own.values()}
+    for name, service in builders.items():
+        short = own_image(name, project)
+        if not service.get("image") and full_reference(short) not in taken:
+            own[full_reference(f"{project}-{name}")] = short
     here = {full for full, mine in own.items() if full_reference(mine) in request.images}
     return Images(project, own, frozenset(active | here))
 
@@ -87,34 +127,25 @@ def _image_of(name: str, service: Service, project: str) -> str:
     return str(service.get("image") or f"{project}-{name}")
 
 
-def _shorten(own: dict[str, str], unnamed: Iterable[str], project: str) -> None:
-    """`<id>/<service>` for images without a name, unless the file calls another one so."""
-    taken = {full_reference(reference) for reference in own.values()}
-    for service in unnamed:
-        short = own_image(service, project)
-        if full_reference(short) not in taken:
-            own[full_reference(f"{project}-{service}")] = short
-
-
-def scope_images(model: Mapping[str, Any], images: Images) -> Findings:
-    """Own tags for what is built, in the services that build it and in those that use it."""
-    for name, service in compose.services(model).items():
-        yield from _image(name, service, images)
-        yield from _build(name, service, images)
-
-
 def image_seeds(
-    model: Mapping[str, Any], images: Images, request: IsolationRequest
+    model: StackModel, images: Images, request: IsolationRequest
 ) -> tuple[ImageSeed, ...]:
     """Images that the engine has under the file's tag and not yet under the instance's own."""
-    found: dict[str, ImageSeed] = {}
-    for name, service in compose.services(model).items():
+    seeds: dict[str, ImageSeed] = {}
+    for name, service in model.services.items():
         base = str(service.get("image") or "")
         if base and service.get("build") and name in request.active:
             source, target = full_reference(base), full_reference(images.built_as(base))
             if source in request.images and target not in request.images:
-                found.setdefault(target, ImageSeed(base=source, target=target))
-    return tuple(found.values())
+                seeds.setdefault(target, ImageSeed(base=source, target=target))
+    return tuple(seeds.values())
+
+
+def scope_images(model: StackModel, images: Images) -> Findings:
+    """Own tags for what is built, in the services that build it and in those that use it."""
+    for name, service in model.services.items():
+        yield from _image(name, service, images)
+        yield from _build(("services", name, "build"), service.get("build") or {}, images)
 
 
 def _image(name: str, service: Service, images: Images) -> Findings:
@@ -123,61 +154,43 @@ def _image(name: str, service: Service, images: Images) -> Findings:
     if not own:
         return
     builds = bool(service.get("build"))
-    reason = "another service of this instance builds this image"
-    if builds:
-        reason = (
-            "a build replaces the image under its tag: here, this instance's only"
-            if base
-            else "the name that Compose makes up may be another instance's as well"
-        )
+    if not builds:
+        reason = "another service of this instance builds this image"
+    elif base:
+        reason = "a build replaces the image under its tag: here, this instance's only"
+    else:
+        reason = "the name that Compose makes up may be another instance's as well"
     yield edit(("services", name, "image"), own, reason, before=base, after=own)
     policy = service.get("pull_policy") or ""
-    if policy == "never" or (builds and policy == "build"):
-        return
-    reason = "no registry has the instance's own image"
-    path = ("services", name, "pull_policy")
-    yield edit(path, "never", reason, before=policy, after="never")
+    if policy != "never" and not (builds and policy == "build"):
+        reason = "no registry has the instance's own image"
+        path = ("services", name, "pull_policy")
+        yield edit(path, "never", reason, before=policy, after="never")
 
 
-def _build(name: str, service: Service, images: Images) -> Findings:
-    build = service.get("build") or {}
+def _build(path: tuple[str, ...], build: Mapping[str, Any], images: Images) -> Findings:
     tags = build.get("tags") or []
     if tags:
         own = [images.built_as(tag) for tag in tags]
-        yield edit(
-            ("services", name, "build", "tags"),
-            own,
-            "a build replaces the images under all its tags",
-            before=", ".join(tags),
-            after=", ".join(own),
-            tag="!override",
-        )
+        reason = "a build replaces the images under all its tags"
+        before, after = ", ".join(tags), ", ".join(own)
+        yield edit((*path, "tags"), own, reason, before=before, after=after, tag="!override")
     if build.get("cache_to"):
         reason = "every instance's builds would write the same cache"
-        before = ", ".join(build["cache_to"])
-        yield reset(("services", name, "build", "cache_to"), reason, before=before)
-    yield from _bases(("services", name, "build"), build, images)
-
-
-def _bases(path: tuple[str, ...], build: Mapping[str, Any], images: Images) -> Findings:
-    """Images that a build starts from, by a named context or as the whole of an argument.
-
-    What the Dockerfile itself names is not looked at.
-    """
+        yield reset((*path, "cache_to"), reason, before=", ".join(build["cache_to"]))
+    # Images that a build starts from, by a named context or as the whole of an argument. What the
+    # Dockerfile itself names is not looked at.
     reason = "another service of this instance builds this image"
     for key, context in (build.get("additional_contexts") or {}).items():
         base = str(context).removeprefix(_IMAGE_CONTEXT)
-        own = images.of(base) if base != context else None
-        if own:
-            after = f"{_IMAGE_CONTEXT}{own}"
+        image = images.of(base) if base != context else None
+        if image:
+            after = f"{_IMAGE_CONTEXT}{image}"
             where = (*path, "additional_contexts", key)
             yield edit(where, after, reason, before=str(context), after=after)
-    for key, value in compose.pairs(build.get("args")).items():
-        own = images.of(value) if value and _is_reference(key, value) else None
-        if own:
-            yield edit((*path, "args", key), own, reason, before=str(value), after=own)
-
-
-def _is_reference(argument: str, value: str) -> bool:
-    """Whether a build argument is meant for an image: `app` may be a folder or a stage, too."""
-    return ":" in value or "/" in value or bool(_NAMES_IMAGE.fullmatch(argument))
+    for key, value in pairs(build.get("args")).items():
+        # `app` may be a folder or a stage, too.
+        is_reference = value and (":" in value or "/" in value or _NAMES_IMAGE.fullmatch(key))
+        image = images.of(value) if value and is_reference else None
+        if value and image:
+            yield edit((*path, "args", key), image, reason, before=value, after=image)

@@ -8,30 +8,57 @@ the override as they are; `unescape` them before comparing with anything outside
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ktrdr_sandbox.errors import SandboxError
 
 Service = Mapping[str, Any]
+Section = Mapping[str, Mapping[str, Any]]
 
 
-def services(model: Mapping[str, Any]) -> Mapping[str, Service]:
-    """The services by name, in the model's order.
+@dataclass(frozen=True, slots=True)
+class StackModel:
+    """The sections of a model by name. `external` are the keys of networks that exist outside and
+    are joined as declared."""
 
-    Raises SandboxError `compose-file-invalid` for what cannot be a Compose model.
-    """
-    found = model.get("services")
-    if not isinstance(found, Mapping) or not all(isinstance(s, Mapping) for s in found.values()):
-        raise SandboxError(
-            "compose-file-invalid", "The resolved Compose model has no services to isolate."
+    services: Mapping[str, Service]
+    networks: Section
+    volumes: Section
+    secrets: Section
+    configs: Section
+    external: frozenset[str]
+
+    @classmethod
+    def read(cls, model: Mapping[str, Any], existing_networks: Collection[str]) -> StackModel:
+        """Raises SandboxError `compose-file-invalid` for what cannot be a Compose model."""
+        services = model.get("services")
+        if not isinstance(services, Mapping) or not all(
+            isinstance(body, Mapping) for body in services.values()
+        ):
+            raise SandboxError(
+                "compose-file-invalid", "The resolved Compose model has no services to isolate."
+            )
+        sections = {
+            name: {key: body or {} for key, body in (model.get(name) or {}).items()}
+            for name in ("networks", "volumes", "secrets", "configs")
+        }
+        external = frozenset(
+            key
+            for key, body in sections["networks"].items()
+            if body.get("external") and declared_name(key, body) in existing_networks
         )
-    return found
+        return cls(services, **sections, external=external)
+
+    @property
+    def own_networks(self) -> Section:
+        return {key: body for key, body in self.networks.items() if key not in self.external}
 
 
-def section(model: Mapping[str, Any], name: str) -> dict[str, Mapping[str, Any]]:
-    """A top-level section such as `volumes`, with `{}` for resources declared without a body."""
-    return {key: body or {} for key, body in (model.get(name) or {}).items()}
+def declared_name(key: str, body: Mapping[str, Any]) -> str:
+    """The name of a volume or network: as declared, else its key."""
+    return str(body.get("name") or key)
 
 
 def pairs(value: Any) -> dict[str, str | None]:
@@ -52,11 +79,9 @@ def attachments(service: Service) -> dict[str, Mapping[str, Any]]:
     return {str(key): {} for key in networks}
 
 
-def volumes(service: Service) -> Iterator[Mapping[str, Any]]:
+def mounts(service: Service) -> Iterator[Mapping[str, Any]]:
     """The mounts of a service. Compose prints them in the long form only."""
-    for volume in service.get("volumes") or []:
-        if isinstance(volume, Mapping):
-            yield volume
+    return (volume for volume in service.get("volumes") or [] if isinstance(volume, Mapping))
 
 
 def replicas(service: Service) -> int:
@@ -71,10 +96,6 @@ def replicas(service: Service) -> int:
         if count is not None:
             return int(count)
     return 1
-
-
-def has_profiles(service: Service) -> bool:
-    return bool(service.get("profiles"))
 
 
 def escape(text: str) -> str:

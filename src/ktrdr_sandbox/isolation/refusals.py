@@ -1,15 +1,13 @@
-"""What cannot be isolated, and what only deserves a word."""
+"""What cannot be isolated, and what weakens isolation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
-from ktrdr_sandbox.isolation import model as compose
-from ktrdr_sandbox.isolation.findings import Finding, Findings, edit
-from ktrdr_sandbox.isolation.model import Service
-from ktrdr_sandbox.isolation.request import IsolationRequest
-from ktrdr_sandbox.isolation.result import Notice, Refusal
+from ktrdr_sandbox.isolation.model import Service, StackModel, mounts
+from ktrdr_sandbox.isolation.override import Finding, Findings, edit
+from ktrdr_sandbox.isolation.request import IsolationRequest, Notice, Refusal
 
 EXTRA_PORTS: Final = "extra-ports"
 HOST_INTERFACE: Final = "host-interface"
@@ -43,12 +41,7 @@ TOKENS: Final = frozenset(
 """Every token that a refusal may name and the settings may allow."""
 
 _OTHER_CONTAINER: Final = "belongs to a container outside this instance"
-
-
-def shares_foreign_network(service: Service) -> bool:
-    """Whether the service has no network of its own, and so publishes nothing by itself."""
-    mode = str(service.get("network_mode") or "")
-    return mode == "host" or mode.startswith(("container:", "service:"))
+SOCKETS: Final = ("/docker.sock", "/podman.sock")
 
 
 def refuse(
@@ -62,58 +55,58 @@ def refuse(
     return Refusal(service=service, key=key, reason=reason, setting=token)
 
 
-def find_refusals(model: Mapping[str, Any], request: IsolationRequest) -> Findings:
+def find_refusals(model: StackModel, request: IsolationRequest) -> Findings:
     """Everything in the services that reaches around the instance.
 
     A container named by the `container_name` of one of the model's own services is that service,
     and is referred to as such instead.
     """
-    services = compose.services(model)
     named = {
         str(service["container_name"]): name
-        for name, service in services.items()
+        for name, service in model.services.items()
         if service.get("container_name")
     }
-    for name, service in services.items():
-        yield from _host_namespaces(name, service, request)
+    for name, service in model.services.items():
+        for key, (token, reason) in _HOST.items():
+            if service.get(key) == "host":
+                yield refuse(request, name, f"{key}: host", reason, token)
         yield from _other_containers(name, service, named, request)
-        yield from _links(name, service, request)
+        yield from _volumes_from(name, service, named, request)
+        for link in service.get("external_links") or []:
+            key = f"external_links: {link}"
+            yield refuse(request, name, key, _OTHER_CONTAINER, "external-links")
         if name in request.active:
             yield from _warnings(name, service)
-
-
-def _host_namespaces(name: str, service: Service, request: IsolationRequest) -> Findings:
-    for key, (token, reason) in _HOST.items():
-        if service.get(key) == "host":
-            yield refuse(request, name, f"{key}: host", reason, token)
 
 
 def _other_containers(
     name: str, service: Service, named: Mapping[str, str], request: IsolationRequest
 ) -> Findings:
     for key, token in _CONTAINER.items():
-        kind, _, container = str(service.get(key) or "").partition(":")
-        if kind != "container":
-            continue
-        if container in named:
+        before = str(service.get(key) or "")
+        kind, _, container = before.partition(":")
+        if kind == "container" and container in named:
             own = f"service:{named[container]}"
             reason = "that container is this service of the same file"
-            before = f"container:{container}"
             yield edit(("services", name, key), own, reason, before=before, after=own)
-        else:
-            yield refuse(request, name, f"{key}: container:{container}", _OTHER_CONTAINER, token)
-    yield from _volumes_from(name, service, named, request)
+        elif kind == "container":
+            yield refuse(request, name, f"{key}: {before}", _OTHER_CONTAINER, token)
 
 
 def _volumes_from(
     name: str, service: Service, named: Mapping[str, str], request: IsolationRequest
 ) -> Findings:
     sources = [str(source) for source in service.get("volumes_from") or []]
-    own = [_own_source(source, named) for source in sources]
-    for source in own:
-        if source.startswith("container:"):
+    own = []
+    for source in sources:
+        kind, _, rest = source.partition(":")
+        container, colon, mode = rest.partition(":")
+        if kind == "container" and container in named:
+            source = f"{named[container]}{colon}{mode}"
+        elif kind == "container":
             key = f"volumes_from: {source}"
             yield refuse(request, name, key, _OTHER_CONTAINER, "container-volumes")
+        own.append(source)
     if own != sources:
         yield edit(
             ("services", name, "volumes_from"),
@@ -125,31 +118,16 @@ def _volumes_from(
         )
 
 
-def _own_source(source: str, named: Mapping[str, str]) -> str:
-    kind, _, rest = source.partition(":")
-    container, colon, mode = rest.partition(":")
-    if kind == "container" and container in named:
-        return f"{named[container]}{colon}{mode}"
-    return source
-
-
-def _links(name: str, service: Service, request: IsolationRequest) -> Findings:
-    for link in service.get("external_links") or []:
-        yield refuse(request, name, f"external_links: {link}", _OTHER_CONTAINER, "external-links")
-
-
 def _warnings(name: str, service: Service) -> Iterator[Notice]:
     """What weakens isolation by the file's own choice, without a collision."""
     mode = str(service.get("network_mode") or "")
-    own = ("host", "none", "container:", "service:")
-    if mode and not mode.startswith(own):
+    if mode and not mode.startswith(("host", "none", "container:", "service:")):
         text = f"network_mode: {mode} is a network that other instances' containers are on, too"
         yield Notice(service=name, text=text)
     if service.get("privileged"):
         yield Notice(service=name, text="privileged: this container can do anything to the host")
     if service.get("use_api_socket") or any(
-        str(volume.get("source", "")).endswith(("/docker.sock", "/podman.sock"))
-        for volume in compose.volumes(service)
+        str(mount.get("source", "")).endswith(SOCKETS) for mount in mounts(service)
     ):
         text = "has the engine's socket: it can act on every container of every instance"
         yield Notice(service=name, text=text)

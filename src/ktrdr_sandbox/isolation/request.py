@@ -1,4 +1,4 @@
-"""All that isolation needs to know besides the Compose model. Nothing else is looked at."""
+"""What isolation is given, and what it hands back. No rules."""
 
 from __future__ import annotations
 
@@ -7,38 +7,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ktrdr_sandbox.models import Instance
+from ktrdr_sandbox.models import Instance, Stack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IsolationRequest:
-    """What an override is made for: one instance, and the facts of its machine that matter.
+    """One instance, and the facts of its machine that matter.
 
-    Nothing here tells of other instances, so that the override of a slot cannot depend on them.
+    Nothing here tells of other instances' slots, so that the ports cannot depend on them.
     """
 
     instance: Instance
-
-    home_id: str
-    """Id of the KTRDR_HOME that the instance is registered in, for the labels."""
-
-    bind_address: str
-    """Host address that every published port gets, usually 127.0.0.1."""
-
-    ports: Mapping[str, int]
-    """The slot's named host ports: `slots.port_map.get_ports(instance.slot)`."""
-
-    extra_ports: range
-    """The slot's block for all other published ports: `slots.port_map.extra_ports(slot)`."""
-
-    parent_checkout: Path | None
-    """Root of the main worktree, so that absolute binds into it can be brought into ours."""
-
-    compose_directory: Path
-    """Folder of the first Compose file after resolving symlinks."""
-
-    parent_spellings: tuple[Path, ...] = ()
-    """Further ways to write the parent checkout's root, such as through a symlink."""
+    home_id: str  # of the KTRDR_HOME that the instance is registered in, for the labels
+    bind_address: str  # that every published port gets, usually 127.0.0.1
+    ports: Mapping[str, int]  # the slot's named host ports
+    extra_ports: range  # the slot's block for all other published ports
+    parent_checkout: Path | None  # root of the main worktree, whose binds are brought into ours
+    compose_directory: Path  # folder of the first Compose file after resolving symlinks
+    shared: Mapping[str, Path]  # the shared folder of each of `data`, `models`, `strategies`
+    active: frozenset[str]  # services that the enabled profiles include
+    images: frozenset[str] = frozenset()  # `repository:tag` of the images the engine has now
+    networks: frozenset[str] = frozenset()  # names of the networks the engine has now
+    containers: frozenset[str] = frozenset()  # of other instances, where they may be like ours
+    allow: frozenset[str] = frozenset()  # refusals that the settings allow, see `refusals.py`
+    network_pool: str | None = None  # CIDR for the networks' subnets; None leaves it to the engine
+    host_routes: tuple[str, ...] = ()  # CIDRs routed on this host, to check `network_pool` against
 
     unresolved: Mapping[str, Any] | None = None
     """The model from `config --no-path-resolution`: there, a path that climbs out shows as such.
@@ -46,29 +39,99 @@ class IsolationRequest:
     Without it, a path outside counts as climbing where the checkout has its like.
     """
 
-    shared: Mapping[str, Path]
-    """Shared folder of each of `data`, `models`, `strategies`."""
-
-    active: frozenset[str]
-    """Services that the enabled profiles include."""
-
-    images: frozenset[str] = frozenset()
-    """References (`repository:tag`) of images the engine has now."""
-
-    networks: frozenset[str] = frozenset()
-    """Names of networks the engine has now."""
-
-    allow: frozenset[str] = frozenset()
-    """Refusals that the settings allow; the tokens are in `refusals.py`."""
-
-    network_pool: str | None = None
-    """CIDR from which each slot's networks get their subnets; None leaves it to the engine."""
-
-    host_routes: tuple[str, ...] = ()
-    """CIDRs routed on this host, to check `network_pool` against."""
-
     exists: Callable[[Path], bool]
     """Whether a host path exists; given from outside so that the rules stay pure."""
 
     is_empty: Callable[[Path], bool] = lambda _: False
     """Whether a host path is a folder without content, as an engine makes of a missing source."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One thing that the override says differently from the checkout's file, and why.
+
+    `service` is None for top-level keys. `before` is "" for what the file did not have, `after` is
+    "" for what is taken out.
+    """
+
+    service: str | None
+    key: str
+    before: str
+    after: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Something that would let an instance touch another, or the host, and cannot be changed.
+
+    `setting` is the token that allows it all the same.
+    """
+
+    service: str | None
+    key: str
+    reason: str
+    setting: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something a person should know, that stops nothing."""
+
+    service: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSeed:
+    """An existing image `base` that can be given the missing name `target` instead of a build."""
+
+    base: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindSource:
+    """A host path to be mounted that does not exist yet, to be created before the engine does."""
+
+    path: Path
+    own: bool = True
+    """In the checkout or the shared folders, where any user of a container may write it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalMembership:
+    """A service on a network that the instance did not make, to be there under its containers'
+    own names. `links` are `container:alias`, as the override gives them to the service.
+    """
+
+    service: str
+    network: str
+    links: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IsolatedStack:
+    """The override and all that goes with it.
+
+    `override` are nested dictionaries and lists, see `override.py`. `images` are the references,
+    with their tags, that its builds write. `env` are variables for `.env.sandbox` beyond the fixed
+    ones: `KTRDR_WORKER_PORT_1`... and one for each extra port. With `refusals` the stack must not
+    be started.
+    """
+
+    override: dict[str, Any]
+    changes: tuple[Change, ...]
+    refusals: tuple[Refusal, ...]
+    notices: tuple[Notice, ...]
+    stack: Stack
+    images: tuple[str, ...]
+    seeds: tuple[ImageSeed, ...]
+    bind_sources: tuple[BindSource, ...]
+    memberships: tuple[ExternalMembership, ...]
+    env: dict[str, str]
+
+    @property
+    def tokens(self) -> list[str]:
+        """What the setting `allow` has to list for the stack to run all the same."""
+        return sorted({refusal.setting for refusal in self.refusals})

@@ -12,11 +12,10 @@ known besides: 5005 is also the port at which Java programs are debugged.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
-from ktrdr_sandbox.isolation import model as compose
-from ktrdr_sandbox.isolation.model import Service
+from ktrdr_sandbox.isolation.model import Service, natural, pairs
 from ktrdr_sandbox.models import Role
 
 Kind = Literal["backend", "db", "grafana", "jaeger", "prometheus", "worker"]
@@ -37,36 +36,33 @@ WORKER_TARGETS: Final = range(5003, 5007)
 _WORKER_PROGRAM: Final = re.compile(r"\b(?:backtest|training)_worker\b")
 """KTRDR's worker programs in a command: `uvicorn ktrdr.training.training_worker:app`."""
 
-_POSTGRES: Final = frozenset(
-    {"postgres", "postgresql", "timescale", "timescaledb", "postgis", "pgvector"}
-)
-_NAME_WORDS: Final[dict[Kind, frozenset[str]]] = {
-    "backend": frozenset({"backend", "api"}),
-    "db": _POSTGRES | {"db", "database"},
-    "grafana": frozenset({"grafana"}),
-    "jaeger": frozenset({"jaeger"}),
-    "prometheus": frozenset({"prometheus"}),
+_IMAGE_WORDS: Final[dict[Kind, set[str]]] = {
+    "db": {"postgres", "postgresql", "timescale", "timescaledb", "postgis", "pgvector"},
+    "grafana": {"grafana"},
+    "jaeger": {"jaeger", "jaegertracing"},
+    "prometheus": {"prometheus"},
 }
-_IMAGE_WORDS: Final[dict[Kind, frozenset[str]]] = {
-    "db": _POSTGRES,
-    "grafana": frozenset({"grafana"}),
-    "jaeger": frozenset({"jaeger", "jaegertracing"}),
-    "prometheus": frozenset({"prometheus"}),
+_NAME_WORDS: Final[dict[Kind, set[str]]] = {
+    "backend": {"backend", "api"},
+    "db": _IMAGE_WORDS["db"] | {"db", "database"},
+    "grafana": {"grafana"},
+    "jaeger": {"jaeger"},
+    "prometheus": {"prometheus"},
 }
-_SIDE_TOOLS: Final = (
-    frozenset({"admin", "agent", "backup", "cli", "client", "exporter", "init", "migrate"})
-    | {"migration", "migrations", "operator", "pgadmin", "proxy", "renderer", "seed", "setup"}
-    | {"test", "tests"}
-)
+_SIDE_TOOLS: Final = {
+    *("admin", "agent", "backup", "cli", "client", "exporter", "init", "migrate", "migration"),
+    *("migrations", "operator", "pgadmin", "proxy", "renderer", "seed", "setup", "test", "tests"),
+}
 """Words of services that carry the name of what they serve: `postgres-exporter` is no database."""
 
-_FRONT_ENDS: Final = frozenset(
-    {"app", "client", "docs", "front", "frontend", "next", "node", "react", "site"}
-) | {"ui", "vite", "web", "website", "www"}
+_FRONT_ENDS: Final = {
+    *("app", "client", "docs", "front", "frontend", "next", "node", "react", "site", "ui", "vite"),
+    *("web", "website", "www"),
+}
 """Port 3000 is Grafana's, and that of most front ends: these do not become Grafana by port."""
 
 
-class Casting(NamedTuple):
+class RoleAssignment(NamedTuple):
     """Who plays what. `publishes` gives the container port of each role that has a host port."""
 
     roles: Mapping[str, frozenset[Role]]
@@ -76,7 +72,8 @@ class Casting(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """What the choice needs to know of one service."""
+    """What the choice needs to know of one service. `rank` sorts the better of equal claims
+    first."""
 
     name: str
     kind: Kind | None
@@ -86,30 +83,45 @@ class _Part(NamedTuple):
     targets: tuple[int, ...]
     profiled: bool
     rank: tuple[bool, bool, int, str]
-    """Sorts the better of two equal claims first."""
+
+    @property
+    def is_worker(self) -> bool:
+        if self.kind is None and self.worker_type is not None:
+            return any(target in WORKER_TARGETS for target in self.targets)
+        return self.kind == "worker"
+
+    @property
+    def worker_target(self) -> int:
+        return min(self.targets, key=lambda port: (port not in WORKER_TARGETS, port), default=0)
 
 
-def cast(
+def assign_roles(
     services: Mapping[str, Service],
     targets: Mapping[str, tuple[int, ...]],
     active: frozenset[str],
-) -> Casting:
-    """Give out the roles. `targets` are the TCP container ports that each service publishes."""
+) -> RoleAssignment:
+    """Give out the roles. `targets` are the TCP container ports that each service publishes.
+
+    Workers are in the order of container port, then name; never of host port, which the file may
+    take from the very variables that are derived here. Services with profiles come last, so that
+    adding one, or enabling its profile, renumbers nothing else.
+    """
     parts = [
         _part(name, service, targets.get(name, ()), active) for name, service in services.items()
     ]
     publishes = {
-        role: found
+        role: publisher
         for role, (kind, target) in ROLE_TARGETS.items()
-        if (found := _publisher(kind, target, parts))
+        if (publisher := _publisher(kind, target, parts))
     }
     roles = _roles(parts, publishes)
-    workers = tuple(
-        (part.name, _worker_target(part.targets))
-        for part in _in_order(part for part in parts if "worker" in roles[part.name])
-        if part.targets
+    workers = sorted(
+        (part for part in parts if "worker" in roles[part.name] and part.targets),
+        key=lambda part: (part.profiled, part.worker_target, natural(part.name)),
     )
-    return Casting(roles, publishes, workers)
+    return RoleAssignment(
+        roles, publishes, tuple((part.name, part.worker_target) for part in workers)
+    )
 
 
 def kind_of(name: str, image: str) -> Kind | None:
@@ -135,8 +147,10 @@ def worker_type(name: str, service: Service) -> str | None:
     The service's name tells first, then what KTRDR's own files give a worker: `WORKER_TYPE` and
     the program that it runs.
     """
-    given = compose.pairs(service.get("environment")).get("WORKER_TYPE") or ""
-    for text in (name, given, *_WORKER_PROGRAM.findall(_command(service))):
+    given = pairs(service.get("environment")).get("WORKER_TYPE") or ""
+    command = service.get("command") or ""
+    command = command if isinstance(command, str) else " ".join(map(str, command))
+    for text in (name, given, *_WORKER_PROGRAM.findall(command)):
         if "backtest" in text.lower():
             return "backtesting"
         if "train" in text.lower():
@@ -144,15 +158,10 @@ def worker_type(name: str, service: Service) -> str | None:
     return None
 
 
-def _command(service: Service) -> str:
-    command = service.get("command") or ""
-    return command if isinstance(command, str) else " ".join(map(str, command))
-
-
 def _part(name: str, service: Service, targets: tuple[int, ...], active: frozenset[str]) -> _Part:
     image = str(service.get("image") or "")
     words = _words(name)
-    profiled = compose.has_profiles(service)
+    profiled = bool(service.get("profiles"))
     return _Part(
         name=name,
         kind=None if service.get("provider") else kind_of(name, image),
@@ -165,7 +174,10 @@ def _part(name: str, service: Service, targets: tuple[int, ...], active: frozens
     )
 
 
-def _publisher(kind: Kind, target: int, parts: Iterable[_Part]) -> tuple[str, int] | None:
+_KNOWN_AND_PORT, _IMAGE_AND_PORT, _PORT, _ODD_PORT = range(4)
+
+
+def _publisher(kind: Kind, target: int, parts: list[_Part]) -> tuple[str, int] | None:
     """The service that publishes a role, with the container port, or None."""
     claims = [
         (strength, part.rank, part.targets[0] if strength == _ODD_PORT else target)
@@ -176,9 +188,6 @@ def _publisher(kind: Kind, target: int, parts: Iterable[_Part]) -> tuple[str, in
         return None
     _, rank, port = min(claims)
     return rank[3], port
-
-
-_KNOWN_AND_PORT, _IMAGE_AND_PORT, _PORT, _ODD_PORT = range(4)
 
 
 def _claim(part: _Part, kind: Kind, target: int) -> int | None:
@@ -195,54 +204,26 @@ def _claim(part: _Part, kind: Kind, target: int) -> int | None:
     return _IMAGE_AND_PORT if part.image_words & _NAME_WORDS[kind] else _PORT
 
 
-def _in_order(workers: Iterable[_Part]) -> list[_Part]:
-    """Worker services in the order of their numbers.
-
-    By container port, then name; never by host port, which the file may take from the very
-    variables that are derived here. Services with profiles come last, so that adding one, or
-    enabling its profile, renumbers nothing else.
-    """
-    return sorted(
-        workers,
-        key=lambda part: (
-            part.profiled,
-            _worker_target(part.targets) if part.targets else 0,
-            compose.natural(part.name),
-        ),
-    )
-
-
-def _is_worker(part: _Part) -> bool:
-    if part.kind is None and part.worker_type is not None:
-        return any(target in WORKER_TARGETS for target in part.targets)
-    return part.kind == "worker"
-
-
-def _worker_target(targets: tuple[int, ...]) -> int:
-    return min(targets, key=lambda target: (target not in WORKER_TARGETS, target))
-
-
 def _roles(
     parts: list[_Part], publishes: Mapping[Role, tuple[str, int]]
 ) -> dict[str, frozenset[Role]]:
     """Roles by service: of who publishes them, and of who is known to play them unpublished."""
     holders: dict[Role, str] = {role: name for role, (name, _) in publishes.items()}
     for role, (kind, _) in ROLE_TARGETS.items():
-        if role not in holders:
-            known = [part.rank for part in parts if part.kind == kind]
-            if known:
-                holders[role] = min(known)[3]
-    found: dict[str, set[Role]] = {part.name: set() for part in parts}
+        known = [part.rank for part in parts if part.kind == kind]
+        if known and role not in holders:
+            holders[role] = min(known)[3]
+    roles: dict[str, set[Role]] = {part.name: set() for part in parts}
     for role, name in holders.items():
-        found[name].add(role)
+        roles[name].add(role)
     for part in parts:
-        if _is_worker(part) and not found[part.name]:
-            found[part.name].add("worker")
-    return {name: frozenset(roles) for name, roles in found.items()}
+        if part.is_worker and not roles[part.name]:
+            roles[part.name].add("worker")
+    return {name: frozenset(mine) for name, mine in roles.items()}
 
 
 def _words(name: str) -> list[str]:
-    return [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+    return re.findall(r"[a-z0-9]+", name.lower())
 
 
 def _image_words(image: str) -> frozenset[str]:

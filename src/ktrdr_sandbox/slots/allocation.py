@@ -12,9 +12,6 @@ from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT
 A_CONTAINER: Final = "a container"
 """How a holder begins that is known to be a container, and not which."""
 
-_CREATING: Final = "--slot N, or leave --slot out to get a free one"
-"""How create and init get another slot."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BusyPort:
@@ -33,7 +30,7 @@ class Allocation:
     """The slot chosen, and the free ones passed over because a port of theirs was busy."""
 
     slot: int
-    skipped: Mapping[int, Sequence[BusyPort]]
+    skipped: Mapping[int, tuple[BusyPort, ...]]
 
 
 def allocate(
@@ -41,7 +38,7 @@ def allocate(
     taken: Mapping[int, str],
     wanted: int | None,
     busy: Callable[[int], Sequence[BusyPort]],
-    another_slot: str = _CREATING,
+    another_slot: str = "--slot N, or leave --slot out to get a free one",
 ) -> Allocation:
     """Choose the lowest free slot none of whose ports is busy, or check the wanted one.
 
@@ -49,36 +46,24 @@ def allocate(
     of that is stored. `another_slot` is what the user would write to get one other than the wanted.
     Raises `slot-taken`, `port-conflict` or `slots-exhausted`.
     """
-    if wanted is not None:
-        return _wanted(wanted, taken, busy, another_slot)
-    skipped: dict[int, Sequence[BusyPort]] = {}
-    for slot in range(FIRST_SLOT, LAST_SLOT + 1):
-        if slot in taken:
-            continue
-        conflicts = busy(slot)
-        if not conflicts:
-            return Allocation(slot=slot, skipped=skipped)
-        skipped[slot] = conflicts
-    raise exhausted(taken, skipped)
-
-
-def _wanted(
-    wanted: int,
-    taken: Mapping[int, str],
-    busy: Callable[[int], Sequence[BusyPort]],
-    another_slot: str,
-) -> Allocation:
-    if wanted in taken:
+    if wanted is not None and wanted in taken:
         raise SandboxError(
             "slot-taken",
             f"Slot {wanted} is in use by {taken[wanted]}.",
             hints=(f"Use another slot: {another_slot}",),
             details={"slot": wanted, "instance": taken[wanted]},
         )
-    conflicts = busy(wanted)
-    if conflicts:
-        raise port_conflict(conflicts, slot=wanted, another_slot=another_slot)
-    return Allocation(slot=wanted, skipped={})
+    skipped: dict[int, tuple[BusyPort, ...]] = {}
+    for slot in range(FIRST_SLOT, LAST_SLOT + 1) if wanted is None else (wanted,):
+        if slot in taken:
+            continue
+        conflicts = tuple(busy(slot))
+        if not conflicts:
+            return Allocation(slot=slot, skipped=skipped)
+        skipped[slot] = conflicts
+    if wanted is not None:
+        raise port_conflict(skipped[wanted], slot=wanted, another_slot=another_slot)
+    raise _exhausted(taken, skipped)
 
 
 def port_conflict(conflicts: Sequence[BusyPort], *, slot: int, another_slot: str) -> SandboxError:
@@ -91,11 +76,12 @@ def port_conflict(conflicts: Sequence[BusyPort], *, slot: int, another_slot: str
         f"Port {first} is already in use. This could be another sandbox not tracked in the "
         f"registry. Use 'lsof -i :{first}' to identify the process."
     )
+    published = [one.port for one in conflicts if one.holder.startswith(A_CONTAINER)][:1]
     return SandboxError(
         "port-conflict",
-        "\n".join([document, *(f"  {line}" for line in _held(conflicts))]),
+        "\n".join([document, *(f"  {line}" for line in _by_holder(conflicts))]),
         hints=(
-            *_which_container(conflicts),
+            *(f"Which container it is: docker ps --filter publish={port}" for port in published),
             f"Stop what holds it, or use another slot: {another_slot}",
         ),
         details={
@@ -107,26 +93,18 @@ def port_conflict(conflicts: Sequence[BusyPort], *, slot: int, another_slot: str
     )
 
 
-def _held(conflicts: Sequence[BusyPort]) -> list[str]:
+def _by_holder(conflicts: Sequence[BusyPort]) -> list[str]:
     """What the document's text, which is about the first port, does not tell."""
-    by_holder: dict[str, list[int]] = {}
+    ports: dict[str, list[str]] = {}
     for conflict in conflicts:
-        by_holder.setdefault(conflict.holder, []).append(conflict.port)
-    unknown = [port for port in by_holder.pop("", []) if port != conflicts[0].port]
-    told = [f"{_listed(ports)}: held by {holder}" for holder, ports in by_holder.items()]
-    return told + ([f"{_listed(unknown)}: in use too"] if unknown else [])
+        if conflict.holder or conflict.port != conflicts[0].port:
+            ports.setdefault(conflict.holder, []).append(str(conflict.port))
+    unknown = ports.pop("", [])
+    lines = [f"{', '.join(held)}: held by {holder}" for holder, held in ports.items()]
+    return lines + ([f"{', '.join(unknown)}: in use too"] if unknown else [])
 
 
-def _listed(ports: Sequence[int]) -> str:
-    return ", ".join(str(port) for port in ports)
-
-
-def _which_container(conflicts: Sequence[BusyPort]) -> list[str]:
-    ports = [one.port for one in conflicts if one.holder.startswith(A_CONTAINER)]
-    return [f"Which container it is: docker ps --filter publish={ports[0]}"] if ports else []
-
-
-def exhausted(taken: Mapping[int, str], skipped: Mapping[int, Sequence[BusyPort]]) -> SandboxError:
+def _exhausted(taken: Mapping[int, str], skipped: Mapping[int, Sequence[BusyPort]]) -> SandboxError:
     """The document's slot exhaustion error, with each slot and what is in its way."""
     owners = [f"slot {slot}: {taken[slot]}" for slot in sorted(taken)]
     busy = [

@@ -1,38 +1,51 @@
-"""What the last `up` made of an instance, kept for commands that must not need its Compose file."""
+"""What is kept beside the registry: an instance's last `up`, and the random id of this home."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from ktrdr_sandbox.files import private_mode, replace_file
+from ktrdr_sandbox.files import (
+    cannot_write,
+    follow_owner,
+    make_folder,
+    private_mode,
+    replace_file,
+)
 from ktrdr_sandbox.models import Instance, PublishedPort
 from ktrdr_sandbox.paths import Home
+from ktrdr_sandbox.state.values import from_json, to_json
 
-if TYPE_CHECKING:
-    from ktrdr_sandbox.isolation.result import Isolation
-
+if TYPE_CHECKING:  # isolation is not for the commands that only read the record
+    from ktrdr_sandbox.isolation.request import IsolatedStack
 
 FILE = "stack.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackRecord:
-    """Services and host ports of the last `up`. `images` are all that the instance ever built."""
+    """Services and host ports of the last `up`. `images` are all that the instance ever built.
 
+    `inputs` has the digest of what each image was made from, see `prepare.stale_images`.
+    """
+
+    uuid: str = ""
+    slot: int = 0
     services: tuple[str, ...] = ()
     ports: tuple[PublishedPort, ...] = ()
     images: tuple[str, ...] = ()
     inputs: Mapping[str, str] = field(default_factory=dict)
-    """Digest of what each image was made from, see `image_inputs`."""
 
 
 def save(
     home: Home,
     instance: Instance,
-    isolation: Isolation,
+    isolation: IsolatedStack,
     *,
     inputs: Mapping[str, str],
     kept: Iterable[str] = (),
@@ -41,16 +54,17 @@ def save(
 
     Raises `cannot-write`.
     """
-    document = {
-        "uuid": instance.uuid,
-        "slot": instance.slot,
-        "services": [service.name for service in isolation.stack.startable],
-        "ports": [asdict(port) for port in isolation.stack.ports],
-        "images": sorted({*isolation.images, *kept}),
-        "inputs": dict(inputs),
-    }
+    record = StackRecord(
+        uuid=instance.uuid,
+        slot=instance.slot,
+        services=tuple(service.name for service in isolation.stack.startable),
+        ports=tuple(isolation.stack.ports),
+        images=tuple(sorted({*isolation.images, *kept})),
+        inputs=inputs,
+    )
     path = home.state_of(instance.id) / FILE
-    replace_file(path, json.dumps(document, indent=2) + "\n", mode=private_mode(path.parent))
+    text = json.dumps(to_json(record), indent=2) + "\n"
+    replace_file(path, text, mode=private_mode(path.parent))
 
 
 def load(home: Home, instance: Instance) -> StackRecord:
@@ -60,21 +74,40 @@ def load(home: Home, instance: Instance) -> StackRecord:
     """
     try:
         document = json.loads((home.state_of(instance.id) / FILE).read_text(encoding="utf-8"))
+        record = from_json(StackRecord, document)
     except (OSError, ValueError):
         return StackRecord()
-    if not isinstance(document, dict) or document.get("uuid") != instance.uuid:
+    if record.uuid != instance.uuid:
         return StackRecord()
-    kept = _parsed(document)
-    return kept if document.get("slot") == instance.slot else replace(kept, ports=())
+    return record if record.slot == instance.slot else replace(record, ports=())
 
 
-def _parsed(document: Mapping[str, Any]) -> StackRecord:
+def home_id(home: Home) -> str:
+    """The id that labels carry, so that orphans can be told from another home's things.
+
+    Made at the first call, the same for all processes. Raises `cannot-write`.
+    """
+    found = known_home_id(home)
+    if found:
+        return found
+    make_folder(home.sandbox)
+    fresh = home.home_id.with_name(f"home-id.{os.getpid()}.tmp")
     try:
-        return StackRecord(
-            services=tuple(document["services"]),
-            ports=tuple(PublishedPort(**port) for port in document["ports"]),
-            images=tuple(document["images"]),
-            inputs=dict(document["inputs"]),
-        )
-    except (KeyError, TypeError):
-        return StackRecord()
+        fresh.write_text(f"{uuid.uuid4()}\n", encoding="utf-8")
+        fresh.chmod(private_mode(home.sandbox))
+        follow_owner(fresh)
+        # A link fails where another process was quicker; its id then holds.
+        with contextlib.suppress(FileExistsError):
+            os.link(fresh, home.home_id)
+        fresh.unlink()
+    except OSError as error:
+        raise cannot_write(home.home_id, error) from error
+    return known_home_id(home)
+
+
+def known_home_id(home: Home) -> str:
+    """The id, "" while there is none."""
+    try:
+        return home.home_id.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""

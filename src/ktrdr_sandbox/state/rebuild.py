@@ -20,18 +20,10 @@ from ktrdr_sandbox import env_file, naming
 from ktrdr_sandbox.docker.engine import Belonging, Engine
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.git.repository import locate, worktrees
-from ktrdr_sandbox.models import (
-    ENV_FILE_NAME,
-    FIRST_SLOT,
-    LAST_SLOT,
-    CreatedBy,
-    EngineAddress,
-    Instance,
-)
-from ktrdr_sandbox.paths import Home
-from ktrdr_sandbox.state.home_id import known_home_id
-from ktrdr_sandbox.state.registry import Rebuilt
-from ktrdr_sandbox.state.registry_file import MalformedRegistryError, load_instance, upgraded
+from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT, EngineAddress, Instance
+from ktrdr_sandbox.paths import ENV_FILE_NAME, Home
+from ktrdr_sandbox.state.last_up import known_home_id
+from ktrdr_sandbox.state.registry import MalformedRegistryError, Rebuilt, load_instance, upgraded
 
 _KEY: Final = re.compile(r'"(ktrdr--[^"]+)"\s*:\s*(?=\{)')
 _NO_SLOT: Final = 0
@@ -51,15 +43,30 @@ def rebuild(places: Places, *, copies: Sequence[Instance], damaged: str) -> Rebu
     """Find what was registered. Changes nothing; an engine that does not answer is told."""
     remarks: list[str] = []
     known = [*copies, *salvaged(damaged)]
-    marked = list(_marked(_repositories(places, known), places.here))
+    marked = list(_marked(places, known))
     labelled = list(_labelled(places, known, remarks))
-    chosen = _one_of_each(_where_they_are(known, marked), remarks)
-    rest = [one for one in (*marked, *labelled) if one.uuid not in {c.uuid for c in chosen}]
-    chosen += [one for one in _one_of_each(rest, remarks) if _is_new(one, chosen, remarks)]
-    return Rebuilt(instances=tuple(_with_own_slots(chosen, remarks)), remarks=tuple(remarks))
-
-
-# -- what the damaged file still tells -----------------------------------------------------------
+    moved = {(one.uuid, one.inode): one.path for one in marked}
+    chosen = _one_of_each(
+        (
+            one
+            if one.path.is_dir()
+            else replace(one, path=moved.get((one.uuid, one.inode), one.path))
+            for one in known
+        ),
+        remarks,
+    )
+    uuids, by_id = {one.uuid for one in chosen}, {one.id: one for one in chosen}
+    others = [one for one in (*marked, *labelled) if one.uuid not in uuids]
+    for one in _one_of_each(others, remarks):
+        kept = by_id.setdefault(one.id, one)
+        if kept is not one:
+            remarks.append(
+                f"{one.path} says that it is {one.id} too (uuid {one.uuid}), and is left out; "
+                f"that is {kept.path}."
+            )
+    return Rebuilt(
+        instances=tuple(_with_own_slots(list(by_id.values()), remarks)), remarks=tuple(remarks)
+    )
 
 
 def salvaged(text: str) -> Iterator[Instance]:
@@ -72,29 +79,22 @@ def salvaged(text: str) -> Iterator[Instance]:
             yield load_instance(found[1], document["instances"][found[1]])
 
 
-# -- markers in worktrees ------------------------------------------------------------------------
-
-
-def _repositories(places: Places, known: Iterable[Instance]) -> list[Path]:
-    """Main worktrees of the repositories that instances came from, and of the one around us."""
+def _marked(places: Places, known: Iterable[Instance]) -> Iterator[Instance]:
+    """By the markers in the repositories that instances came from, and in the one around us."""
     starts = [places.cwd]
     for instance in known:
         starts += [path for path in (instance.parent_repo, instance.path) if path is not None]
-    found = []
+    repositories: dict[Path, None] = {}
     for start in starts:
         with contextlib.suppress(SandboxError, OSError):
             if start.is_dir():
-                found.append(locate(start).main)
-    return list(dict.fromkeys(found))
-
-
-def _marked(repositories: Iterable[Path], here: EngineAddress) -> Iterator[Instance]:
+                repositories[locate(start).main] = None
     for main in repositories:
         for worktree in worktrees(main):
             with contextlib.suppress(SandboxError, ValueError):
-                instance = _from_marker(worktree.path, main, here)
-                if instance is not None:
-                    yield instance
+                found = _from_marker(worktree.path, main, places.here)
+                if found is not None:
+                    yield found
 
 
 def _from_marker(root: Path, main: Path, here: EngineAddress) -> Instance | None:
@@ -106,32 +106,26 @@ def _from_marker(root: Path, main: Path, here: EngineAddress) -> Instance | None
     identity, uuid = values.get("INSTANCE_ID", ""), values.get("SANDBOX_UUID", "")
     if not uuid or naming.instance_id(identity) != identity:
         return None
-    linked = root != main
+    # What `destroy` deletes hangs on who made it, so a marker alone, which is easily copied, is not
+    # believed: the directory must lie exactly where create puts it.
+    is_create = values.get("CREATED_BY") == "create" and root == main.parent / identity
     return Instance(
         id=identity,
         uuid=uuid,
         slot=_slot(values.get("SLOT_NUMBER", "")),
         path=root,
         created_at=values.get("CREATED_AT") or _now(),
-        is_worktree=linked,
-        parent_repo=main if linked else None,
+        is_worktree=root != main,
+        parent_repo=main if root != main else None,
         state="created",
-        created_by=_maker(values.get("CREATED_BY", ""), root, main, identity),
+        created_by="create" if is_create else "init",
         engine=here,
         inode=root.stat().st_ino,
     )
 
 
-def _maker(said: str, root: Path, main: Path, identity: str) -> CreatedBy:
-    """What is deleted on `destroy` hangs on it, so a marker alone, which is easily copied, is not
-    believed: the directory must lie exactly where create puts it."""
-    return "create" if said == "create" and root == main.parent / identity else "init"
-
-
-# -- labels on an engine -------------------------------------------------------------------------
-
-
 def _labelled(places: Places, known: Sequence[Instance], remarks: list[str]) -> Iterator[Instance]:
+    """By the labels of what is on the engines."""
     own = known_home_id(places.home)
     if not own:
         return
@@ -142,9 +136,9 @@ def _labelled(places: Places, known: Sequence[Instance], remarks: list[str]) -> 
             remarks.append(f"{error.message} What is on it could not be asked.")
             continue
         by_uuid: dict[str, list[Belonging]] = {}
-        for one in found:
-            if one.home == own and one.uuid:
-                by_uuid.setdefault(one.uuid, []).append(one)
+        for thing in found:
+            if thing.home == own and thing.uuid:
+                by_uuid.setdefault(thing.uuid, []).append(thing)
         for things in by_uuid.values():
             with contextlib.suppress(SandboxError):
                 yield _from_labels(places.home, things, address)
@@ -152,13 +146,12 @@ def _labelled(places: Places, known: Sequence[Instance], remarks: list[str]) -> 
 
 def _from_labels(home: Home, things: Sequence[Belonging], address: EngineAddress) -> Instance:
     """An instance of which only containers, networks or volumes are left."""
-    first = things[0]
-    identity = naming.instance_id(first.instance_id)
-    directory = next((one.directory for one in things if one.directory), "")
+    identity = naming.instance_id(things[0].instance_id)
+    directory = next((thing.directory for thing in things if thing.directory), "")
     return Instance(
         id=identity,
-        uuid=first.uuid,
-        slot=_slot(next((one.slot for one in things if one.slot), "")),
+        uuid=things[0].uuid,
+        slot=_slot(next((thing.slot for thing in things if thing.slot), "")),
         path=Path(directory) if directory else home.state_of(identity) / "unknown",
         created_at=_now(),
         is_worktree=False,
@@ -167,18 +160,6 @@ def _from_labels(home: Home, things: Sequence[Belonging], address: EngineAddress
         created_by="init",
         engine=address,
     )
-
-
-# -- one of each, each its slot ------------------------------------------------------------------
-
-
-def _where_they_are(known: Sequence[Instance], marked: Sequence[Instance]) -> list[Instance]:
-    """Entries with the path that their directory was moved to where the registered one is gone."""
-    found = {(one.uuid, one.inode): one.path for one in marked}
-    return [
-        one if one.path.is_dir() else replace(one, path=found.get((one.uuid, one.inode), one.path))
-        for one in known
-    ]
 
 
 def _one_of_each(instances: Iterable[Instance], remarks: list[str]) -> list[Instance]:
@@ -194,16 +175,6 @@ def _one_of_each(instances: Iterable[Instance], remarks: list[str]) -> list[Inst
                 f"{kept.path}."
             )
     return list(chosen.values())
-
-
-def _is_new(one: Instance, chosen: Sequence[Instance], remarks: list[str]) -> bool:
-    same = [other for other in chosen if other.id == one.id]
-    if same:
-        remarks.append(
-            f"{one.path} says that it is {one.id} too (uuid {one.uuid}), and is left out; "
-            f"that is {same[0].path}."
-        )
-    return not same
 
 
 def _with_own_slots(instances: Sequence[Instance], remarks: list[str]) -> Iterator[Instance]:

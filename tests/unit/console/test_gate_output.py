@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ktrdr_sandbox.commands.up import GateFailedError, Startup
-from ktrdr_sandbox.console import data, text
+from ktrdr_sandbox.console import results, text
 from ktrdr_sandbox.console.output import Output
 from ktrdr_sandbox.gate.result import CheckResult, GateResult, ServiceLog
 from ktrdr_sandbox.models import Instance, Stack
@@ -58,7 +58,7 @@ def test_as_text(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     output = Output(command="up", json_mode=True)
-    output.failure(GateFailedError(FAILED), data=data.startup(FAILED))
+    output.failure(GateFailedError(FAILED), data=results.startup(FAILED))
     shown = capsys.readouterr().out
     assert PLANTED not in shown
     (check,) = json.loads(shown)["data"]["gate"]["checks"]

@@ -8,10 +8,8 @@ import re
 import pytest
 from rich.console import Console
 
-from ktrdr_sandbox.console.live import LiveView, can_redraw
 from ktrdr_sandbox.console.output import Output
-from ktrdr_sandbox.console.progress import GateLines
-from ktrdr_sandbox.console.watching import watching
+from ktrdr_sandbox.console.start_view import GateLines, LiveView, can_redraw, watching
 from ktrdr_sandbox.gate.result import CheckName, GateProgress
 
 

@@ -7,10 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from ktrdr_sandbox.console.live import LiveView
 from ktrdr_sandbox.console.output import Output
-from ktrdr_sandbox.console.progress import ComposeLines
-from ktrdr_sandbox.console.pulling import EVERY, Pulls
+from ktrdr_sandbox.console.start_view import EVERY, ComposeLines, LiveView, Pulls
 
 PULL = (
     " Image prom/prometheus:latest Pulling ",

@@ -20,6 +20,7 @@ OTHER_SANDBOX = {
     "KTRDR_SHARED_DIR": "/elsewhere/shared",
     "WORKER_COUNT_BACKTEST": "7",
     "SANDBOX_UUID": "uuid-of-other",
+    "JAEGER_URL": "http://localhost:16695",
 }
 """What a shell holds after `set -a; . ../ktrdr--other/.env.sandbox`."""
 

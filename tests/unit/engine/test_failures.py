@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ktrdr_sandbox.docker.errors import compose_failed, compose_missing, engine_failed
-from ktrdr_sandbox.docker.process import Outcome
 from ktrdr_sandbox.errors import CommandError, SandboxError
 from ktrdr_sandbox.models import EngineAddress
+from ktrdr_sandbox.process import Outcome
 
 ADDRESS = EngineAddress(host="unix:///var/run/docker.sock")
 
@@ -230,3 +232,38 @@ def test_a_file_that_is_missing(text: str) -> None:
     assert error.code == "compose-failed"
     assert error.message == f"A file is missing: {text}"
     assert ".worktreeinclude" in error.hints[0]
+
+
+def test_only_what_is_wrong_is_told_of_a_long_log() -> None:
+    log = [
+        "#5 [2/2] RUN false",
+        "#5 0.1 hello",
+        " Container a-db-1  Creating ",
+        "abcdef012345 Pulled",
+    ]
+    error = of_compose("\n".join([*log, "Error response from daemon: no such program", ""]))
+    assert error.message == (
+        "docker compose up failed (exit status 1): Error response from daemon: no such program"
+    )
+
+
+def test_a_buildx_that_compose_refuses() -> None:
+    (hint,) = of_compose("compose build requires buildx 0.17 or later").hints
+    assert "buildx plugin" in hint
+
+
+def test_a_snaps_docker_that_cannot_read_hidden_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "open /home/me/.ktrdr/sandbox/state/a/override.yml: permission denied"
+    assert of_compose(text).hints == ()
+    monkeypatch.setattr("shutil.which", lambda _: "/snap/bin/docker")
+    (hint,) = of_compose(text).hints
+    assert "KTRDR_HOME" in hint
+
+
+def test_sockets_of_others_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    podman = EngineAddress(host="unix:///run/user/1000/podman/podman.sock")
+    assert "podman.socket" in engine_failed(outcome(NOT_ANSWERING[0]), podman).hints[0]
+    (tmp_path / "docker.sock").touch()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    (hint,) = engine_failed(outcome(NOT_ANSWERING[0]), ADDRESS).hints
+    assert f"DOCKER_HOST=unix://{tmp_path}/docker.sock" in hint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from contextlib import aclosing
 
 import pytest
 
@@ -19,7 +20,7 @@ def port(number: int, *, host_ip: str = "127.0.0.1") -> PublishedPort:
 
 def ask(number: int, path: str = "/x", *, timeout: float = 0.3, body: bool = False) -> Answer:
     async def once() -> Answer:
-        async with Http(timeout) as http:
+        async with aclosing(Http(timeout)) as http:
             return await http.get(port(number), path, body=body)
 
     return asyncio.run(once())
@@ -65,7 +66,7 @@ def test_what_is_no_http_is_no_answer() -> None:
             writer.close()
 
         server = await asyncio.start_server(shout, "127.0.0.1", 0)
-        async with server, Http(0.3) as http:
+        async with server, aclosing(Http(0.3)) as http:
             return await http.get(port(server.sockets[0].getsockname()[1]), "/")
 
     answer = asyncio.run(scene())
@@ -89,7 +90,7 @@ def test_an_answer_in_drops_is_not_waited_for_without_end() -> None:
             ended.set()
 
         server = await asyncio.start_server(drip, "127.0.0.1", 0)
-        async with server, Http(0.2) as http:
+        async with server, aclosing(Http(0.2)) as http:
             answer = await http.get(port(server.sockets[0].getsockname()[1]), "/", body=True)
             await ended.wait()
         return answer

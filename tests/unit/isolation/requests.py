@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ktrdr_sandbox.isolation.isolate import isolate
-from ktrdr_sandbox.isolation.request import IsolationRequest
-from ktrdr_sandbox.isolation.result import Isolation
+from ktrdr_sandbox.isolation.request import IsolatedStack, IsolationRequest
 from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.slots.port_map import extra_ports, get_ports
 
@@ -59,7 +58,7 @@ def unprofiled(model: Mapping[str, Any]) -> frozenset[str]:
 
 def isolated(
     services: Mapping[str, Any], instance: Instance | None = None, **rest: Any
-) -> Isolation:
+) -> IsolatedStack:
     """Isolate these services. Sections of the model by name; all else changes the request."""
     sections = ("networks", "volumes", "secrets", "configs")
     model = {"services": services, **{key: rest.pop(key) for key in sections if key in rest}}

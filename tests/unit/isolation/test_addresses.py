@@ -21,7 +21,6 @@ def told_of(body: dict[str, Any], **others: Any) -> list[str]:
 
 def test_a_renumbered_port_in_an_address_is_told_with_what_would_be_right() -> None:
     [text] = told_of({"environment": {"API_URL": "http://user:pw@localhost:8000/api"}})
-
     assert text == (
         "environment.API_URL names the host's port 8000, which leads to the main environment; "
         "here, backend is on 8002: ${KTRDR_API_PORT:-8000} is right in both"
@@ -35,9 +34,7 @@ def test_all_of_a_services_addresses_are_one_notice() -> None:
         "logging": {"driver": "syslog", "options": {"syslog-address": "tcp://localhost:514"}},
     }
     others = {"log": {"ports": [port(514, 514)]}, "many": {"ports": [port(80, "7000-7003")]}}
-
     [text] = told_of(body, **others)
-
     assert text == (
         "environment.A, environment.B and build.args.API name the host's port 8000, which leads to "
         "the main environment; here, backend is on 8002: ${KTRDR_API_PORT:-8000} is right in both; "
@@ -46,14 +43,6 @@ def test_all_of_a_services_addresses_are_one_notice() -> None:
         "logging.options.syslog-address names the host's port 514, which leads to the main "
         "environment; here, log is on 20200: ${KTRDR_PORT_LOG_514:-514} is right in both"
     )
-
-
-def test_of_a_number_on_several_protocols_tcp_is_meant() -> None:
-    both = {"ports": [port(7000, 7000, protocol="sctp"), port(7000, 7000)]}
-
-    [text] = told_of({"environment": {"SIP": "localhost:7000"}}, sip=both)
-
-    assert "sip is on 20201: ${KTRDR_PORT_SIP_7000:-7000}" in text
 
 
 @pytest.mark.parametrize(
@@ -88,62 +77,13 @@ def test_what_is_in_a_services_network_means_that_service() -> None:
         "backend": {**BACKEND, "environment": {"SELF": "http://127.0.0.1:8000"}},
         "web": {"network_mode": "service:backend", "environment": {"API": "localhost:8000"}},
     }
-
     assert told(services) == told(services, "backend") == []
 
 
 @pytest.mark.parametrize("body", [{"expose": ["8000"]}, {}])
 def test_the_hosts_own_name_never_means_the_container(body: dict[str, Any]) -> None:
     [text] = told_of({**body, "environment": {"API": "http://host.docker.internal:8000"}})
-
     assert "environment.API names the host's port 8000" in text
-
-
-def test_a_log_driver_is_on_the_host() -> None:
-    options = {"fluentd-address": "localhost:24224"}
-    body = {"ports": [port(24224, 24224)], "logging": {"driver": "fluentd", "options": options}}
-
-    assert "24224" in told_of(body)[0]
-
-
-def test_a_port_from_our_own_variable_is_ours() -> None:
-    services = {
-        "backend": {"ports": [port(8000, 8002)]},
-        "web": {"environment": {"API_URL": "http://localhost:8002"}},
-    }
-
-    assert told(services) == []
-
-
-def test_a_port_that_the_engine_picks_has_no_variable() -> None:
-    many = {"ports": [port(n, n) for n in range(21000, 21101)]}
-    body = {"environment": {"FTP": "localhost:21100"}}
-
-    [text] = told({"ftp": many, "web": body}, allow=frozenset({"extra-ports"}))
-
-    assert text.endswith("here, ftp is on the one that the engine picks")
-
-
-def test_services_that_do_not_run_are_not_told_of() -> None:
-    body = {"environment": {"API_URL": "http://localhost:8000"}, "profiles": ["tools"]}
-
-    assert told_of(body) == []
-
-
-def test_ktrdr_shaped_values_are_none_of_it() -> None:
-    environment = {
-        "KTRDR_API_URL": "http://backend:8000",
-        "OTLP_ENDPOINT": "http://jaeger:4317",
-        "IB_HOST_SERVICE_URL": "http://host.docker.internal:5001",
-        "WORKER_PUBLIC_BASE_URL": "http://backtest-worker-1:5003",
-        "SELF_URL": "http://localhost:5003",
-    }
-    services = {
-        "backend": BACKEND,
-        "backtest-worker-1": {"ports": [port(5003, 5003)], "environment": environment},
-    }
-
-    assert told(services, "backtest-worker-1") == []
 
 
 FIXED: dict[str, Any] = {
@@ -168,18 +108,10 @@ FIXED: dict[str, Any] = {
 )
 def test_a_dropped_address_that_is_still_named_is_told(body: dict[str, Any], places: str) -> None:
     [text] = told({**FIXED, "web": body})
-
     assert text == (
         f"{places} 172.28.0.2, the fixed address of db, which has another one here and is found by "
         "its name alone"
     )
-
-
-@pytest.mark.parametrize("value", ["http://[2001:DB8::9]:80", "2001:db8::9"])
-def test_a_dropped_address_of_the_longer_form_is_told(value: str) -> None:
-    [text] = told({**FIXED, "web": {"environment": {"CACHE": value}}})
-
-    assert text.startswith("environment.CACHE names 2001:db8::9, the fixed address of cache")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.isolation.document import plain
+from ktrdr_sandbox.isolation.override import plain
 from tests.unit.isolation.requests import PARENT, ROOT, isolated
 
 COMPOSE = ROOT / "deploy" / "environments" / "local"
@@ -25,61 +25,5 @@ def test_files_come_home_and_are_never_shared(section: str) -> None:
         "inline": {"content": "x"},
         "variable": {"environment": "TOKEN"},
     }
-
     isolation = isolated({"app": {}}, **{section: files})
-
     assert plain(isolation.override[section]) == {"main": {"file": f"{ROOT}/a/token"}}
-
-
-def test_build_paths_come_home() -> None:
-    found = build(
-        {
-            "context": str(PARENT),
-            "dockerfile": f"{PARENT}/docker/Dockerfile",
-            "additional_contexts": {"lib": f"{PARENT}/lib", "url": "https://example.com/x.git"},
-        }
-    )
-
-    assert found == {
-        "context": str(ROOT),
-        "dockerfile": f"{ROOT}/docker/Dockerfile",
-        "additional_contexts": {"lib": f"{ROOT}/lib"},
-    }
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"context": f"{ROOT}/data", "dockerfile": "Dockerfile"},
-        {"context": "https://example.com/app.git", "dockerfile": "Dockerfile"},
-        {"context": str(ROOT), "dockerfile": "../outside/Dockerfile"},
-    ],
-)
-def test_other_build_paths_stay(body: dict[str, Any]) -> None:
-    assert build(body) == {}
-
-
-def test_a_context_that_climbs_to_the_root_comes_home() -> None:
-    """`../../..` of the Compose file's folder, which from the root is an ancestor of it."""
-    body = {"context": "/", "dockerfile": "Dockerfile"}
-
-    assert build(body, compose_directory=COMPOSE) == {"context": str(ROOT)}
-
-
-def test_a_context_beside_the_checkout_stays() -> None:
-    body = {"context": "/dev/code", "dockerfile": "Dockerfile"}
-
-    assert build(body, compose_directory=ROOT) == {}
-
-
-def test_watched_folders_come_home() -> None:
-    watch = [
-        {"path": f"{ROOT}/src", "action": "sync", "target": "/src"},
-        {"path": f"{PARENT}/lib", "action": "rebuild"},
-    ]
-
-    isolation = isolated({"app": {"develop": {"watch": watch}}})
-
-    assert plain(isolation.override["services"]["app"]["develop"]) == {
-        "watch": {"!override": [watch[0], {"path": f"{ROOT}/lib", "action": "rebuild"}]}
-    }

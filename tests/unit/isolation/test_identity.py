@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.isolation.document import plain
-from ktrdr_sandbox.isolation.identity import resource_attributes
+from ktrdr_sandbox.isolation.names import resource_attributes
+from ktrdr_sandbox.isolation.override import plain
 from tests.unit.isolation.requests import isolated
 
 LABELS = {
@@ -22,7 +22,6 @@ def test_everything_that_compose_creates_is_labelled() -> None:
         networks={"default": {"name": "x_default"}, "empty": None},
         volumes={"pg": {"name": "x_pg"}},
     )
-
     document = plain(isolation.override)
     found = {
         name: body["labels"]
@@ -47,21 +46,11 @@ def test_everything_that_compose_creates_is_labelled() -> None:
 )
 def test_every_container_knows_its_instance(environment: Any) -> None:
     isolation = isolated({"app": {"environment": environment}})
-
     found = plain(isolation.override["services"]["app"]["environment"])
     assert found == {
         "INSTANCE_ID": "ktrdr--feat-x",
         "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=sandbox,instance.id=ktrdr--feat-x",
     }
-
-
-def test_what_the_file_says_already_is_no_change() -> None:
-    attributes = "deployment.environment=sandbox,instance.id=ktrdr--feat-x"
-    environment = {"INSTANCE_ID": "ktrdr--feat-x", "OTEL_RESOURCE_ATTRIBUTES": attributes}
-
-    isolation = isolated({"app": {"environment": environment}})
-
-    assert "environment" not in isolation.override["services"]["app"]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +76,6 @@ def test_container_names_are_dropped_and_stay_as_aliases() -> None:
     isolation = isolated(
         {"db": {"container_name": "ktrdr-db", "networks": {"inner": None, "outer": None}}}
     )
-
     service = plain(isolation.override["services"]["db"])
     assert service["container_name"] == {"!reset": None}
     assert service["networks"] == {
@@ -98,23 +86,17 @@ def test_container_names_are_dropped_and_stay_as_aliases() -> None:
     assert (change.service, change.before, change.after) == ("db", "ktrdr-db", "")
 
 
-def test_networks_in_the_list_form() -> None:
-    isolation = isolated({"db": {"container_name": "old", "networks": ["inner"]}})
-
-    assert plain(isolation.override["services"]["db"]["networks"]) == {
-        "inner": {"aliases": ["old"]}
-    }
-
-
 def test_a_name_that_is_a_services_leads_there_anyway() -> None:
     isolation = isolated(
         {"db": {"container_name": "web", "networks": ["inner"]}, "web": {"networks": ["inner"]}}
     )
-
     assert "networks" not in isolation.override["services"]["db"]
 
 
-def test_no_alias_without_a_network() -> None:
-    isolation = isolated({"job": {"container_name": "job-1", "network_mode": "none"}})
-
-    assert "networks" not in isolation.override["services"]["job"]
+def test_a_container_is_called_otherwise_where_its_name_is_taken() -> None:
+    """`ktrdr--feat-x-web-1` may be `web` of this instance, or `x-web` of `feat`."""
+    taken = frozenset({"ktrdr--feat-x-web-1", "ktrdr--feat-x-many-1"})
+    services = {"web": {"container_name": "shop"}, "many": {"scale": 2}, "other": {}}
+    names = plain(isolated(services, containers=taken).override["services"])
+    assert names["web"]["container_name"] == "ktrdr--feat-x.web"
+    assert "container_name" not in {**names["many"], **names["other"]}

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktrdr_sandbox.isolation.document import plain
-from ktrdr_sandbox.isolation.result import ImageSeed
-from ktrdr_sandbox.isolation.scope import full_reference, own_image
+from ktrdr_sandbox.isolation.images import full_reference, own_image
+from ktrdr_sandbox.isolation.override import plain
+from ktrdr_sandbox.isolation.request import ImageSeed
 from tests.unit.isolation.requests import an_instance, isolated
 
 BUILD = {"context": "/dev/code/ktrdr--feat-x", "dockerfile": "Dockerfile"}
@@ -24,17 +24,11 @@ def service(services: dict[str, Any], name: str, **changes: Any) -> dict[str, An
 
 def test_a_built_image_gets_a_tag_of_the_instances_own() -> None:
     found = service({"app": {"build": BUILD, "image": "app:dev"}}, "app")
-
     assert found == {"image": OWN, "pull_policy": "never"}
-
-
-def test_an_image_that_nobody_builds_stays() -> None:
-    assert service({"app": {"image": "nginx"}}, "app") == {}
 
 
 def test_a_build_without_a_tag_gets_one_of_the_instances_own() -> None:
     isolation = isolated({"app": {"build": BUILD}})
-
     assert service({"app": {"build": BUILD}}, "app") == {
         "image": "ktrdr--feat-x/app",
         "pull_policy": "never",
@@ -44,60 +38,26 @@ def test_a_build_without_a_tag_gets_one_of_the_instances_own() -> None:
     assert isolation.seeds == ()
 
 
-def test_what_compose_would_call_an_image_is_no_start() -> None:
-    """It may be another instance's, whose name and service's name join to the same."""
-    isolation = isolated(
-        {"app": {"build": BUILD}}, images=frozenset({"ktrdr--feat-x-app:latest", "app:latest"})
-    )
-
-    assert isolation.seeds == ()
-
-
 def test_instances_and_services_of_like_names_share_no_image() -> None:
     services = {"web": {"build": BUILD}, "test-web": {"build": BUILD}}
-
     one, two = (
         {body.image for body in isolated(services, an_instance(name=name)).stack.services}
         for name in ("feat", "feat-test")
     )
-
     assert len(one) == len(two) == 2
     assert not one & two
 
 
 def test_a_build_without_a_tag_meets_no_other_image_of_the_file() -> None:
     services = {"api": {"build": BUILD, "image": "web"}, "web": {"build": BUILD}}
-
     stack = isolated(services).stack
-
     assert stack.service("api").image == "ktrdr--feat-x/web"
     assert stack.service("web").image == "ktrdr--feat-x/ktrdr--feat-x-web"
-
-
-def test_users_of_composes_own_name_are_found() -> None:
-    """As `${COMPOSE_PROJECT_NAME}-web` says it."""
-    services = {"web": {"build": BUILD}, "worker": {"image": "ktrdr--feat-x-web"}}
-
-    assert service(services, "worker")["image"] == "ktrdr--feat-x/web"
-
-
-def test_services_of_one_tag_keep_one_tag() -> None:
-    services = {
-        "one": {"build": BUILD, "image": "app:dev"},
-        "two": {"build": BUILD, "image": "app:dev"},
-        "user": {"image": "app:dev"},
-    }
-
-    stack = isolated(services).stack
-
-    assert {service.image for service in stack.services} == {OWN}
-    assert service(services, "user") == {"image": OWN, "pull_policy": "never"}
 
 
 @pytest.mark.parametrize("spelling", ["app", "app:latest", "docker.io/library/app"])
 def test_users_of_an_image_are_found_in_every_spelling(spelling: str) -> None:
     services = {"builder": {"build": BUILD, "image": "app"}, "user": {"image": spelling}}
-
     assert service(services, "user")["image"] == "ktrdr--feat-x/app"
 
 
@@ -115,32 +75,7 @@ def test_nothing_is_pulled_that_only_a_build_can_give(
     policy: str, expected: dict[str, str]
 ) -> None:
     services = {"app": {"build": BUILD, "image": "app:dev", "pull_policy": policy}}
-
     assert service(services, "app") == {"image": OWN, **expected}
-
-
-def test_all_tags_of_a_build_become_the_instances_own() -> None:
-    build = {**BUILD, "tags": ["app:1", "example.com/app:1"]}
-
-    assert service({"app": {"build": build}}, "app")["build"] == {
-        "tags": {"!override": ["ktrdr--feat-x/app:1", "ktrdr--feat-x/example.com/app:1"]}
-    }
-
-
-def test_a_context_that_is_a_built_image_follows() -> None:
-    contexts = {
-        "base": "docker-image://app:dev",
-        "other": "docker-image://alpine",
-        "s": "service:x",
-    }
-    services = {
-        "app": {"build": BUILD, "image": "app:dev"},
-        "web": {"build": {**BUILD, "additional_contexts": contexts}},
-    }
-
-    assert service(services, "web")["build"] == {
-        "additional_contexts": {"base": f"docker-image://{OWN}"}
-    }
 
 
 def with_arguments(arguments: dict[str, str | None] | list[str]) -> dict[str, Any]:
@@ -155,7 +90,6 @@ def with_arguments(arguments: dict[str, str | None] | list[str]) -> dict[str, An
 
 def test_arguments_that_name_a_built_image_follow() -> None:
     own = "ktrdr--feat-x/shop/base:dev"
-
     assert with_arguments({"BASE": "shop/base:dev", "VERSION": "1", "PASSED": None}) == {
         "BASE": own
     }
@@ -172,41 +106,14 @@ def test_other_arguments_stay(arguments: dict[str, str | None]) -> None:
     assert with_arguments(arguments) == {}
 
 
-def test_a_cache_that_all_would_write_is_dropped() -> None:
-    build = {**BUILD, "cache_to": ["type=local,dest=/c"], "cache_from": ["x"]}
-
-    assert service({"app": {"build": build}}, "app")["build"] == {"cache_to": {"!reset": None}}
-
-
 def test_an_existing_image_is_the_start() -> None:
     services = {
         "one": {"build": BUILD, "image": "app:dev"},
         "two": {"build": BUILD, "image": "app:dev"},
         "new": {"build": BUILD, "image": "new"},
     }
-
     isolation = isolated(services, images=frozenset({"app:dev", "alpine:3"}))
-
     assert isolation.seeds == (ImageSeed(base="app:dev", target=OWN),)
-
-
-def test_seeds_carry_full_references() -> None:
-    isolation = isolated(
-        {"app": {"build": BUILD, "image": "docker.io/team/app"}},
-        images=frozenset({"team/app:latest"}),
-    )
-
-    [seed] = isolation.seeds
-    assert seed.base == "team/app:latest"
-    assert seed.target == "ktrdr--feat-x/docker.io/team/app:latest"
-
-
-def test_what_is_there_already_needs_no_seed() -> None:
-    isolation = isolated(
-        {"app": {"build": BUILD, "image": "app:dev"}}, images=frozenset({"app:dev", OWN})
-    )
-
-    assert isolation.seeds == ()
 
 
 PROFILED = {
@@ -216,35 +123,13 @@ PROFILED = {
 PROFILED_OWN = "ktrdr--feat-x/ghcr.io/org/app:1"
 
 
-@pytest.mark.parametrize("existing", [set(), {"ghcr.io/org/app:1"}])
-def test_what_only_an_inactive_service_builds_is_had_as_the_file_says(existing: set[str]) -> None:
-    """Nothing builds it here, nor would anything renew a copy of what a registry has."""
-    isolation = isolated(PROFILED, images=frozenset(existing))
-
-    assert service(PROFILED, "app", images=frozenset(existing)) == {}
-    assert isolation.stack.service("app").image == "ghcr.io/org/app:1"
-    assert isolation.seeds == ()
-
-
-def test_an_inactive_builder_would_not_replace_the_image_of_all() -> None:
-    assert service(PROFILED, "builder")["image"] == PROFILED_OWN
-
-
 def test_with_its_profile_a_builder_is_followed() -> None:
     active, images = frozenset(PROFILED), frozenset({"ghcr.io/org/app:1"})
-
     found = service(PROFILED, "app", active=active, images=images)
-
     assert found == {"image": PROFILED_OWN, "pull_policy": "never"}
     assert isolated(PROFILED, active=active, images=images).seeds == (
         ImageSeed(base="ghcr.io/org/app:1", target=PROFILED_OWN),
     )
-
-
-def test_what_was_built_once_is_used_without_the_profile() -> None:
-    found = service(PROFILED, "app", images=frozenset({PROFILED_OWN}))
-
-    assert found == {"image": PROFILED_OWN, "pull_policy": "never"}
 
 
 def test_all_tags_that_builds_write_are_known_for_their_removal() -> None:
@@ -253,7 +138,6 @@ def test_all_tags_that_builds_write_are_known_for_their_removal() -> None:
         "web": {"build": BUILD},
         "other": {"image": "nginx"},
     }
-
     assert isolated(services).images == (
         "ktrdr--feat-x/app:1",
         "ktrdr--feat-x/app:latest",
@@ -292,14 +176,6 @@ REFERENCE = re.compile(
 )
 def test_own_references_are_references(instance: str, reference: str) -> None:
     assert REFERENCE.fullmatch(own_image(reference, instance))
-
-
-@given(
-    one=st.from_regex(r"ktrdr--[a-z0-9_-]{1,6}", fullmatch=True),
-    two=st.from_regex(r"ktrdr--[a-z0-9_-]{1,6}", fullmatch=True),
-)
-def test_two_instances_never_have_one_reference(one: str, two: str) -> None:
-    assert (own_image("app:dev", one) == own_image("app:dev", two)) == (one == two)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import pytest
 
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.isolation.isolate import isolate
-from ktrdr_sandbox.isolation.render import render
 from tests.unit.isolation.requests import a_request, bind, isolated, port
 
 
@@ -16,15 +15,7 @@ from tests.unit.isolation.requests import a_request, bind, isolated, port
 def test_what_is_no_model(model: dict[str, Any]) -> None:
     with pytest.raises(SandboxError) as caught:
         isolate(model, a_request())
-
     assert caught.value.code == "compose-file-invalid"
-
-
-def test_a_model_without_services_is_one() -> None:
-    isolation = isolate({"services": {}}, a_request())
-
-    assert isolation.override == {}
-    assert isolation.stack.services == ()
 
 
 def test_the_model_is_not_changed() -> None:
@@ -46,22 +37,11 @@ def test_the_model_is_not_changed() -> None:
 
     given = model()
     isolate(given, a_request())
-
     assert given == model()
-
-
-def test_the_same_question_has_the_same_answer() -> None:
-    services = {"web": {"ports": [port(80, 80)], "container_name": "x"}}
-
-    one, two = isolated(services), isolated(services)
-
-    assert one == two
-    assert render(one, a_request()) == render(two, a_request())
 
 
 def test_each_change_says_where_what_and_why() -> None:
     isolation = isolated({"web": {"ports": [port(80, 8080)], "container_name": "x"}})
-
     found = {(c.service, c.key): (c.before, c.after) for c in isolation.changes}
     assert found[("web", "container_name")] == ("x", "")
     assert found[("web", "ports.80/tcp")] == ("0.0.0.0:8080", "127.0.0.1:20200")
@@ -98,7 +78,6 @@ def test_the_stack_as_start_up_and_gate_see_it() -> None:
             },
         }
     ).stack
-
     backend, db, cache = (stack.service(name) for name in ("backend", "db", "cache"))
     assert backend.image == "ktrdr--feat-x/app"
     assert backend.builds

@@ -4,32 +4,28 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.isolation.document import plain
 from ktrdr_sandbox.isolation.isolate import isolate
-from ktrdr_sandbox.isolation.result import Isolation
-from ktrdr_sandbox.isolation.subnets import pool_subnets, private_ipv6
-from tests.unit.isolation.requests import a_request, an_instance, isolated, unprofiled
+from ktrdr_sandbox.isolation.networks import pool_subnets, private_ipv6
+from ktrdr_sandbox.isolation.override import plain
+from ktrdr_sandbox.isolation.request import IsolatedStack
+from tests.unit.isolation.requests import a_request, isolated, unprofiled
 
 ID = "ktrdr--feat-x"
 
 
-def network(isolation: Isolation, key: str = "net") -> dict[str, Any]:
+def network(isolation: IsolatedStack, key: str = "net") -> dict[str, Any]:
     body = plain(isolation.override.get("networks", {}).get(key, {}))
     body.pop("labels", None)
     found: dict[str, Any] = body
     return found
 
 
-def with_network(body: dict[str, Any], **changes: Any) -> Isolation:
+def with_network(body: dict[str, Any], **changes: Any) -> IsolatedStack:
     services = {"web": {"networks": {"net": changes.pop("attachment", None)}}}
     return isolated(services, networks={"net": body}, **changes)
 
 
 RESET = {"!reset": None}
-
-
-def test_compose_names_are_left_alone() -> None:
-    assert network(with_network({"name": f"{ID}_net", "ipam": {}})) == {}
 
 
 def test_a_fixed_name_becomes_the_instances_own() -> None:
@@ -38,15 +34,13 @@ def test_a_fixed_name_becomes_the_instances_own() -> None:
 
 def test_a_missing_external_network_is_made() -> None:
     isolation = with_network({"name": "traefik", "external": True})
-
     assert network(isolation) == {"external": RESET, "name": f"{ID}_net"}
     assert any("traefik does not exist" in notice.text for notice in isolation.notices)
 
 
-def existing(body: dict[str, Any], **changes: Any) -> Isolation:
+def existing(body: dict[str, Any], **changes: Any) -> IsolatedStack:
     """Isolate on an engine that has the network."""
     services = {"web": {"container_name": "shop", "networks": {"net": {"ipv4_address": "1.2.3.4"}}}}
-
     model = {"services": services, "networks": {"net": body}}
     request = a_request(networks=frozenset({body["name"]}), active=unprofiled(model), **changes)
     return isolate(model, request)
@@ -54,7 +48,6 @@ def existing(body: dict[str, Any], **changes: Any) -> Isolation:
 
 def test_an_existing_external_network_is_joined_and_not_touched() -> None:
     isolation = existing({"name": "proxy", "external": True})
-
     assert "networks" not in isolation.override
     [notice] = [notice for notice in isolation.notices if "proxy" in notice.text]
     assert "web" in notice.text
@@ -62,18 +55,12 @@ def test_an_existing_external_network_is_joined_and_not_touched() -> None:
 
 def test_no_fixed_address_or_alias_on_a_joined_network() -> None:
     isolation = existing({"name": "proxy", "external": True})
-
     attached = plain(isolation.override["services"]["web"]["networks"]["net"])
     assert attached == {"ipv4_address": RESET}
 
 
-def test_an_existing_network_that_is_not_external_is_not_joined() -> None:
-    assert network(existing({"name": "proxy"})) == {"name": f"{ID}_net"}
-
-
 def test_the_hosts_network_by_another_way_is_refused() -> None:
     isolation = existing({"name": "host", "external": True})
-
     assert [(r.service, r.setting) for r in isolation.refusals] == [("web", "host-network")]
 
 
@@ -88,60 +75,15 @@ def test_the_hosts_network_by_another_way_is_refused() -> None:
 )
 def test_fixed_addresses_are_dropped(key: str, value: Any) -> None:
     isolation = with_network({"name": f"{ID}_net"}, attachment={key: value, "aliases": ["www"]})
-
     assert plain(isolation.override["services"]["web"]["networks"]) == {"net": {key: RESET}}
-
-
-def test_a_services_mac_address_is_dropped() -> None:
-    isolation = isolated({"web": {"mac_address": "02:42:ac:11:65:43"}})
-
-    assert plain(isolation.override["services"]["web"]["mac_address"]) == RESET
-
-
-def test_subnets_are_dropped() -> None:
-    isolation = with_network(
-        {
-            "name": f"{ID}_net",
-            "ipam": {"config": [{"subnet": "10.1.0.0/16", "gateway": "10.1.0.1"}]},
-        }
-    )
-
-    assert network(isolation) == {"ipam": RESET}
-    [change] = [change for change in isolation.changes if change.key == "networks.net.ipam"]
-    assert (change.service, change.before) == (None, "10.1.0.0/16, 10.1.0.1")
-
-
-def test_a_bridges_name_is_dropped() -> None:
-    options = {"com.docker.network.bridge.name": "br0", "com.docker.network.driver.mtu": "1400"}
-
-    isolation = with_network({"name": f"{ID}_net", "driver_opts": options})
-
-    assert network(isolation) == {"driver_opts": {"com.docker.network.bridge.name": RESET}}
 
 
 @pytest.mark.parametrize("driver", ["macvlan", "ipvlan", "host"])
 def test_networks_on_the_hosts_interface_are_refused(driver: str) -> None:
     isolation = with_network({"name": f"{ID}_net", "driver": driver})
-
     [refusal] = isolation.refusals
     assert (refusal.service, refusal.key) == (None, f"networks.net.driver: {driver}")
     assert refusal.setting == "host-interface"
-
-
-def test_each_network_gets_a_subnet_of_the_slots_part_of_the_pool() -> None:
-    isolation = isolated(
-        {"web": {}},
-        an_instance(slot=3),
-        networks={"b": {"name": f"{ID}_b"}, "a": {"name": f"{ID}_a"}},
-        network_pool="10.201.0.0/16",
-    )
-
-    assert network(isolation, "a") == {
-        "ipam": {"!override": {"config": [{"subnet": "10.201.48.0/26"}]}}
-    }
-    assert network(isolation, "b") == {
-        "ipam": {"!override": {"config": [{"subnet": "10.201.48.64/26"}]}}
-    }
 
 
 def test_slots_never_share_a_subnet() -> None:
@@ -158,22 +100,6 @@ def test_slots_never_share_a_subnet() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pool", "count", "size"),
-    [
-        ("10.0.0.0/16", 64, 26),
-        ("10.0.0.0/24", 1, 28),
-        ("10.0.0.0/22", 4, 28),
-        ("10.0.0.0/22", 1, 26),
-    ],
-)
-def test_small_pools_make_small_subnets(pool: str, count: int, size: int) -> None:
-    subnets = pool_subnets(pool, 10, [str(number) for number in range(count)])
-
-    assert {subnet.prefixlen for subnet in subnets.values()} == {size}
-    assert len(set(subnets.values())) == count
-
-
-@pytest.mark.parametrize(
     ("pool", "words"),
     [
         ("10.0.0.0/26", "too small"),
@@ -184,7 +110,6 @@ def test_small_pools_make_small_subnets(pool: str, count: int, size: int) -> Non
 )
 def test_a_pool_that_cannot_serve_is_refused(pool: str, words: str) -> None:
     isolation = with_network({"name": f"{ID}_net"}, network_pool=pool)
-
     [refusal] = isolation.refusals
     assert (refusal.service, refusal.key, refusal.setting) == (None, "network_pool", "network-pool")
     assert words in refusal.reason
@@ -195,7 +120,6 @@ def test_a_subnet_that_hides_a_route_is_refused(route: str) -> None:
     isolation = with_network(
         {"name": f"{ID}_net"}, network_pool="10.201.0.0/16", host_routes=(route,)
     )
-
     [refusal] = isolation.refusals
     assert route in refusal.reason
 
@@ -208,7 +132,6 @@ def test_routes_that_do_no_harm(route: str) -> None:
     isolation = with_network(
         {"name": f"{ID}_net"}, network_pool="10.201.0.0/16", host_routes=(route,)
     )
-
     assert isolation.refusals == ()
 
 
@@ -218,9 +141,7 @@ def test_ipv6_gets_a_private_subnet_of_the_instances_own() -> None:
         "enable_ipv6": True,
         "ipam": {"config": [{"subnet": "2001:db8::/64"}]},
     }
-
     [subnet] = network(with_network(body))["ipam"]["!override"]["config"]
-
     assert subnet == {"subnet": str(private_ipv6("uuid-of-feat-x", 0))}
     assert subnet["subnet"].startswith("fd")
     assert private_ipv6("uuid-of-feat-x", 0) != private_ipv6("uuid-of-feat-x", 1)
@@ -255,11 +176,6 @@ def test_on_a_joined_network_names_lead_to_the_instance_s_own_containers() -> No
     assert linked(services, "db") == [], "it is on no network with others"
 
 
-def test_what_it_cannot_reach_anyhow_is_not_linked() -> None:
-    services = {"edge": {"networks": {"proxy": None}}, "db": {"networks": {"own": None}}}
-    assert linked(services, "edge") == [f"{ID}-edge-1:edge"]
-
-
 def test_several_containers_of_a_service_have_no_link_in_common() -> None:
     services = {
         "backend": {"networks": BOTH},
@@ -279,8 +195,8 @@ def told_apart(services: dict[str, Any]) -> dict[str, tuple[str, ...]]:
     networks = {"out": {"name": "proxy", "external": True}, "own": {"name": f"{ID}_own"}}
     model = {"services": services, "networks": networks}
     isolation = isolate(model, a_request(networks=frozenset({"proxy"}), active=unprofiled(model)))
-    assert {guest.network for guest in isolation.guests} <= {"proxy"}
-    return {guest.service: guest.links for guest in isolation.guests}
+    assert {guest.network for guest in isolation.memberships} <= {"proxy"}
+    return {guest.service: guest.links for guest in isolation.memberships}
 
 
 OUT = {"own": None, "out": None}
@@ -307,16 +223,6 @@ def test_a_joined_network_learns_no_services_name() -> None:
     }, "the worker's two have no link, and edge finds them on that network alone"
 
 
-def test_several_containers_do_without_where_all_find_them_at_home() -> None:
-    services = {"backend": {"networks": OUT}, "worker": {"networks": OUT, "deploy": TWO}}
-    assert told_apart(services).keys() == {"backend", "worker"}
-
-
-def test_no_guests_without_an_external_network() -> None:
-    services = {"backend": {"networks": {"own": None}}}
-    assert told_apart(services) == {}
-
-
 def joining(services: dict[str, Any]) -> list[str]:
     """What is said of the engine's network `proxy`, which is `out` in the file."""
     networks = {"out": {"name": "proxy", "external": True}, "own": {"name": f"{ID}_own"}}
@@ -332,20 +238,10 @@ def test_what_is_said_of_names_follows_from_who_has_one_there() -> None:
         "idle": {"networks": OUT, "scale": 0},
         "web": {"networks": OUT},
     }
-
     assert joining(services)[0] == (
         "file: joins the external network proxy with app, edge, idle, web; what else is there "
         "finds edge, web by container names alone; having several containers, app can be called by "
         "name"
-    )
-
-
-def test_several_containers_without_a_name_are_found_like_others() -> None:
-    services = {"app": {"networks": OUT, "deploy": TWO}, "web": {"networks": OUT}}
-
-    assert joining(services)[0] == (
-        "file: joins the external network proxy with app, web; what else is there finds them by "
-        "container names alone"
     )
 
 
@@ -377,7 +273,6 @@ ROUTED = (
 )
 def test_routes_that_main_has_too_are_told(body: dict[str, Any], what: str) -> None:
     services = {"web": {"networks": {"out": None}, **body}, "db": {"networks": OUT}}
-
     names, routes = joining(services)
     assert names == (
         "file: joins the external network proxy with web, db; what else is there finds db by "
@@ -400,20 +295,4 @@ def test_routes_that_main_has_too_are_told(body: dict[str, Any], what: str) -> N
 )
 def test_routes_of_the_instances_own_are_no_matter(body: dict[str, Any]) -> None:
     [text] = joining({"web": {"networks": {"out": None}, **body}})
-
     assert text.endswith("finds them by container names alone")
-
-
-def test_a_router_of_its_own_for_the_same_host_is_told() -> None:
-    labels = {f"traefik.http.routers.{ID}.rule": "Host(`shop.test`)"}
-
-    assert "traefik" in joining({"web": {"networks": {"out": None}, "labels": labels}})[1]
-
-
-def test_routes_of_what_does_not_run_or_is_not_there_are_no_matter() -> None:
-    services = {
-        "web": {"networks": {"out": None}, "labels": TRAEFIK, "profiles": ["x"]},
-        "home": {"networks": {"own": None}, "labels": TRAEFIK},
-    }
-
-    assert joining(services) == ["file: joins the external network proxy with web"]

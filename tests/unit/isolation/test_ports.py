@@ -4,67 +4,26 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.isolation.document import plain
-from ktrdr_sandbox.isolation.result import Isolation
-from tests.unit.isolation.requests import an_instance, isolated, port
+from ktrdr_sandbox.isolation.override import plain
+from ktrdr_sandbox.isolation.request import IsolatedStack
+from tests.unit.isolation.requests import isolated, port
 
 
-def host_ports(isolation: Isolation) -> dict[str, int]:
+def host_ports(isolation: IsolatedStack) -> dict[str, int]:
     return {found.variable: found.published for found in isolation.stack.ports}
 
 
-def entries(isolation: Isolation, service: str) -> list[dict[str, Any]]:
+def entries(isolation: IsolatedStack, service: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = plain(isolation.override["services"][service]["ports"])[
         "!override"
     ]
     return found
 
 
-def test_a_role_gets_the_slots_port() -> None:
-    isolation = isolated({"backend": {"ports": [port(8000, 8000)]}})
-
-    assert entries(isolation, "backend") == [
-        {
-            "mode": "ingress",
-            "target": 8000,
-            "protocol": "tcp",
-            "host_ip": "127.0.0.1",
-            "published": "8002",
-        }
-    ]
-    assert host_ports(isolation) == {"KTRDR_API_PORT": 8002}
-    assert isolation.env == {}
-
-
-def test_every_role_of_the_port_map() -> None:
-    isolation = isolated(
-        {
-            "backend": {"ports": [port(8000, 1)]},
-            "db": {"ports": [port(5432, 2)]},
-            "grafana": {"ports": [port(3000, 3)]},
-            "jaeger": {"ports": [port(16686, 4), port(4317, 5)]},
-            "prometheus": {"ports": [port(9090, 6)]},
-            "backtest-worker": {"ports": [port(5003, 7)]},
-        },
-        an_instance(slot=3),
-    )
-
-    assert host_ports(isolation) == {
-        "KTRDR_API_PORT": 8003,
-        "KTRDR_DB_PORT": 5435,
-        "KTRDR_GRAFANA_PORT": 3003,
-        "KTRDR_JAEGER_UI_PORT": 16689,
-        "KTRDR_JAEGER_OTLP_PORT": 4320,
-        "KTRDR_PROMETHEUS_PORT": 9093,
-        "KTRDR_WORKER_PORT_1": 5030,
-    }
-
-
 def test_the_bind_address_is_the_setting() -> None:
     isolation = isolated(
         {"web": {"ports": [port(80, 80, host_ip="192.0.2.1")]}}, bind_address="0.0.0.0"
     )
-
     assert entries(isolation, "web")[0]["host_ip"] == "0.0.0.0"
     assert isolation.stack.ports[0].host_ip == "0.0.0.0"
     [change] = [change for change in isolation.changes if change.key.startswith("ports")]
@@ -79,7 +38,6 @@ def test_extra_ports_go_by_service_then_target_then_protocol() -> None:
             "mail": {"ports": [port(25, 3)]},
         }
     )
-
     assert isolation.env == {
         "KTRDR_PORT_DNS_53": "20200",
         "KTRDR_PORT_DNS_53_UDP": "20201",
@@ -89,29 +47,11 @@ def test_extra_ports_go_by_service_then_target_then_protocol() -> None:
     }
 
 
-def test_every_protocol_of_a_number_is_published() -> None:
-    ports = [port(7000, 7000, protocol=protocol) for protocol in ("sctp", "tcp", "udp")]
-    isolation = isolated({"web": {"ports": ports}})
-
-    assert [(entry["protocol"], entry["published"]) for entry in entries(isolation, "web")] == [
-        ("sctp", "20200"),
-        ("tcp", "20201"),
-        ("udp", "20202"),
-    ]
-    assert isolation.env == {
-        "KTRDR_PORT_WEB_7000": "20201",
-        "KTRDR_PORT_WEB_7000_SCTP": "20200",
-        "KTRDR_PORT_WEB_7000_UDP": "20202",
-    }
-    assert [found.protocol for found in isolation.stack.ports] == ["sctp", "tcp", "udp"]
-
-
 def test_inactive_services_hold_their_places() -> None:
     services = {
         "admin": {"profiles": ["tools"], "ports": [port(80, 1)]},
         "web": {"ports": [port(80, 2)]},
     }
-
     assert isolated(services).env == isolated(services, active=frozenset(services)).env
     assert isolated(services).stack.port("backend") is None
 
@@ -124,7 +64,6 @@ def test_names_that_would_be_one_variable_are_told_apart() -> None:
             "web": {"ports": [port(80, 3), port(80, 4)]},
         }
     )
-
     assert set(isolation.env) == {
         "KTRDR_PORT_A_B_80",
         "KTRDR_PORT_A_B_80_2",
@@ -133,65 +72,18 @@ def test_names_that_would_be_one_variable_are_told_apart() -> None:
     }
 
 
-def test_replicas_get_as_many_ports_in_a_row() -> None:
-    isolation = isolated({"web": {"scale": 3, "ports": [port(80, "7000-7002")]}})
-
-    assert entries(isolation, "web")[0]["published"] == "20200-20202"
-    assert isolation.env == {
-        "KTRDR_PORT_WEB_80": "20200",
-        "KTRDR_PORT_WEB_80_2": "20201",
-        "KTRDR_PORT_WEB_80_3": "20202",
-    }
-
-
-def test_one_container_needs_one_port_of_a_range() -> None:
-    isolation = isolated({"web": {"ports": [port(80, "7000-7020")]}})
-
-    assert entries(isolation, "web")[0]["published"] == "20200"
-
-
 def test_scale_goes_before_deployed_replicas() -> None:
     isolation = isolated(
         {"worker": {"scale": 2, "deploy": {"replicas": 5}, "ports": [port(5003, "1-5")]}}
     )
-
     assert isolation.env == {"KTRDR_WORKER_PORT_1": "5020", "KTRDR_WORKER_PORT_2": "5021"}
-
-
-def test_scaled_to_zero_keeps_a_port_for_later() -> None:
-    isolation = isolated({"web": {"deploy": {"replicas": 0}, "ports": [port(80, 80)]}})
-
-    assert isolation.env == {"KTRDR_PORT_WEB_80": "20200"}
-    assert isolation.stack.service("web").replicas == 0
-
-
-@pytest.mark.parametrize("more", [{}, {"scale": 2}, {"deploy": {"replicas": 2}}])
-def test_what_a_provider_stands_for_has_no_container(more: dict[str, Any]) -> None:
-    isolation = isolated({"database": {"provider": {"type": "cloud"}, **more}})
-
-    database = isolation.stack.service("database")
-    assert (database.replicas, database.active) == (0, True)
-    assert isolation.stack.startable == ()
 
 
 def test_a_replicated_role_has_no_room_in_the_port_map() -> None:
     isolation = isolated({"backend": {"scale": 2, "ports": [port(8000, "8000-8001")]}})
-
     assert set(isolation.env) == {"KTRDR_PORT_BACKEND_8000", "KTRDR_PORT_BACKEND_8000_2"}
     assert isolation.stack.port("backend") is None
     assert [notice.service for notice in isolation.notices] == ["backend"]
-
-
-def test_ports_without_a_host_port_stay_so() -> None:
-    isolation = isolated({"web": {"ports": [port(80)]}})
-
-    assert "published" not in entries(isolation, "web")[0]
-    assert entries(isolation, "web")[0]["host_ip"] == "127.0.0.1"
-    assert isolation.stack.ports == ()
-
-
-def test_a_role_without_a_host_port_gets_one() -> None:
-    assert host_ports(isolated({"db": {"ports": [port(5432)]}})) == {"KTRDR_DB_PORT": 5434}
 
 
 def test_workers_are_numbered_by_container_port_then_name() -> None:
@@ -202,7 +94,6 @@ def test_workers_are_numbered_by_container_port_then_name() -> None:
             "a-worker": {"ports": [port(5006, 3)]},
         }
     )
-
     assert [(p.service, p.published) for p in isolation.stack.ports if p.role == "worker"] == [
         ("a-worker", 5022),
         ("worker-2", 5020),
@@ -210,21 +101,11 @@ def test_workers_are_numbered_by_container_port_then_name() -> None:
     ]
 
 
-def test_host_ports_of_the_file_do_not_number_workers() -> None:
-    """They may come from the variables that are made here."""
-    first = isolated({f"worker-{n}": {"ports": [port(5003, 9 - n)]} for n in (1, 2)})
-    second = isolated({f"worker-{n}": {"ports": [port(5003, n)]} for n in (1, 2)})
-
-    assert first.stack.ports == second.stack.ports
-
-
 def test_a_worker_in_a_profile_renumbers_no_other() -> None:
     worker = {"ports": [port(5005, 5005)]}
     with_profile = {"a-worker": {"profiles": ["gpu"], "ports": [port(5003, 5003)]}}
-
     alone = isolated({"worker": worker})
     beside = isolated({**with_profile, "worker": worker})
-
     assert alone.env["KTRDR_WORKER_PORT_1"] == beside.env["KTRDR_WORKER_PORT_1"] == "5020"
     assert {p.service: p.published for p in beside.stack.ports} == {
         "a-worker": 5021,
@@ -239,35 +120,10 @@ def test_workers_beyond_ten_get_extra_ports() -> None:
             "b-worker": {"scale": 3, "ports": [port(5003, "11-13")]},
         }
     )
-
     extra = [p.published for p in isolation.stack.ports if p.service == "b-worker"]
     assert extra == [20200, 20201, 20202]
     assert isolation.stack.service("b-worker").roles == {"worker"}
     assert [notice.service for notice in isolation.notices] == ["b-worker"]
-
-
-def test_a_second_port_of_a_worker_is_extra() -> None:
-    isolation = isolated({"worker": {"ports": [port(5678, 5678), port(5004, 5004)]}})
-
-    assert isolation.env == {"KTRDR_PORT_WORKER_5678": "20200", "KTRDR_WORKER_PORT_1": "5020"}
-
-
-def test_too_many_ports_are_refused() -> None:
-    isolation = isolated({"ftp": {"ports": [port(n, n) for n in range(21000, 21101)]}})
-
-    [refusal] = isolation.refusals
-    assert (refusal.service, refusal.key, refusal.setting) == ("ftp", "ports", "extra-ports")
-    assert "21100/tcp" in refusal.reason
-    assert len(isolation.env) == 100
-
-
-def test_too_many_ports_may_be_left_to_the_engine() -> None:
-    services = {"ftp": {"ports": [port(n, n) for n in range(21000, 21101)]}}
-
-    isolation = isolated(services, allow=frozenset({"extra-ports"}))
-
-    assert isolation.refusals == ()
-    assert "published" not in entries(isolation, "ftp")[-1]
 
 
 def test_too_many_ports_are_told_range_by_range() -> None:
@@ -277,7 +133,6 @@ def test_too_many_ports_are_told_range_by_range() -> None:
         "rtp": {"ports": [*ports, port(40007, 40007)]},
         "web": {"ports": [port(80, 80)]},
     }
-
     assert [(refusal.service, refusal.reason) for refusal in isolated(services).refusals] == [
         ("rtp", "container port 40007/tcp is beyond the 100 extra ports of a slot"),
         ("rtp", "container ports 40000-40049/udp are beyond the 100 extra ports of a slot"),
@@ -294,6 +149,5 @@ def test_too_many_ports_are_told_range_by_range() -> None:
 @pytest.mark.parametrize("mode", ["host", "service:vpn", "container:someone"])
 def test_services_in_another_network_publish_nothing(mode: str) -> None:
     isolation = isolated({"app": {"network_mode": mode, "ports": [port(80, 80)]}})
-
     assert "ports" not in isolation.override["services"]["app"]
     assert isolation.stack.ports == ()

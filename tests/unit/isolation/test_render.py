@@ -7,15 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from ktrdr_sandbox.isolation.document import Document, Entry, replace, reset
-from ktrdr_sandbox.isolation.render import quoted, render
-from ktrdr_sandbox.isolation.result import Isolation, Notice
+from ktrdr_sandbox.isolation.override import Entry, render
+from ktrdr_sandbox.isolation.request import IsolatedStack, Notice
 from ktrdr_sandbox.models import Stack
 from tests.unit.isolation.requests import a_request, an_instance, isolated, port
 
 
-def rendered(document: Document, *notices: Notice, **instance: Any) -> str:
-    isolation = Isolation(
+def rendered(document: dict[str, Any], *notices: Notice, **instance: Any) -> str:
+    isolation = IsolatedStack(
         override=document,
         changes=(),
         refusals=(),
@@ -24,7 +23,7 @@ def rendered(document: Document, *notices: Notice, **instance: Any) -> str:
         images=(),
         seeds=(),
         bind_sources=(),
-        guests=(),
+        memberships=(),
         env={},
     )
     return render(isolation, a_request(an_instance(**instance)))
@@ -40,10 +39,11 @@ def test_the_whole_text() -> None:
         {
             "services": {
                 "web": {
-                    "container_name": reset("one per engine"),
-                    "ports": replace(
+                    "container_name": Entry(None, "one per engine", "!reset"),
+                    "ports": Entry(
                         [Entry({"target": 80, "published": "20200"}, "was 8080"), "x"],
                         "the slot's",
+                        "!override",
                     ),
                     "on": {"empty": {}, "none": [], "yes": True, "nested": [["a"]]},
                     "a key": Entry("value", ""),
@@ -53,7 +53,6 @@ def test_the_whole_text() -> None:
         Notice(service="web", text="has the engine's socket"),
         Notice(service=None, text="a\nb"),
     )
-
     assert text == (
         "# Instance ktrdr--feat-x, slot 2: /dev/code/ktrdr--feat-x\n"
         "#\n"
@@ -98,9 +97,7 @@ def test_every_entry_has_its_reason() -> None:
         networks={"default": {"name": "fixed"}},
         volumes={"pg": {"external": True}},
     )
-
     lines = render(isolation, a_request()).splitlines()
-
     for line in lines:
         if "!reset" in line or "!override" in line:
             assert lines[lines.index(line) - 1].lstrip().startswith("# "), line
@@ -119,7 +116,6 @@ def test_every_entry_has_its_reason() -> None:
 )
 def test_strings_arrive_as_they_are(text: str) -> None:
     document = {"services": {text: {"value": text, "list": [text]}}}
-
     assert read(rendered(document)) == document
 
 
@@ -139,13 +135,7 @@ def test_values_arrive_as_they_are(value: Any) -> None:
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"])))
 def test_no_comment_ever_ends_early(text: str) -> None:
-    document: Document = {"services": {"web": Entry("value", text)}}
-
+    document: dict[str, Any] = {"services": {"web": Entry("value", text)}}
     assert read(rendered(document, Notice(service=None, text=text))) == {
         "services": {"web": "value"}
     }
-
-
-def test_half_a_character_does_no_harm() -> None:
-    """As file names hold that are not valid in the file system's encoding."""
-    assert quoted("\udcff") == '"\\udcff"'

@@ -41,22 +41,6 @@ def test_services_are_known_by_image_or_name(name: str, image: str, kind: str | 
     assert kind_of(name, image) == kind
 
 
-def test_renamed_services_are_known_by_their_images() -> None:
-    found = roles(
-        {
-            "timeseries": {"image": "timescale/timescaledb", "ports": [port(5432, 1)]},
-            "dashboards": {"image": "grafana/grafana", "ports": [port(3000, 2)]},
-            "traces": {"image": "jaegertracing/jaeger", "ports": [port(16686, 3)]},
-        }
-    )
-
-    assert found == {
-        "timeseries": {"db"},
-        "dashboards": {"grafana"},
-        "traces": {"jaeger_ui", "jaeger_otlp"},
-    }
-
-
 def test_a_port_alone_is_enough_when_nobody_is_known() -> None:
     assert roles(
         {
@@ -79,15 +63,6 @@ def test_a_workers_port_is_enough_where_its_type_is_known(name: str, more: dict[
     assert roles({name: {"build": {}, "ports": [port(8080, 1)], **more}}) == {}
 
 
-def test_a_debugger_on_a_workers_port_makes_no_worker() -> None:
-    """5005 is where a Java program is debugged."""
-    orders = {"build": {}, "ports": [port(8080, 8081), port(5005, 5006)]}
-    isolation = isolated({"backend": {"ports": [port(8000, 8000)]}, "orders": orders})
-
-    assert isolation.stack.with_role("worker") == ()
-    assert isolation.env == {"KTRDR_PORT_ORDERS_5005": "20200", "KTRDR_PORT_ORDERS_8080": "20201"}
-
-
 def test_who_is_known_goes_before_who_has_the_port() -> None:
     found = roles(
         {
@@ -95,30 +70,7 @@ def test_who_is_known_goes_before_who_has_the_port() -> None:
             "backend": {"build": {}, "ports": [port(8000, 2)]},
         }
     )
-
     assert found == {"backend": {"backend"}}
-
-
-def test_an_image_named_for_the_role_goes_before_a_port_alone() -> None:
-    found = roles(
-        {
-            "a": {"image": "nginx", "ports": [port(8000, 1)]},
-            "b": {"image": "ktrdr-backend:dev", "ports": [port(8000, 2)]},
-        }
-    )
-
-    assert found == {"b": {"backend"}}
-
-
-def test_the_plain_name_goes_before_a_longer_one() -> None:
-    found = roles(
-        {
-            "a-db-b": {"image": "postgres", "ports": [port(5432, 1)]},
-            "db": {"image": "postgres", "ports": [port(5432, 2)]},
-        }
-    )
-
-    assert found == {"db": {"db"}}
 
 
 def test_of_two_profiles_the_enabled_one_plays_the_role() -> None:
@@ -126,7 +78,6 @@ def test_of_two_profiles_the_enabled_one_plays_the_role() -> None:
         "backend": {"profiles": ["cpu"], "ports": [port(8000, 1)]},
         "backend-gpu": {"profiles": ["gpu"], "ports": [port(8000, 1)]},
     }
-
     assert roles(services, active=frozenset({"backend-gpu"})) == {"backend-gpu": {"backend"}}
     assert roles(services, active=frozenset({"backend"})) == {"backend": {"backend"}}
     assert roles(services, active=frozenset()) == {"backend": {"backend"}}
@@ -134,22 +85,14 @@ def test_of_two_profiles_the_enabled_one_plays_the_role() -> None:
 
 def test_known_service_on_an_odd_port() -> None:
     isolation = isolated({"db": {"image": "postgres", "ports": [port(6432, 6432)]}})
-
     assert isolation.stack.port("db") is not None
     assert isolation.stack.ports[0].published == 5434
 
 
 def test_a_front_end_on_port_3000_is_not_grafana() -> None:
     isolation = isolated({"frontend": {"image": "node", "ports": [port(3000, 3000)]}})
-
     assert isolation.stack.service("frontend").roles == frozenset()
     assert isolation.env == {"KTRDR_PORT_FRONTEND_3000": "20200"}
-
-
-def test_udp_is_no_role() -> None:
-    isolation = isolated({"x": {"ports": [port(5432, 5432, protocol="udp")]}})
-
-    assert isolation.stack.ports[0].role is None
 
 
 def test_roles_of_services_that_publish_nothing() -> None:
@@ -161,7 +104,6 @@ def test_roles_of_services_that_publish_nothing() -> None:
             "training-worker": {"build": {}},
         }
     )
-
     assert found == {"backend": {"backend"}, "store": {"db"}, "training-worker": {"worker"}}
 
 
@@ -169,12 +111,7 @@ def test_a_publisher_goes_before_one_that_is_only_known() -> None:
     found = roles(
         {"db": {"image": "postgres"}, "pgbouncer": {"image": "x", "ports": [port(5432, 1)]}}
     )
-
     assert found == {"pgbouncer": {"db"}}
-
-
-def test_what_a_provider_gives_is_no_container() -> None:
-    assert roles({"database": {"provider": {"type": "cloud"}}}) == {}
 
 
 @pytest.mark.parametrize(
@@ -201,6 +138,5 @@ def test_worker_types(name: str, service: dict[str, Any], expected: str | None) 
 def test_a_stack_with_workers_of_known_types_has_ktrdr_workers() -> None:
     worker = {"ports": [port(5003, 1)]}
     training = {"profiles": ["gpu"], "scale": 0, "environment": {"WORKER_TYPE": "training"}}
-
     assert isolated({"worker": worker, "a-worker": training}).stack.has_ktrdr_workers
     assert not isolated({"worker": worker, "training-api": {}}).stack.has_ktrdr_workers

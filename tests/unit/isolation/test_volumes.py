@@ -4,27 +4,23 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.isolation.document import plain
-from ktrdr_sandbox.isolation.result import Isolation
-from tests.unit.isolation.requests import PARENT, ROOT, SHARED, isolated
+from ktrdr_sandbox.isolation.override import plain
+from ktrdr_sandbox.isolation.request import IsolatedStack
+from tests.unit.isolation.requests import ROOT, isolated
 
 ID = "ktrdr--feat-x"
 RESET = {"!reset": None}
 
 
-def with_volumes(**volumes: dict[str, Any]) -> Isolation:
+def with_volumes(**volumes: dict[str, Any]) -> IsolatedStack:
     """Isolate on a machine where nothing is in the checkout."""
     return isolated({"web": {}}, volumes=volumes, exists=lambda path: False)
 
 
-def override(isolation: Isolation, key: str) -> dict[str, Any]:
+def override(isolation: IsolatedStack, key: str) -> dict[str, Any]:
     body: dict[str, Any] = plain(isolation.override["volumes"][key])
     body.pop("labels")
     return body
-
-
-def test_compose_names_are_left_alone() -> None:
-    assert override(with_volumes(pg={"name": f"{ID}_pg"}), "pg") == {}
 
 
 @pytest.mark.parametrize("body", [{"name": "pgdata"}, {"name": "ktrdr_pg"}, {}])
@@ -34,20 +30,7 @@ def test_fixed_names_become_the_instances_own(body: dict[str, Any]) -> None:
 
 def test_external_volumes_become_the_instances_own() -> None:
     isolation = with_volumes(pg={"name": "company", "external": True})
-
     assert override(isolation, "pg") == {"external": RESET, "name": f"{ID}_pg"}
-
-
-def test_an_external_volume_is_replaced_whatever_its_name() -> None:
-    isolation = with_volumes(pg={"name": f"{ID}_pg", "external": True})
-
-    assert override(isolation, "pg")["external"] == RESET
-
-
-def test_keys_of_one_volume_stay_one_volume() -> None:
-    isolation = with_volumes(a={"name": "same"}, b={"name": "same"}, c={"name": "other"})
-
-    assert [override(isolation, key)["name"] for key in "abc"] == [f"{ID}_a", f"{ID}_a", f"{ID}_c"]
 
 
 def bound(device: str, **options: str) -> dict[str, Any]:
@@ -57,33 +40,12 @@ def bound(device: str, **options: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(
-    ("device", "place"),
-    [
-        (f"{ROOT}/data", str(SHARED["data"])),
-        (f"{PARENT}/site", f"{ROOT}/site"),
-    ],
-)
-def test_devices_move_like_binds(device: str, place: str) -> None:
-    isolation = with_volumes(v=bound(device))
-
-    assert override(isolation, "v") == {"driver_opts": {"device": place}}
-
-
 def test_a_missing_device_is_created_first() -> None:
     """The engine makes no folder for a volume: the start would fail."""
     isolation = with_volumes(v=bound(f"{ROOT}/pgdata"))
-
     assert [(source.path, source.own) for source in isolation.bind_sources] == [
         (ROOT / "pgdata", True)
     ]
-
-
-def test_a_device_in_the_worktree_stays() -> None:
-    isolation = with_volumes(v=bound(f"{ROOT}/site"))
-
-    assert override(isolation, "v") == {}
-    assert isolation.notices == ()
 
 
 @pytest.mark.parametrize(
@@ -96,14 +58,5 @@ def test_a_device_in_the_worktree_stays() -> None:
 )
 def test_a_device_for_all_is_mentioned(body: dict[str, Any]) -> None:
     isolation = with_volumes(v=body)
-
     assert override(isolation, "v") == {}
     assert ["every instance writes the same place" in n.text for n in isolation.notices] == [True]
-
-
-def test_memory_is_not_mentioned() -> None:
-    isolation = with_volumes(
-        v={"name": f"{ID}_v", "driver_opts": {"type": "tmpfs", "device": "tmpfs"}}
-    )
-
-    assert isolation.notices == ()

@@ -30,7 +30,7 @@ def test_the_lowest_free_slot() -> None:
 def test_a_slot_with_a_busy_port_is_passed_over_and_told() -> None:
     conflict = [BusyPort(port=4318, holder="container jaeger")]
     made = allocated(taken={2: "b"}, busy={1: conflict})
-    assert made == Allocation(slot=3, skipped={1: conflict})
+    assert made == Allocation(slot=3, skipped={1: tuple(conflict)})
 
 
 def test_ports_of_taken_slots_are_not_asked_about() -> None:

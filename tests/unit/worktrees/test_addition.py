@@ -178,24 +178,32 @@ def test_another_programs_branch_is_left(repo: GitRepository, tmp_path: Path) ->
     assert not (tmp_path / "made").exists()
 
 
-@pytest.mark.parametrize("exists", [True, False])
-def test_a_hook_that_fails_leaves_nothing(
-    repo: GitRepository, tmp_path: Path, exists: bool
+def test_a_post_checkout_hook_that_fails_is_told_and_all_stays(
+    repo: GitRepository, tmp_path: Path
 ) -> None:
-    if exists:
-        repo.git("branch", "feat-x")
-    before = repo.branches()
     hook = repo.root / ".git" / "hooks" / "post-checkout"
-    hook.write_text("#!/bin/sh\necho hook says no >&2\nexit 1\n")
+    hook.write_text("#!/bin/sh\necho error: no node_modules >&2\nexit 127\n")
     hook.chmod(0o755)
+    path = tmp_path / "made"
+    told = add_worktree(plan_addition(locate(repo.root), path, chosen(repo), "the-token"))
+    assert told is not None
+    assert "post-checkout" in told
+    assert "no node_modules" in told
+    assert path in repo.worktrees()
+
+
+def test_a_filter_that_fails_leaves_nothing(repo: GitRepository, tmp_path: Path) -> None:
+    repo.commit({".gitattributes": "*.secret filter=vault\n", "a.secret": "x"})
+    for key, value in (("smudge", "echo no key file >&2; false"), ("required", "true")):
+        repo.git("config", f"filter.vault.{key}", value)
     path = tmp_path / "made"
     with pytest.raises(SandboxError) as caught:
         add(repo, path, chosen(repo))
     assert caught.value.code == "worktree-failed"
-    assert "hook says no" in caught.value.message
+    assert "no key file" in caught.value.message
+    assert "filter" in caught.value.hints[0]
     assert not path.exists()
-    assert repo.branches() == before
-    assert repo.worktrees() == [repo.root]
+    assert (repo.branches(), repo.worktrees()) == (["main"], [repo.root])
 
 
 # -- taking back what a killed git left ---------------------------------------------------------

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ktrdr_sandbox.errors import CommandError, SandboxError
-from ktrdr_sandbox.git.git import _HalfMadePatience, failed, git, try_git
+from ktrdr_sandbox.git.git import REPOSITORY_VARIABLES, _HalfMadePatience, failed, git, try_git
 from ktrdr_sandbox.git.repository import worktrees
 from tests.support.repositories import repository
 
@@ -112,3 +112,16 @@ def test_one_that_stays_half_made_is_told_before_long(
         outcome = try_git(["worktree", "list"], cwd=root)
         assert "remove its folder in .git/worktrees" in failed(outcome).hints[0]
     assert time.monotonic() - began < 30
+
+
+def test_variables_that_address_no_repository_pass_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "alias.told")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "!echo $GIT_SSH_COMMAND $GIT_LFS_SKIP_SMUDGE")
+    monkeypatch.setenv("GIT_SSH_COMMAND", "ssh -F mine")
+    monkeypatch.setenv("GIT_LFS_SKIP_SMUDGE", "1")
+    assert git(["told"], cwd=tmp_path) == "ssh -F mine 1\n"
+    known = git(["rev-parse", "--local-env-vars"], cwd=tmp_path).split()
+    assert {name for name in known if "CONFIG" not in name} <= REPOSITORY_VARIABLES

@@ -88,3 +88,17 @@ def test_branch_names(repo: GitRepository, name: str) -> None:
 @pytest.mark.parametrize("name", ["", "-x", "--help", "a..b", "a b", "x.lock", "@{-1}", "/x", "a^"])
 def test_no_branch_names(repo: GitRepository, name: str) -> None:
     assert not is_branch_name(repo.root, name)
+
+
+def test_what_git_refuses_is_told_in_its_words(
+    repo: GitRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(SandboxError) as caught:
+        locate(repo.root)
+    assert caught.value.code == "git-failed"
+    assert "safe.directory" in caught.value.message
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "safe.directory")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "*")
+    assert locate(repo.root).root == repo.root

@@ -2,20 +2,28 @@
 # To use it:  eval "$(ktrdr-sandbox completion bash)"  in ~/.bashrc
 
 _ktrdr_sandbox_complete() {
-    local found line
+    local value about listing= values=() abouts=() number
+    while IFS=$'\t' read -r value about; do
+        # Of `--option=value` bash replaces only what follows the `=`.
+        if [[ $value == --*=* && $2 != *=* ]]; then value=${value#*=}; fi
+        values+=("$value")
+        abouts+=("$about")
+    done < <(_KTRDR_SANDBOX_COMPLETE=bash command ktrdr-sandbox "${COMP_LINE:0:COMP_POINT}" 2>/dev/null)
     COMPREPLY=()
-    found=$(COMP_LINE=$COMP_LINE COMP_POINT=$COMP_POINT COMP_TYPE=${COMP_TYPE-9} \
-        _KTRDR_SANDBOX_COMPLETE=bash command ktrdr-sandbox "$1" "$2" "${3-}" 2>/dev/null) || return 0
-    if [ "$found" = ":files" ]; then
+    if [ "${#values[@]}" = 0 ]; then
         compopt -o default -o filenames 2>/dev/null || COMPREPLY=($(compgen -f -- "$2"))
         return 0
     fi
-    while IFS= read -r line; do
-        if [ -n "$line" ]; then COMPREPLY+=("$line"); fi
-    done <<<"$found"
-    case ${COMPREPLY[0]-} in
-        *=) if [ "${#COMPREPLY[@]}" = 1 ]; then compopt -o nospace 2>/dev/null; fi ;;
-    esac
+    case ${COMP_TYPE-9} in 33 | 63 | 64) if [ "${#values[@]}" != 1 ]; then listing=yes; fi ;; esac
+    for number in "${!values[@]}"; do
+        value=${values[number]}
+        if [[ $listing ]]; then
+            if [[ ${abouts[number]} ]]; then printf -v value '%-20s (%s)' "$value" "${abouts[number]}"; fi
+        elif [[ $2 != [\'\"]* && $value == *[!A-Za-z0-9_./:=@%+,~^-]* ]]; then
+            printf -v value %q "$value"
+        fi
+        COMPREPLY+=("$value")
+    done
     return 0
 }
 

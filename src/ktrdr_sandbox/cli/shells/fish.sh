@@ -6,7 +6,7 @@ function __ktrdr_sandbox_complete
     set -l current (commandline -ct)
     set -l found (env _KTRDR_SANDBOX_COMPLETE=fish ktrdr-sandbox \
         (string unescape -- $words) (string unescape -- "$current"; or echo "$current") 2>/dev/null)
-    if test "$found" = ":files"
+    if test -z "$found"
         set -l option (string match -r -- '^--[^=]*=' "$current")
         string replace -r '^' -- "$option" (__fish_complete_path (string replace -- "$option" '' "$current"))
     else

@@ -8,7 +8,7 @@ _ktrdr_sandbox_complete() {
     local line value
     found=("${(@f)$(_KTRDR_SANDBOX_COMPLETE=zsh command ktrdr-sandbox \
         "${(@Q)words[1,CURRENT-1]}" "${(Q)PREFIX}" 2>/dev/null)}")
-    if [[ $found[1] == :files ]]; then
+    if [[ -z $found[1] ]]; then
         compset -P '--*='
         _files
         return

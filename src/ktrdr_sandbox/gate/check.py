@@ -1,0 +1,103 @@
+"""What every check of the gate has in common."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from ktrdr_sandbox.gate.result import CheckName, GateRequest
+from ktrdr_sandbox.gate.snapshot import ContainerStatus, Run, Snapshot
+from ktrdr_sandbox.gate.watch import StackWatch
+from ktrdr_sandbox.models import PublishedPort
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What one look found.
+
+    `failed` means that it can no longer come true. `doing` says what is waited for. `proof` holds
+    the container runs that a pass rests on: when one of them ends, the pass is void. `cause` is
+    certain; `suspicion` is for when the logs show none. `not_applicable` marks a pass that proves
+    nothing, to be left out of the report. `containers` are those whose log is worth showing, each
+    with a name for people; without any it is those of `services`.
+    """
+
+    outcome: Literal["waiting", "passed", "failed"]
+    doing: str = ""
+    facts: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
+    cause: str | None = None
+    suspicion: str | None = None
+    next_command: str | None = None
+    proof: frozenset[Run] = frozenset()
+    not_applicable: bool = False
+    containers: tuple[tuple[str, str], ...] = ()
+
+
+class Check(ABC):
+    """One thing that must be true of a stack. `verdict` is the latest.
+
+    The gate keeps the look that is under way in `task`, and when it was settled (monotonic).
+    """
+
+    name: ClassVar[CheckName]
+    ready_title: ClassVar[str]
+    failed_title: ClassVar[str]
+
+    def __init__(self, watch: StackWatch, request: GateRequest) -> None:
+        self.watch = watch
+        self.request = request
+        self.verdict = Verdict(outcome="waiting", doing="has not answered yet")
+        self.task: asyncio.Task[None] | None = None
+        self.settled_at: float | None = None
+
+    @abstractmethod
+    async def look(self, snapshot: Snapshot) -> Verdict:
+        """Look once. Raises nothing that the stack can cause."""
+
+    def holds(self, snapshot: Snapshot) -> bool:
+        """Tell whether it has passed, and the containers that the pass rests on still run."""
+        return self.verdict.outcome == "passed" and self.verdict.proof <= snapshot.runs
+
+    @property
+    def instance_name(self) -> str:
+        return self.request.instance.name
+
+
+def owner(snapshot: Snapshot, port: PublishedPort) -> ContainerStatus | None:
+    """Find the container of this instance that publishes a host port, if one runs.
+
+    Without it an answer on the port proves nothing: the main stack, another sandbox or any other
+    program may be giving it. That it still runs is seen when the pass is confirmed.
+    """
+    for status in snapshot.of(port.service):
+        if status.condition == "running" and status.detail is not None:
+            for _, published, target, protocol in status.detail.published:
+                if (published, target, protocol) == (port.published, port.target, port.protocol):
+                    return status
+    return None
+
+
+def stranger(port: PublishedPort) -> str:
+    """Give the fact to report when a port answers and `owner` finds nobody."""
+    return (
+        f"Something answers on port {port.published}, but no container of {port.service} "
+        "in this instance publishes it"
+    )
+
+
+def lost(statuses: tuple[ContainerStatus, ...]) -> Verdict:
+    """Give the verdict when containers that a check needs can no longer come to run."""
+    return Verdict(
+        outcome="failed",
+        facts=tuple(status.fact for status in statuses),
+        services=tuple(dict.fromkeys(status.service for status in statuses)),
+        cause=next((status.cause for status in statuses if status.cause), None),
+        next_command=next((one.next_command for one in statuses if one.next_command), None),
+    )
+
+
+def runs(statuses: tuple[ContainerStatus, ...]) -> frozenset[Run]:
+    return frozenset(status.run for status in statuses if status.run)

@@ -1,0 +1,135 @@
+"""What the start of a stack and its gate look at together, so that one question serves both."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Final, Self
+
+from ktrdr_sandbox.background import in_background
+from ktrdr_sandbox.docker.engine import ContainerDetail, Engine
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.gate.health import HealthProbes
+from ktrdr_sandbox.gate.http import Http
+from ktrdr_sandbox.gate.snapshot import Reading, monotonic
+from ktrdr_sandbox.models import Stack
+
+GROWTH: Final = 0.03
+"""Pause as a share of the time since the last change: the lag stays within 3 % of the wait."""
+
+BUSY: Final = 2.0
+"""A pause is at least so many times what the engine took to answer, so that asking a machine that
+is busy starting a stack does not become the reason why it is busy."""
+
+
+class StackWatch:
+    """One stack's containers, their health commands and a client for its ports.
+
+    Only containers with the instance's uuid count. `one_off` is the id of a container that is
+    asked about in the same request and is none of the stack's.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        stack: Stack,
+        uuid: str,
+        *,
+        probe_timeout: float = 2.0,
+        patience: float = 3.0,
+    ) -> None:
+        self.engine = engine
+        self.stack = stack
+        self.http = Http(probe_timeout)
+        self.health = HealthProbes(engine, self.http, changed=self.wake)
+        self.one_off: str | None = None
+        self.one_off_detail: ContainerDetail | None = None
+        self._uuid = uuid
+        self._patience = patience
+        self._ids: tuple[str, ...] = ()
+        self._latest: Reading | None = None
+        self._asking = asyncio.Lock()
+        self._silent_since: float | None = None
+        self._change = asyncio.Event()
+
+    async def read(self, *, max_age: float = 0.0) -> Reading | None:
+        """Ask the engine, unless its latest answer is younger than `max_age` seconds.
+
+        None when it did not answer. Raises its error when it has not for `patience` seconds.
+        """
+        asked = monotonic()
+        async with self._asking:
+            if self._latest is not None and self._latest.taken >= asked - max_age:
+                return self._latest
+            taken = monotonic()
+            try:
+                details = await in_background(self._read)
+            except SandboxError:
+                self._silent_since = taken if self._silent_since is None else self._silent_since
+                if monotonic() - self._silent_since >= self._patience:
+                    raise
+                return None
+            self._silent_since = None
+            self._latest = Reading(taken=taken, details=details)
+            return self._latest
+
+    def _read(self) -> tuple[ContainerDetail, ...]:
+        """Blocking. Lists only when a container is missing or gone; else one `inspect`."""
+        one_off = self.one_off
+        found = self.engine.inspect((*self._ids, *([one_off] if one_off else [])))
+        details = tuple(one for one in found if one.id != one_off)
+        self.one_off_detail = next((one for one in found if one.id == one_off), None)
+        wanted = sum(service.replicas for service in self.stack.active)
+        if len(self._ids) < wanted or len(details) < len(self._ids):
+            listed = self.engine.containers(uuid=self._uuid)
+            ids = tuple(sorted(one.id for one in listed if one.service and not one.oneoff))
+            if ids != self._ids or len(details) < len(ids):
+                self._ids = ids
+                details = self.engine.inspect(ids)
+        return details
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.health.close()
+        await self.http.aclose()
+
+    def wake(self) -> None:
+        """Let all who wait look again: something has changed."""
+        self._change.set()
+        self._change = asyncio.Event()
+
+    async def woken(self, timeout: float) -> bool:  # noqa: ASYNC109  a pause, no deadline
+        """Wait for a change; False when none came within `timeout` seconds."""
+        change = self._change
+        try:
+            # Not `wait_for`: in Python 3.11 it loses a cancellation that meets the event.
+            async with asyncio.timeout(timeout):
+                await change.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+class Backoff:
+    """The pauses of one poller: short while things move, longer the longer nothing does."""
+
+    def __init__(self, *, first: float, longest: float) -> None:
+        self._first = first
+        self._longest = longest
+        self._changed_at = monotonic()
+
+    def changed(self) -> None:
+        """Something moved: more may follow at once."""
+        self._changed_at = monotonic()
+
+    def pause(self, *, took: float) -> float:
+        """Give the seconds until the next question, the last of which `took` so many."""
+        grown = max(self._first, GROWTH * (monotonic() - self._changed_at), BUSY * took)
+        return min(grown, max(self._longest, self._first))

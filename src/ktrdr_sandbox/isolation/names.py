@@ -1,0 +1,133 @@
+"""Names and labels: of volumes, networks and containers, and the instance's in every container."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ktrdr_sandbox.isolation.model import (
+    Section,
+    Service,
+    StackModel,
+    attachments,
+    declared_name,
+    pairs,
+    replicas,
+)
+from ktrdr_sandbox.isolation.override import Findings, edit, reset
+from ktrdr_sandbox.isolation.request import IsolationRequest
+from ktrdr_sandbox.models import LABEL_HOME, LABEL_ID, LABEL_SLOT, LABEL_UUID
+
+_ATTRIBUTES: Final = "OTEL_RESOURCE_ATTRIBUTES"
+
+
+def own_names(resources: Section, instance_id: str) -> dict[str, str]:
+    """An instance's own name for each volume or network that is declared with a foreign one.
+
+    Keys that are declared with the same name are the same resource, and stay one.
+    """
+    declared = {key: declared_name(key, body) for key, body in resources.items()}
+    first_key: dict[str, str] = {}
+    for key, name in declared.items():
+        first_key.setdefault(name, key)
+    return {
+        key: f"{instance_id}_{first_key[name]}"
+        for key, name in declared.items()
+        if resources[key].get("external")
+        or not name.startswith((f"{instance_id}_", f"{instance_id}-"))
+    }
+
+
+def scope_volumes(model: StackModel, request: IsolationRequest) -> Findings:
+    """Own names for external volumes and for those with a fixed name."""
+    for key, name in own_names(model.volumes, request.instance.id).items():
+        body = model.volumes[key]
+        if body.get("external"):
+            reason = "an external volume is one for all: this instance gets its own, empty"
+            yield reset(("volumes", key, "external"), reason, before="true")
+        reason = "a fixed name is one volume for all instances"
+        before = declared_name(key, body)
+        yield edit(("volumes", key, "name"), name, reason, before=before, after=name)
+
+
+def container_name(name: str, service: Service, request: IsolationRequest) -> str:
+    """What the one container of a service is called: as by Compose, unless that is taken.
+
+    `ktrdr--feat-test-web-1` is `web` of the instance `feat-test`, and `test-web` of `feat`.
+    """
+    by_compose = f"{request.instance.id}-{name}-1"
+    is_taken = by_compose in request.containers and replicas(service) == 1
+    return f"{request.instance.id}.{name}" if is_taken else by_compose
+
+
+def release_container_names(model: StackModel, request: IsolationRequest) -> Findings:
+    """Let Compose name the containers after the project.
+
+    A container's name is also a name in the DNS of its networks, and other services may be set up
+    with it, so it stays as an alias: in the instance's own networks only, because on an external
+    one the same name would lead to other instances' containers.
+    """
+    for name, service in model.services.items():
+        fixed = service.get("container_name") or ""
+        path = ("services", name, "container_name")
+        own = container_name(name, service, request)
+        if own.startswith(f"{request.instance.id}."):
+            reason = "another instance has a container of the name that Compose would make up"
+            yield edit(path, own, reason, before=fixed, after=own)
+        elif fixed:
+            yield reset(path, "a container name exists once per engine", before=fixed)
+        if not fixed:
+            continue
+        for network in attachments(service) if fixed not in model.services else ():
+            if network not in model.external:
+                aliases = ("services", name, "networks", network, "aliases")
+                reason = "the dropped container name still leads here, inside this instance"
+                yield edit(aliases, [fixed], reason, after=fixed)
+
+
+def label_everything(model: StackModel, request: IsolationRequest) -> Findings:
+    """Labels on containers, networks and volumes, except networks that are only joined.
+
+    The slot is not put on volumes: Compose wants to make a volume anew whose labels have changed,
+    and a slot changes by `move`.
+    """
+    instance = request.instance
+    labels = {LABEL_ID: instance.id, LABEL_UUID: instance.uuid, LABEL_HOME: request.home_id}
+    with_slot = {**labels, LABEL_SLOT: str(instance.slot)}
+    owners = [
+        *(("services", name, with_slot) for name in model.services),
+        *(("networks", name, with_slot) for name in model.own_networks),
+        *(("volumes", name, labels) for name in model.volumes),
+    ]
+    reason = "only what carries our uuid is ever removed"
+    after = f"{LABEL_UUID}={instance.uuid}"
+    for section, name, wanted in owners:
+        yield edit((section, name, "labels"), wanted, reason, after=after)
+
+
+def name_the_instance(model: StackModel, instance_id: str) -> Findings:
+    """`INSTANCE_ID`, and telemetry attributes beside those the file already gives."""
+    for name, service in model.services.items():
+        environment = pairs(service.get("environment"))
+        attributes = resource_attributes(environment.get(_ATTRIBUTES), instance_id)
+        for key, value, reason in (
+            ("INSTANCE_ID", instance_id, "which instance this container belongs to"),
+            (_ATTRIBUTES, attributes, "telemetry tells instances apart by this"),
+        ):
+            before = environment.get(key) or ""
+            if value != before:
+                path = ("services", name, "environment", key)
+                yield edit(path, value, reason, before=before, after=value)
+
+
+def resource_attributes(existing: str | None, instance_id: str) -> str:
+    """OpenTelemetry's `key=value,...` list with ours added and all others kept in place.
+
+    An `instance.id` that is already there came from this very variable, or from another sandbox's
+    shell, and is replaced. `deployment.environment` is only given where the file gives none.
+    """
+    given = [(part.partition("=")[0].strip(), part) for part in (existing or "").split(",")]
+    kept = {key: part for key, part in given if part.strip() and key != "instance.id"}
+    parts = list(kept.values())
+    if not kept.keys() & {"deployment.environment", "deployment.environment.name"}:
+        parts.append("deployment.environment=sandbox")
+    return ",".join([*parts, f"instance.id={instance_id}"])

@@ -1,0 +1,169 @@
+"""Values that lead to the main environment, to both, or nowhere.
+
+They are only told of, and never changed: what a value is for, such as the page that a browser is
+to call, only the file's author knows. Nothing of a value is shown but the address, for the rest may
+be a secret.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from ktrdr_sandbox.isolation.model import Service, StackModel, attachments, pairs
+from ktrdr_sandbox.isolation.ports import Allocation, Publication
+from ktrdr_sandbox.isolation.request import IsolationRequest, Notice
+
+_HOST: Final = re.compile(
+    r"(?<![\w.-])(?:(?P<local>localhost|127\.0\.0\.1|\[::1\])|host\.docker\.internal)"
+    r":(?P<port>\d{1,5})(?!\d)",
+    re.I,
+)
+"""An address on this host, with its port. `local` ones are, in a container, the container's."""
+
+_TRAEFIK: Final = re.compile(r"traefik\.\w+\.(?:routers|services)\.", re.I)
+_CADDY: Final = re.compile(r"caddy(?:_\d+)?", re.I)
+
+
+def stale_addresses(
+    model: StackModel, allocation: Allocation, request: IsolationRequest
+) -> Iterator[Notice]:
+    """One notice for each active service and kind of address."""
+    moved, fixed = _moved_ports(allocation), _fixed_addresses(model)
+    for name, service in model.services.items():
+        if name in request.active:
+            for texts in (_stale_ports(service, moved, model), _stale_ips(service, fixed)):
+                text = "; ".join(texts)
+                if text:
+                    yield Notice(service=name, text=text)
+
+
+def _moved_ports(allocation: Allocation) -> dict[int, Publication]:
+    """The file's host ports that are others here, and so are the main environment's.
+
+    Of a number on several protocols the one of TCP, which most addresses mean.
+    """
+    given = {port for publication in allocation.publications for port in publication.given}
+    moved: dict[int, Publication] = {}
+    for publication in sorted(allocation.publications, key=lambda one: one.protocol != "tcp"):
+        for port in _numbers(publication.asked):
+            if port not in given:
+                moved.setdefault(port, publication)
+    return moved
+
+
+def _numbers(span: str) -> range:
+    """`8000` or `8000-8003`."""
+    first, _, last = span.partition("-")
+    return range(int(first), int(last or first) + 1) if first.isdigit() else range(0)
+
+
+def _stale_ports(
+    service: Service, moved: Mapping[int, Publication], model: StackModel
+) -> Iterator[str]:
+    """Which of the moved ports the service's values name, and where.
+
+    Where it listens on the same port itself, `localhost` is more likely its own container. To a log
+    driver, which runs beside the engine, `localhost` is always the host.
+    """
+    kind, _, other = str(service.get("network_mode") or "").partition(":")
+    owner = model.services.get(other, service) if kind == "service" else service
+    own = {int(body["target"]) for body in owner.get("ports") or []}
+    for span in owner.get("expose") or []:
+        own.update(_numbers(str(span).partition("/")[0]))
+    named: dict[int, dict[str, None]] = {}
+    for key, value in _values(service):
+        for match in _HOST.finditer(value):
+            port = int(match["port"])
+            inside = match["local"] and port in own and not key.startswith("logging.")
+            if port in moved and not inside:
+                named.setdefault(port, {})[key] = None
+    for port, keys in named.items():
+        publication = moved[port]
+        here = "the one that the engine picks"
+        if publication.given:
+            variable = publication.variables[0]
+            here = f"{publication.given[0]}: ${{{variable}:-{port}}} is right in both"
+        yield (
+            f"{_listed(keys)} the host's port {port}, which leads to the main environment; here, "
+            f"{publication.service} is on {here}"
+        )
+
+
+def _values(service: Service) -> Iterator[tuple[str, str]]:
+    """Variables, build arguments and options of the log driver."""
+    sections = {
+        "environment": service.get("environment"),
+        "build.args": (service.get("build") or {}).get("args"),
+        "logging.options": (service.get("logging") or {}).get("options"),
+    }
+    for section, body in sections.items():
+        for key, value in pairs(body).items():
+            yield f"{section}.{key}", value or ""
+
+
+def _fixed_addresses(model: StackModel) -> dict[str, str]:
+    """The services by the addresses that the file gives them, and that they do not have here."""
+    return {
+        str(body[key]).lower(): name
+        for name, service in model.services.items()
+        for body in attachments(service).values()
+        for key in ("ipv4_address", "ipv6_address")
+        if body.get(key)
+    }
+
+
+def _stale_ips(service: Service, fixed: Mapping[str, str]) -> Iterator[str]:
+    for address, owner in fixed.items():
+        around = r"[\w:.]" if ":" in address else r"[\w.]"  # a port may follow the shorter form
+        whole = re.compile(rf"(?<!{around}){re.escape(address)}(?!{around})", re.I)
+        keys = dict.fromkeys(key for key, value in _lookups(service) if whole.search(value))
+        if keys:
+            yield (
+                f"{_listed(keys)} {address}, the fixed address of {owner}, which has another one "
+                "here and is found by its name alone"
+            )
+
+
+def _lookups(service: Service) -> Iterator[tuple[str, str]]:
+    """Everything by which a container finds another one's address."""
+    servers = service.get("dns") or []
+    for server in [servers] if isinstance(servers, str) else servers:
+        yield "dns", str(server)
+    for entry in service.get("extra_hosts") or []:  # `name=address`, or with a colon before 2.24
+        name, _, address = str(entry).replace("=", ":", 1).partition(":")
+        yield f"extra_hosts.{name}", address
+    yield from _values(service)
+
+
+def _listed(keys: Iterable[str]) -> str:
+    """`a and b name`"""
+    *more, last = keys
+    return f"{', '.join(more)} and {last} name" if more else f"{last} names"
+
+
+def shared_routes(service: Service, instance_id: str) -> list[str]:
+    """Where a service declares routes that every instance of its file has: what bears the
+    instance's id is its own.
+
+    A reverse proxy that reads them from the Docker API knows nothing of projects. Of one router in
+    two containers it makes one that spreads requests over both
+    (https://doc.traefik.io/traefik/routing/providers/docker/, and alike for caddy-docker-proxy and
+    nginx-proxy). A router of Traefik's without a name gets one of the project's.
+    """
+    labels = pairs(service.get("labels"))
+    traefik = [key for key in labels if _TRAEFIK.match(key)]
+    traefik += [labels[key] or "" for key in traefik if key.endswith(".rule")]
+    if (labels.get("traefik.enable") or "").lower() == "false":
+        traefik = []
+    caddy = [value or "" for key, value in labels.items() if _CADDY.fullmatch(key)]
+    host = pairs(service.get("environment")).get("VIRTUAL_HOST")
+    routes = {
+        "traefik labels": traefik,
+        "caddy labels": caddy,
+        "VIRTUAL_HOST": [host or instance_id],
+    }
+    return [
+        kind for kind, parts in routes.items() if any(instance_id not in part for part in parts)
+    ]

@@ -1,0 +1,396 @@
+"""Read the sources of settings, judge what they say, and tell where each value came from.
+
+Order, strongest first: `KTRDR_SANDBOX_*` variables, `.ktrdr-sandbox.toml` in the checkout,
+`$KTRDR_HOME/sandbox/config.toml`, defaults. Key by key; what the checkout's file may set only with
+approval is told in `trust.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import os
+import re
+import tomllib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+)
+from pydantic_settings import EnvSettingsSource
+
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.paths import Home
+from ktrdr_sandbox.settings import (
+    CHECKOUT_FILE,
+    FIELDS,
+    HOOKS,
+    PREFIX,
+    TABLES,
+    Approved,
+    Commands,
+    Hooks,
+    Settings,
+    as_data,
+)
+from ktrdr_sandbox.trust import digest, is_loosening, is_personal
+
+Kind = Literal["variable", "checkout", "home", "default"]
+
+_TABLE: Final = re.compile(r"\s*\[\s*([\w.-]+)\s*\]")
+_KEY: Final = re.compile(r"\s*[\"']?([\w.-]+)[\"']?\s*=")
+_PLACE: Final = re.compile(r"\(at line (\d+), column (\d+)\)")
+
+
+def _several(value: Any) -> Any:
+    """One command for a list of one. A line for a shell is refused: its words must be told."""
+    words = 'a list of words, as ["uv", "sync"]'
+    if not isinstance(value, (list, tuple)):  # a TypeError would not become a fault of the setting
+        raise ValueError(f"should be {words}, or a list of such lists")  # noqa: TRY004
+    if value and all(isinstance(one, str) for one in value):
+        return (tuple(value),)
+    if not all(isinstance(one, (list, tuple)) and one and one[0] for one in value):
+        raise ValueError(f"each command should be {words}")
+    return value
+
+
+def _model(described: type, hints: Mapping[str, Any]) -> Any:
+    """The pydantic model of a dataclass: its types, or those of `hints`, defaults and metadata."""
+    types = {**get_type_hints(described), **hints}
+    fields: dict[str, Any] = {
+        one.name: (types[one.name], Field(one.default, **one.metadata))
+        for one in dataclasses.fields(described)
+    }
+    config = ConfigDict(extra="forbid", frozen=True)
+    name, text = described.__name__, described.__doc__
+    return create_model(name, __config__=config, __doc__=text, **fields)
+
+
+_COMMAND: Final[dict[str, Any]] = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+_COMMANDS: Final = Annotated[
+    Commands,
+    BeforeValidator(_several),
+    WithJsonSchema({"anyOf": [_COMMAND, {"type": "array", "items": _COMMAND}]}),
+]
+MODEL: Final = _model(
+    Settings,
+    {
+        "bind_address": Annotated[str, AfterValidator(lambda x: str(ip_address(x)))],
+        "network_pool": Annotated[str, AfterValidator(lambda x: str(ip_network(x)))] | None,
+        "hooks": _model(Hooks, dict.fromkeys(HOOKS, _COMMANDS)),
+    },
+)
+
+
+class _Variables(EnvSettingsSource):
+    """A list is JSON, or words with commas between them. What is neither is judged as text."""
+
+    def decode_complex_value(self, field_name: str, field: Any, value: Any) -> Any:
+        text = str(value).strip()
+        if not text.startswith(("[", "{")) and _holds_texts(field.annotation):
+            return [word.strip() for word in text.split(",") if word.strip()]
+        try:
+            return super().decode_complex_value(field_name, field, text)
+        except ValueError:
+            return text
+
+
+def _holds_texts(annotation: Any) -> bool:
+    """Whether a setting is a list of texts, or may be left out and is one otherwise."""
+    kinds = get_args(annotation)
+    return str in kinds or any(str in get_args(kind) for kind in kinds if type(None) in kinds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a value came from. `line` is None where it could not be told cheaply."""
+
+    kind: Kind = "default"
+    path: Path | None = None
+    line: int | None = None
+    variable: str | None = None
+
+    def __str__(self) -> str:
+        if self.path is None:
+            return self.variable or "default"
+        return str(self.path) if self.line is None else f"{self.path}, line {self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One source: its values by flat key, as written, and the place of each."""
+
+    whole: Origin
+    values: Mapping[str, Any]
+    origins: Mapping[str, Origin]
+
+    def origin(self, key: str) -> Origin:
+        """Where the layer has a key from; a key of an inline table is where the table is."""
+        return self.origins.get(key) or self.origins.get(key.partition(".")[0], self.whole)
+
+    def without(self, keys: Collection[str]) -> Layer:
+        """The same layer as if it did not set these."""
+        return replace(self, values={k: v for k, v in self.values.items() if k not in keys})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withheld:
+    """What a checkout's file sets but may not by itself: flat keys with validated values."""
+
+    path: Path
+    values: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        return digest(self.values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """The settings that count, the origin of each key, and what a user should be told of them.
+
+    `asked` is what the checkout's file sets and needs approval for, approved or not; `withheld`
+    the same where it is not approved. `remarks` are sentences by what they are about, so that the
+    same content in two checkouts is told once.
+    """
+
+    settings: Settings
+    origins: Mapping[str, Origin]
+    asked: Withheld | None = None
+    withheld: Withheld | None = None
+    remarks: Mapping[str, str]
+
+    def value(self, key: str) -> Any:
+        """The value of a flat key, JSON-ready."""
+        return _flat(as_data(self.settings))[key]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault. `text` tells what is allowed; without a `setting` it is about the whole file."""
+
+    text: str
+    origin: Origin
+    setting: str | None = None
+    found: tuple[Any, ...] = ()
+    column: int | None = None
+
+    def __str__(self) -> str:
+        subject = f"{self.setting}: " if self.setting is not None else ""
+        found = "".join(f" (found {value!r})" for value in self.found)
+        return f"{subject}{self.text}{found}, in {self.origin}"
+
+    def facts(self) -> dict[str, Any]:
+        """JSON-ready."""
+        value = self.found[0] if self.found else None
+        return {
+            "setting": self.setting,
+            "value": json.loads(json.dumps(value, default=str)),  # TOML has dates
+            "allowed": self.text,
+            "file": None if self.origin.path is None else str(self.origin.path),
+            "line": self.origin.line,
+            "column": self.column,
+            "variable": self.origin.variable,
+        }
+
+
+class BadSettingsError(SandboxError):
+    """All problems that were found, in one error."""
+
+    def __init__(self, *problems: Problem) -> None:
+        sentences = [str(problem) for problem in problems]
+        origins = [problem.origin for problem in problems]
+        places = dict.fromkeys(origin.variable or str(origin.path) for origin in origins)
+        super().__init__(
+            "bad-settings",
+            "The settings cannot be used: " + "; ".join(sentences) + ".",
+            hints=[f"Correct {place}" for place in places],
+            details={
+                "problems": sentences,
+                "files": list(dict.fromkeys(str(one.path) for one in origins if one.path)),
+                "found": [problem.facts() for problem in problems],
+            },
+        )
+
+
+def resolve(
+    home: Home, *, checkout: Path | None, approved: Approved = lambda *_: False
+) -> Resolution:
+    """Read all sources. Raises `bad-settings` with key, value, what is allowed, and the place.
+
+    Each source is judged by itself and as a whole: what does not count today may do so tomorrow.
+    """
+    variables, told = _variables()
+    layers = [variables]
+    remarks = {text: text for text in told}
+    asked = withheld = None
+    theirs = _read_file(checkout / CHECKOUT_FILE, "checkout") if checkout is not None else None
+    if checkout is not None and theirs is not None:
+        validated = _flat(as_data(_judged(theirs)))
+        personal = {key for key in theirs.values if is_personal(key)}
+        for key in sorted(personal):
+            text = f"{key} is ignored; it is read from your own settings file alone."
+            remarks[key] = f"{theirs.origin(key)}: {text}"
+        theirs = theirs.without(personal)
+        loosening = {k: validated[k] for k in theirs.values if is_loosening(k, validated.get(k))}
+        if loosening:
+            asked = Withheld(path=checkout / CHECKOUT_FILE, values=loosening)
+        if asked is not None and not approved(checkout, asked.digest):
+            withheld = asked
+            remarks[asked.digest] = (
+                f"{asked.path} sets {', '.join(sorted(asked.values))}: ignored, because a checkout "
+                "may do so only with your approval. To see it and decide, run there: "
+                "ktrdr-sandbox config approve"
+            )
+            theirs = theirs.without(asked.values)
+        layers.append(theirs)
+    own = _read_file(home.config, "home")
+    if own is not None:
+        layers.append(own)
+    for layer in layers:
+        _judged(layer)
+    origins = {key: layer.origin(key) for layer in reversed(layers) for key in layer.values}
+    return Resolution(
+        settings=_settings({k: v for layer in reversed(layers) for k, v in layer.values.items()}),
+        origins={key: origins.get(key, Origin()) for key in FIELDS},
+        asked=asked,
+        withheld=withheld,
+        remarks=remarks,
+    )
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a settings file."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **MODEL.model_json_schema(),
+        "title": "ktrdr-sandbox settings",
+        "description": f"{CHECKOUT_FILE} and config.toml of ktrdr-sandbox. Times are in seconds.",
+    }
+
+
+def _variables() -> tuple[Layer, list[str]]:
+    """The variables that are settings, and a remark on each that looks like one and is none.
+
+    Those do not stop a command as an unknown key of a file does: an environment is inherited, and
+    may be meant for another version of this program.
+    """
+    given = {name.upper(): name for name in os.environ if name.upper().startswith(PREFIX)}
+    known = {PREFIX + key.replace(".", "__").upper(): key for key in (*FIELDS, *TABLES)}
+    values = _flat(_Variables(MODEL, env_prefix=PREFIX, env_nested_delimiter="__")())
+    origins = {
+        key: Origin(kind="variable", variable=given[variable])
+        for variable, key in known.items()
+        if variable in given
+    }
+    endings = [name.removeprefix(PREFIX) for name in known]
+    strange = [
+        f"{given[name]}: {_no_such(name.removeprefix(PREFIX), endings, prefix=PREFIX)} (ignored)"
+        for name in sorted(given.keys() - known.keys())
+    ]
+    return Layer(Origin(kind="variable"), values, origins), strange
+
+
+def _read_file(path: Path, kind: Kind) -> Layer | None:
+    """A settings file, None when there is none. Raises BadSettingsError when it cannot be read.
+
+    Only a regular file is opened: a link that a branch brings along may point at a device that
+    never ends.
+    """
+    whole = Origin(kind=kind, path=path)
+    try:
+        if not path.is_symlink() and not path.exists():
+            return None
+        if not path.is_file():
+            raise OSError(0, "it is not a regular file")
+        text = path.read_bytes().decode("utf-8")
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        place = _PLACE.search(str(error))
+        line, column = (int(place[1]), int(place[2])) if place else (None, None)
+        fault = f"no valid TOML: {_PLACE.sub('', str(error)).strip()}"
+        fault += f" (column {column})" if column else ""
+        raise BadSettingsError(Problem(fault, replace(whole, line=line), column=column)) from error
+    except UnicodeDecodeError as error:
+        fault = f"cannot read it: byte {error.start} is not UTF-8"
+        raise BadSettingsError(Problem(fault, whole)) from error
+    except (OSError, RecursionError) as error:
+        fault = f"cannot read it: {getattr(error, 'strerror', 'it is nested too deeply')}"
+        raise BadSettingsError(Problem(fault, whole)) from error
+    origins = {key: replace(whole, line=number) for key, number in reversed(list(_lines(text)))}
+    return Layer(whole, _flat(values), origins)
+
+
+def _lines(text: str) -> Iterator[tuple[str, int]]:
+    """Keys and the lines that begin with them. A line within a long string may look like one."""
+    table = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if head := _TABLE.match(line):
+            table = f"{head[1]}."
+        elif key := _KEY.match(line):
+            yield table + key[1], number
+
+
+def _judged(layer: Layer) -> Settings:
+    """A layer by itself. Raises `bad-settings` with all that is wrong with it."""
+    unknown = [key for key in layer.values if key not in FIELDS and key not in TABLES]
+    problems = [Problem(_no_such(key, FIELDS), layer.origin(key), key) for key in unknown]
+    try:
+        judged = _settings(layer.without(unknown).values)
+    except ValidationError as error:
+        raise BadSettingsError(*problems, *_faults(layer, error)) from None
+    if problems:
+        raise BadSettingsError(*problems)
+    return judged
+
+
+def _settings(values: Mapping[str, Any]) -> Settings:
+    """The settings of flat keys, the rest being defaults. Raises ValidationError."""
+    nested: dict[str, Any] = {}
+    for key, value in values.items():
+        table, dot, inner = key.partition(".")
+        if dot:
+            nested.setdefault(table, {})[inner] = value
+        else:
+            nested[key] = value
+    found = dict(MODEL(**nested))
+    if TABLES & nested.keys():
+        found["hooks"] = Hooks(**dict(found["hooks"]))
+    return Settings(**found)
+
+
+def _faults(layer: Layer, error: ValidationError) -> Iterator[Problem]:
+    for fault in error.errors():
+        parts = [str(part) for part in fault["loc"]]
+        key = ".".join(parts[:2] if parts[0] in TABLES else parts[:1])
+        text = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        where = f"entry {int(parts[-1]) + 1} " if parts[-1].isdigit() else ""
+        yield Problem(where + text, layer.origin(key), key, (fault["input"],))
+
+
+def _no_such(key: str, known: Collection[str], *, prefix: str = "") -> str:
+    """That there is no such setting, and the one that was probably meant, with the prefix."""
+    near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.6)
+    return "no such setting" + (f"; did you mean '{prefix}{near[0]}'?" if near else "")
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys of the settings that are tables become `table.key`."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if key in TABLES and isinstance(value, dict):
+            found |= {f"{key}.{inner}": one for inner, one in value.items()}
+        else:
+            found[key] = value
+    return found
