@@ -68,6 +68,3 @@ class BackgroundThread(threading.Thread):
         yield self._starter
         if isinstance(self._starter, BackgroundThread):
             yield from self._starter.starters
-
-
-asked = run_in_background

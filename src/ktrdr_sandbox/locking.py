@@ -34,24 +34,20 @@ def hold(
     import filelock  # kept off the way of commands that lock nothing
 
     make_folder(path.parent)
-    _make_shared(path)
-    lock = filelock.FileLock(path, mode=private_mode(path.parent))
+    mode = private_mode(path.parent)
+    if mode & stat.S_IWGRP and not path.exists():  # the group's from its first moment
+        with contextlib.suppress(OSError):  # made by another meanwhile, or told by the lock itself
+            create_file(path, b"", mode=mode)
+    lock = filelock.FileLock(path, mode=mode)
     _acquire(lock, path, patience=patience, tell=tell)
     try:
         _share(path)
         _note_holder(path, purpose)
         yield
     finally:
-        _forget_holder(path)
+        with contextlib.suppress(OSError):
+            _holder_file(path).unlink(missing_ok=True)
         lock.release()
-
-
-def _make_shared(path: Path) -> None:
-    """In a home that a group shares, a lock file is the group's from its first moment."""
-    mode = private_mode(path.parent)
-    if mode & stat.S_IWGRP and not path.exists():
-        with contextlib.suppress(OSError):  # made by another meanwhile, or told by the lock itself
-            create_file(path, b"", mode=mode)
 
 
 def _share(path: Path) -> None:
@@ -110,11 +106,6 @@ def _note_holder(path: Path, purpose: str) -> None:
         note = _holder_file(path)
         note.unlink(missing_ok=True)  # another user's, after a crash: ours to replace, not to write
         note.write_text(json.dumps({"pid": os.getpid(), "purpose": purpose}), encoding="utf-8")
-
-
-def _forget_holder(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        _holder_file(path).unlink(missing_ok=True)
 
 
 def holder(path: Path) -> str:

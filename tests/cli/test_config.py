@@ -66,6 +66,7 @@ def test_every_setting_with_its_origin(world: World) -> None:
         "ktrdr_command          -                                    default\n"
         "trash_days             7                                    default\n"
         "lock_patience          600                                  default\n"
+        "destroy_grace          5                                    default\n"
         'copy_files             [".env"]                             '
         "<world>/home/sandbox/config.toml, line 2\n"
         "hooks.after_create     []                                   default\n"

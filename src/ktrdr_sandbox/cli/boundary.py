@@ -6,7 +6,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -20,7 +20,6 @@ from ktrdr_sandbox.console.output import Output, on_terminal
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import replace_file
 from ktrdr_sandbox.paths import log_folder
-from ktrdr_sandbox.process import end_all, listening
 from ktrdr_sandbox.redaction import redact
 
 
@@ -33,7 +32,7 @@ def command(name: str, *, when_interrupted: str = "") -> Iterator[Output]:
     output = params.output(name)
     previous = _interrupt_on_termination()
     try:
-        with listening(output.ran) if output.verbose else nullcontext():
+        with _listening(output):
             yield output
     except SandboxError as error:
         if error.code == "interrupted" and when_interrupted:
@@ -43,6 +42,8 @@ def command(name: str, *, when_interrupted: str = "") -> Iterator[Output]:
     except KeyboardInterrupt:
         # A second Ctrl-C while this is told must not bring a traceback after all.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        from ktrdr_sandbox.process import end_all  # as in `_listening`
+
         end_all()
         hints = (when_interrupted,) if when_interrupted else ()
         output.failure(SandboxError("interrupted", "Interrupted.", hints=hints))
@@ -86,6 +87,14 @@ def ended_by(name: str, error: BaseException) -> int:
             raise error
     except typer.Exit as leaving:
         return leaving.exit_code
+
+
+def _listening(output: Output) -> AbstractContextManager[None]:
+    if not output.verbose:
+        return nullcontext()
+    from ktrdr_sandbox.process import listening  # what starts no program is quicker without
+
+    return listening(output.ran)
 
 
 def _interrupt_on_termination() -> dict[signal.Signals, signal._HANDLER]:

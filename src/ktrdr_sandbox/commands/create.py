@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -40,13 +40,14 @@ from ktrdr_sandbox.git.ignored import (
 from ktrdr_sandbox.git.repository import Repository, locate
 from ktrdr_sandbox.git.worktree import (
     Addition,
+    Checkout,
     add_worktree,
     choose_checkout,
     plan_addition,
     refuse_listed,
     take_back_worktree,
 )
-from ktrdr_sandbox.models import ID_PREFIX, CreatedBy, Instance, Protocol
+from ktrdr_sandbox.models import ID_PREFIX, Instance, Protocol
 from ktrdr_sandbox.slots.allocation import Allocation, BusyPort, allocate
 from ktrdr_sandbox.slots.port_map import extra_ports, get_ports, worker_ports
 from ktrdr_sandbox.slots.probe import busy_ports
@@ -59,16 +60,15 @@ EXTRA_PORTS: Final = 4
 MANY: Final = 1000
 MEGABYTE: Final = 1000 * 1000
 MUCH: Final = 100 * MEGABYTE
-"""From here on, ignored files and their bytes are told before they are copied: a pattern may match
-too much."""
+"""So many ignored files or bytes are told before they are copied: a pattern may match too much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreatePlan:
-    """What create or init will make. `worktree` is None where the directory is there (init).
+    """What create or init will make, or has. `worktree` is None where the directory is there.
 
     `fixed_slot` tells that the user chose the slot; `skipped` are slots passed over because a port
-    was busy.
+    was busy; `copies` the ignored files that the new worktree got.
     """
 
     instance: Instance
@@ -77,24 +77,24 @@ class CreatePlan:
     worktree: Addition | None = None
     fixed_slot: bool = False
     skipped: Mapping[int, tuple[BusyPort, ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Creation:
-    """What create or init made, or would. `skipped` are slots passed over because a port was busy;
-    `copies` the ignored files that the new worktree got."""
-
-    instance: Instance
-    branch: str | None = None
-    new_branch: bool = False
-    ports: Mapping[str, int]
-    skipped: Mapping[int, Sequence[BusyPort]] = field(default_factory=dict)
     copies: Copies = field(default_factory=Copies)
+
+    @property
+    def branch(self) -> str | None:
+        return self.worktree.checkout.branch if self.worktree else None
+
+    @property
+    def new_branch(self) -> bool:
+        return self.worktree is not None and self.worktree.checkout.creates_branch
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        return get_ports(self.instance.slot)
 
 
 def create(
     context: Context, *, name: str, branch: str | None, slot: int | None, dry_run: bool = False
-) -> Creation:
+) -> CreatePlan:
     """A new worktree beside the repository's main one, as an instance.
 
     Raises `usage`, `not-a-repository`, `directory-exists`, `instance-exists`, `slot-taken`,
@@ -108,10 +108,10 @@ def create(
         locked_repository(context, repository.common_dir),
     ):
         plan = _plan_create(context, repository, name=name, branch=branch, slot=slot)
-        return _creation(plan, plan.instance) if dry_run else _apply(context, plan)
+        return plan if dry_run else _apply(context, plan)
 
 
-def init(context: Context, *, slot: int | None, dry_run: bool = False) -> Creation:
+def init(context: Context, *, slot: int | None, dry_run: bool = False) -> CreatePlan:
     """Make the current checkout an instance; nothing of it is ever deleted later.
 
     It is called after its directory, with a number behind where another directory's instance is.
@@ -131,17 +131,15 @@ def init(context: Context, *, slot: int | None, dry_run: bool = False) -> Creati
     _recover_here(context, root)
     kept = reattach(context, repository, dry_run=dry_run)
     if kept is not None:
-        return Creation(instance=kept, ports=get_ports(kept.slot))
+        return CreatePlan(instance=kept, main=repository.main, common_dir=repository.common_dir)
     _refuse_initialised(context, root)
     with (
         _own_name(context, root) as identity,
         locked_repository(context, repository.common_dir),
     ):
         _refuse_initialised(context, root)
-        parent = repository.main if repository.is_linked else None
-        instance = _unplaced(context, identity, root, created_by="init", parent=parent)
-        plan = _in_slot(context, instance, repository, slot=slot, worktree=None)
-        made = _creation(plan, plan.instance) if dry_run else _apply(context, plan)
+        plan = _plan(context, repository, identity, root, slot=slot)
+        made = plan if dry_run else _apply(context, plan)
     other = context.registered(naming.derive_instance_id(root))
     if other is not None and other.path != root:
         context.tell(f"{other.id} is the instance in {other.path}, so this one is {identity}.")
@@ -160,51 +158,43 @@ def _plan_create(
     _refuse_in_the_way(context, identity, path)
     checkout = choose_checkout(repository, name=naming.checked_name(name), branch=branch)
     refuse_listed(repository, path)
-    instance = _unplaced(context, identity, path, created_by="create", parent=repository.main)
-    worktree = plan_addition(repository, path, checkout, instance.uuid)
-    return _in_slot(context, instance, repository, slot=slot, worktree=worktree)
+    return _plan(context, repository, identity, path, slot=slot, checkout=checkout)
 
 
-def _unplaced(
-    context: Context, identity: str, path: Path, *, created_by: CreatedBy, parent: Path | None
-) -> Instance:
-    """An instance before it has a slot."""
-    return Instance(
+def _plan(
+    context: Context,
+    repository: Repository,
+    identity: str,
+    path: Path,
+    *,
+    slot: int | None,
+    checkout: Checkout | None = None,
+) -> CreatePlan:
+    """With a free slot, or the wanted one if it is; without a checkout the directory is there."""
+    is_worktree = checkout is not None or repository.is_linked
+    instance = Instance(
         id=identity,
         uuid=str(uuid.uuid4()),
         slot=0,
         path=path,
         created_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        is_worktree=parent is not None,
-        parent_repo=parent,
+        is_worktree=is_worktree,
+        parent_repo=repository.main if is_worktree else None,
         state="creating",
-        created_by=created_by,
+        created_by="init" if checkout is None else "create",
         engine=current_address(context.environment),
     )
-
-
-def _in_slot(
-    context: Context,
-    instance: Instance,
-    repository: Repository,
-    *,
-    slot: int | None,
-    worktree: Addition | None,
-) -> CreatePlan:
-    """The plan with a free slot, or the wanted one if it is. One that a killed create holds is free
-    once that is recovered."""
-
-    def choose() -> Allocation:
-        return _allocate(context, instance, context.registry.read(), wanted=slot)
-
     try:
-        allocation = choose()
+        allocation = _allocate(context, instance, context.registry.read(), wanted=slot)
     except SandboxError as error:
-        others = [one for one in journal.pending(context.home) if one.instance_id != instance.id]
+        others = [one for one in journal.pending(context.home) if one.instance_id != identity]
         if error.code not in ("slots-exhausted", "slot-taken") or not others:
             raise
-        recover_all(context)
-        allocation = choose()
+        recover_all(context)  # a slot that a killed create holds is free then
+        allocation = _allocate(context, instance, context.registry.read(), wanted=slot)
+    worktree = None
+    if checkout is not None:
+        worktree = plan_addition(repository, path, checkout, instance.uuid)
     return CreatePlan(
         instance=replace(instance, slot=allocation.slot),
         main=repository.main,
@@ -237,22 +227,10 @@ def busy_in_slot(slot: int, bind_address: str) -> list[BusyPort]:
     return busy_ports(wanted, address=bind_address)
 
 
-def _creation(plan: CreatePlan, instance: Instance, copies: Copies | None = None) -> Creation:
-    checkout = plan.worktree.checkout if plan.worktree else None
-    return Creation(
-        instance=instance,
-        branch=checkout.branch if checkout else None,
-        new_branch=checkout is not None and checkout.creates_branch,
-        ports=get_ports(instance.slot),
-        skipped=plan.skipped,
-        copies=copies or Copies(),
-    )
-
-
 # -- the work ------------------------------------------------------------------------------------
 
 
-def _apply(context: Context, plan: CreatePlan) -> Creation:
+def _apply(context: Context, plan: CreatePlan) -> CreatePlan:
     """Do all steps; nothing remains of them when one fails. Needs the repository's lock."""
     made, copies = plan.instance, Copies()
 
@@ -282,7 +260,7 @@ def _apply(context: Context, plan: CreatePlan) -> Creation:
     steps["entry"] = register
     with journal.operation(context.home, made.id, made.created_by, plan) as log:
         log.run(steps, undo=partial(undo_step, context, plan))
-    return _creation(plan, made, copies)
+    return replace(plan, instance=made, copies=copies)
 
 
 def _add(context: Context, worktree: Addition) -> None:

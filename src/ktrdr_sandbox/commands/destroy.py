@@ -34,6 +34,7 @@ from ktrdr_sandbox.git.repository import common_dir, current_branch, locate, wor
 from ktrdr_sandbox.git.unsaved import UnsavedWork, ignored_files, keep_git_data, unsaved_work
 from ktrdr_sandbox.git.worktree import forget_worktree
 from ktrdr_sandbox.models import ENV_FILE_NAME, Instance
+from ktrdr_sandbox.settings import Settings
 from ktrdr_sandbox.state import journal, last_up
 
 _ANONYMOUS: Final = re.compile(r"[0-9a-f]{64}")
@@ -136,8 +137,16 @@ def plan_destroy(
         ignored=() if directory is None else _ignored(directory),
         trash=trash_path(context.home, instance.id) if unsaved else None,
         finish_first=() if now else _writers(engine, resources, directory),
-        grace=0 if now else round(context.settings(None).destroy_grace),
+        grace=0 if now else _grace(context),
     )
+
+
+def _grace(context: Context) -> int:
+    """Seconds. Settings that cannot be read keep nobody from looking, or from --force."""
+    try:
+        return round(context.settings(None).destroy_grace)
+    except SandboxError:
+        return round(Settings().destroy_grace)
 
 
 def _writers(engine: Engine, resources: Resources, directory: Path | None) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ def down(
         if not dry_run:
             with journal.operation(context.home, instance.id, "down", plan) as log:
                 log.begin("containers")
-                if not now and found.containers:
+                if not now and any(one.state not in STOPPED for one in found.containers):
                     progress("Stopping, each container in its own time; --now kills them at once.")
                     stop_as_compose(context, instance, found.containers, progress=progress)
                 grace = 0 if now else None

@@ -8,6 +8,7 @@ for without harm. The containers keep the intervals of their file.
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass, field
 
 from ktrdr_sandbox.background import in_background
@@ -19,6 +20,8 @@ from ktrdr_sandbox.models import Stack, StackService
 
 FIRST_POLL = 0.2
 LONGEST_POLL = 1.0
+
+_KEPT_HOOK = re.compile(r"hook container (\w+) retained")
 
 
 class CannotStartError(Exception):
@@ -79,12 +82,22 @@ class Starter:
 
     def _begin(self, names: list[str]) -> None:
         """No call waits for the one before it: what is in that has nothing to do with this."""
-        engine = self.watch.engine
-        call = asyncio.ensure_future(
-            in_background(lambda: engine.compose_start(self.call, names, progress=self.progress))
-        )
+        call = asyncio.ensure_future(in_background(lambda: self._start(names)))
         self._calls[call] = names
         call.add_done_callback(lambda _: self.watch.wake())
+
+    def _start(self, names: list[str]) -> None:
+        """Blocking. Of a `pre_start` hook that failed Compose keeps the container and tells nothing
+        of what it printed."""
+        engine = self.watch.engine
+        try:
+            engine.compose_start(self.call, names, progress=self.progress)
+        except SandboxError as error:
+            kept = _KEPT_HOOK.search(error.message)
+            if kept:
+                printed = engine.logs(kept[1], tail=10)
+                error.message = "\n  ".join((error.message, *printed))
+            raise
 
     async def _until_next(self, pause: float) -> None:
         await self.watch.woken(pause)

@@ -106,33 +106,22 @@ def up(
     Raises `port-conflict`, `isolation-refused`, `compose-failed`, `image-missing`, GateFailedError,
     what `compose` raises, and for the bundle `file-exists` and `cannot-write`.
     """
-    if options.bundle is None:
-        startup = _up(context, instance, options, progress, observe)
-    else:
-        startup = _up_with_bundle(context, instance, options, options.bundle, progress, observe)
-    if startup.gate is not None and not startup.gate.passed:
-        raise GateFailedError(startup)
-    return startup
-
-
-def _up_with_bundle(
-    context: Context,
-    instance: Instance,
-    options: UpOptions,
-    path: Path,
-    progress: LineSink,
-    observe: Observer,
-) -> Startup:
-    refuse_target(path)
+    bundle = options.bundle
+    if bundle is not None:
+        refuse_target(bundle)
     try:
         startup = _up(context, instance, options, progress, observe)
     except SandboxError as error:
-        offer_bundle(context, instance, path, error=error)
+        if bundle is not None:
+            offer_bundle(context, instance, bundle, error=error)
         raise
-    logs = {"migration": startup.migration_output} if startup.migration_output else {}
     failed = startup.gate is not None and not startup.gate.passed
-    write = offer_bundle if failed else write_bundle
-    write(context, instance, path, gate=startup.gate, logs=logs)
+    if bundle is not None:
+        logs = {"migration": startup.migration_output} if startup.migration_output else {}
+        write = offer_bundle if failed else write_bundle
+        write(context, instance, bundle, gate=startup.gate, logs=logs)
+    if failed:
+        raise GateFailedError(startup)
     return startup
 
 
@@ -172,16 +161,17 @@ def _up(
                     gate = asyncio.run(
                         _start(engine, composition, migration, options, progress, observe)
                     )
-    if gate is not None:
-        gate = _hidden(composition, gate)
-        if not gate.passed:
-            engine.end_commands()
-    return Startup(
-        instance=instance,
-        stack=composition.isolation.stack,
-        gate=gate if options.wait or (gate is not None and not gate.passed) else None,
-        notices=(*composition.isolation.notices, *kept, *stale, *unmigrated, *_moot(gate)),
-        seconds=time.monotonic() - began,
+    startup = _startup(composition, engine, gate, began)
+    return replace(
+        startup,
+        gate=startup.gate if options.wait or (gate and not gate.passed) else None,
+        notices=(
+            *composition.isolation.notices,
+            *kept,
+            *stale,
+            *unmigrated,
+            *startup.notices,
+        ),
         migration_output=tuple(output),
     )
 
@@ -210,23 +200,29 @@ def wait(
         request = request if heal else replace(request, heal_workers=False)
         starting = partial(is_locked, context, instance.id)
         gate = asyncio.run(_prove(engine, request, observe, starting=starting))
-        gate = _hidden(composition, gate)
-    startup = Startup(
-        instance=instance,
-        stack=composition.isolation.stack,
-        gate=gate,
-        notices=tuple(_moot(gate)),
-        seconds=time.monotonic() - began,
-    )
+    startup = _startup(composition, engine, gate, began)
     if not gate.passed:
-        engine.end_commands()
         raise GateFailedError(startup)
     return startup
 
 
-def _hidden(composition: Composition, gate: GateResult) -> GateResult:
-    known = redactor_for(composition.instance, composition.call.environment, composition.model)
-    return hide_in_gate(gate, known)
+def _startup(
+    composition: Composition, engine: Engine, gate: GateResult | None, began: float
+) -> Startup:
+    """The outcome without secrets; what a failed gate still asks is ended."""
+    if gate is not None:
+        if not gate.passed:
+            engine.end_commands()
+        known = redactor_for(composition.instance, composition.call.environment, composition.model)
+        gate = hide_in_gate(gate, known)
+    found = gate.not_applicable if gate is not None else ()
+    return Startup(
+        instance=composition.instance,
+        stack=composition.isolation.stack,
+        gate=gate,
+        notices=tuple(Notice(service=service, text=text) for service, text in found),
+        seconds=time.monotonic() - began,
+    )
 
 
 @contextmanager
@@ -258,11 +254,6 @@ def _gate_request(
         only=only,
         migration=migration,
     )
-
-
-def _moot(gate: GateResult | None) -> list[Notice]:
-    found = gate.not_applicable if gate is not None else ()
-    return [Notice(service=service, text=text) for service, text in found]
 
 
 async def _start(

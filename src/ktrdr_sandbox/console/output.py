@@ -12,11 +12,13 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.process import Run
 from ktrdr_sandbox.redaction import redact, redact_all
+
+if TYPE_CHECKING:
+    from ktrdr_sandbox.process import Run
 
 SCHEMA: Final = "ktrdr-sandbox/1"
 

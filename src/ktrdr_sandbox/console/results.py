@@ -20,7 +20,7 @@ from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT, CreatedBy, Instance, Pro
 if TYPE_CHECKING:  # the records only, whose modules need not be loaded to write them down
     from ktrdr_sandbox.commands.compose_project import Composition
     from ktrdr_sandbox.commands.configuration import Request, Setting, Survey
-    from ktrdr_sandbox.commands.create import Creation
+    from ktrdr_sandbox.commands.create import CreatePlan
     from ktrdr_sandbox.commands.destroy import DestroyPlan
     from ktrdr_sandbox.commands.doctor import Examination
     from ktrdr_sandbox.commands.doctor_checks import Level
@@ -378,7 +378,7 @@ def _each(kind: Any, values: Sequence[object]) -> list[dict[str, Any]]:
     return [fill(kind, value) for value in values]
 
 
-def creation(result: Creation) -> dict[str, Any]:
+def creation(result: CreatePlan) -> dict[str, Any]:
     skipped = {str(slot): [port.port for port in ports] for slot, ports in result.skipped.items()}
     left_out = [{"path": name, "reason": reason} for name, reason in result.copies.left_out]
     copied = list(result.copies.copied)

@@ -12,7 +12,7 @@ from ktrdr_sandbox.gate.report import report_lines
 from ktrdr_sandbox.naming import printable
 
 if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind them
-    from ktrdr_sandbox.commands.create import Creation
+    from ktrdr_sandbox.commands.create import CreatePlan
     from ktrdr_sandbox.commands.destroy import DestroyPlan
     from ktrdr_sandbox.commands.down import DownPlan
     from ktrdr_sandbox.commands.inspect import InstanceStatus, ListedInstance, Listing
@@ -72,7 +72,7 @@ def _ranges(numbers: Sequence[int]) -> str:
     return ", ".join(str(number) for number in numbers)
 
 
-def creation(result: Creation, *, verb: str) -> str:
+def creation(result: CreatePlan, *, verb: str) -> str:
     """What create or init made, with its addresses and the next command."""
     instance = result.instance
     pairs = [("Directory", str(instance.path))]
@@ -103,7 +103,7 @@ def move(result: MovePlan, *, dry_run: bool = False) -> str:
     )
 
 
-def skipped(result: Creation) -> list[str]:
+def skipped(result: CreatePlan) -> list[str]:
     """One sentence on the slots that were passed over, however many."""
     slots = [str(slot) for slot in result.skipped]
     if not slots:
@@ -114,7 +114,7 @@ def skipped(result: Creation) -> list[str]:
     return [f"{who} skipped: {what} in use."]
 
 
-def _busy(result: Creation) -> str:
+def _busy(result: CreatePlan) -> str:
     """The busy ports by holder. Those of nobody known come first: a holder stands behind its."""
     held: dict[str, list[str]] = {"": []}
     for ports in result.skipped.values():
@@ -127,7 +127,7 @@ def _busy(result: Creation) -> str:
     )
 
 
-def left_out(result: Creation) -> list[str]:
+def left_out(result: CreatePlan) -> list[str]:
     """A sentence for each reason for which an ignored file was not copied."""
     by_reason: dict[str, list[str]] = {}
     for name, reason in result.copies.left_out:

@@ -11,12 +11,20 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ktrdr_sandbox import process
 from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.docker.compose import ComposeEngine
-from ktrdr_sandbox.docker.engine import Container
+from ktrdr_sandbox.docker.engine import (
+    Belonging,
+    BelongingKind,
+    Container,
+    ContainerDetail,
+    ExecResult,
+    Resources,
+    Versions,
+)
 from ktrdr_sandbox.docker.environment import child_environment, flags
 from ktrdr_sandbox.docker.errors import (
     compose_missing,
@@ -34,17 +42,6 @@ from ktrdr_sandbox.docker.parsing import (
 )
 from ktrdr_sandbox.errors import CommandError, SandboxError
 from ktrdr_sandbox.models import LABEL_UUID, EngineAddress
-
-if TYPE_CHECKING:
-    from ktrdr_sandbox.docker.engine import (
-        Belonging,
-        BelongingKind,
-        ContainerDetail,
-        ExecResult,
-        Resources,
-        Versions,
-    )
-
 
 _ANSWER_TIME: Final = 20.0
 """Seconds an engine may take for a plain question before it counts as not answering."""
@@ -82,25 +79,20 @@ class DockerEngine(ComposeEngine):
     # -- questions ---------------------------------------------------------------------------
 
     def versions(self) -> Versions:
-        from ktrdr_sandbox.docker.engine import Versions
-
         text = self._ask("version", "--format", "{{json .}}")
         found = json.loads(text)
         server = found.get("Server") or {}
         if not server:
             raise not_answering(self.address, "")
+        compose = self._run("compose", "version", "--short")
+        if compose.exit_code:
+            raise compose_missing()
         return Versions(
             client=found["Client"]["Version"],
             engine=server["Version"],
             api=server["ApiVersion"],
-            compose=self._compose_version(),
+            compose=compose.stdout.strip().removeprefix("v"),
         )
-
-    def _compose_version(self) -> str:
-        outcome = self._run("compose", "version", "--short")
-        if outcome.exit_code:
-            raise compose_missing()
-        return outcome.stdout.strip().removeprefix("v")
 
     def containers(
         self, *, uuid: str | None = None, ids: Sequence[str] = ()
@@ -132,8 +124,6 @@ class DockerEngine(ComposeEngine):
         return tuple(container for container, wanted in used.items() if wanted - existing)
 
     def resources(self, uuid: str) -> Resources:
-        from ktrdr_sandbox.docker.engine import Resources
-
         wanted = f"--filter=label={LABEL_UUID}={uuid}"
         containers = run_in_background(lambda: self.containers(uuid=uuid))
         networks = run_in_background(lambda: self._names("network", "ls", wanted))
@@ -211,8 +201,6 @@ class DockerEngine(ComposeEngine):
             raise _no_logs(complaint, since, argv)
 
     def execute(self, container_id: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
-        from ktrdr_sandbox.docker.engine import ExecResult
-
         token = f"{_EXEC_MARK}={secrets.token_hex(8)}"
         self._executing[token] = container_id
         try:

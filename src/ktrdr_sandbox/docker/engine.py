@@ -61,10 +61,7 @@ class Engine(ABC):
 
     @abstractmethod
     def cut_off(self, ids: Sequence[str]) -> tuple[str, ...]:
-        """Those of the containers that hold to a network which is gone, and so cannot start.
-
-        One of the same name that was made since is another. [] gives ().
-        """
+        """Those that hold to a network which is gone, though one of its name be made anew."""
 
     @abstractmethod
     def resources(self, uuid: str) -> Resources:
@@ -76,10 +73,9 @@ class Engine(ABC):
 
     @abstractmethod
     def remove(self, resources: Resources, *, grace: int | None) -> None:
-        """Stop and remove exactly these. `grace`: seconds before a kill; 0 kills at once.
+        """Stop and remove exactly these. `grace`: seconds before a kill; None for each one's own.
 
-        None honours each container's own stop timeout. What is already gone is no failure; what
-        the engine refuses to remove is left, for the caller to find when it asks again.
+        What is gone already is no failure; what the engine refuses to remove is left.
         """
 
     @abstractmethod
@@ -94,8 +90,7 @@ class Engine(ABC):
     def join_unnamed(self, container_id: str, network: str, *, links: Sequence[str]) -> None:
         """Let a container that does not run join a network under its own name alone.
 
-        Whatever it was called there is forgotten. `links` are `container:alias`. A container that
-        is gone is no failure; a network that is gone may be one only when the container starts.
+        `links` are `container:alias`. A container that is gone is no failure.
         """
 
     @abstractmethod
@@ -119,10 +114,7 @@ class Engine(ABC):
 
     @abstractmethod
     def execute_here(self, container_id: str, argv: Sequence[str], *, terminal: bool) -> int:
-        """Run a command in a running container with this program's streams; its exit status.
-
-        With `terminal`, which this program's stdin and stdout must then be, it gets one of its own.
-        """
+        """Run a command in a container with this program's streams, or terminal; its status."""
 
     @abstractmethod
     def run_once(
@@ -130,8 +122,7 @@ class Engine(ABC):
     ) -> int:
         """Run a command as root in a throw-away container; its exit status, 125 without image.
 
-        Nothing is pulled; no network; the container carries the uuid label and is removed after.
-        `binds` maps host paths to container paths.
+        Nothing is pulled; no network. `binds` maps host paths to container paths.
         """
 
     @abstractmethod

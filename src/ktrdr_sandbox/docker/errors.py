@@ -41,8 +41,9 @@ _NO_SUBNET: Final = (
     r"|all predefined address pools have been fully subnetted"
 )
 _PROGRESS: Final = re.compile(
-    r"\s*(?:$|#\d+ |=> |\[\+\]|(?:Container|Network|Volume|Image|Service) \S|[0-9a-f]{12} "
-    r"|\S+ (?:Pulling|Pulled|Building|Built|Skipped|Interrupted)\b)"
+    r"(?!.*\bError\b)\s*(?:$|#\d+ |=> |\[\+\]|(?:Container|Network|Volume|Image|Service) \S"
+    r"|[0-9a-f]{12} |\S+ (?:Pulling|Pulled|Building|Built|Skipped|Interrupted)\b"
+    r"|Step \d+/\d+|---> |Sending build context)"
 )
 """Lines in which Compose and BuildKit tell what they do; in others they tell what is wrong."""
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, cast, get_args
+from typing import Any, Final, cast, get_args
 
-from ktrdr_sandbox.docker.engine import Container, ContainerState, Health
+from ktrdr_sandbox.docker.engine import (
+    Belonging,
+    BelongingKind,
+    Container,
+    ContainerDetail,
+    ContainerState,
+    Health,
+)
 from ktrdr_sandbox.models import LABEL_HOME, LABEL_ID, LABEL_SLOT, LABEL_UUID
-
-if TYPE_CHECKING:
-    from ktrdr_sandbox.docker.engine import Belonging, BelongingKind, ContainerDetail
-
 
 _PROJECT: Final = "com.docker.compose.project"
 _SERVICE: Final = "com.docker.compose.service"
@@ -73,8 +76,6 @@ def belonging_format(kind: str) -> str:
 
 def parse_belonging(kind: BelongingKind, line: str) -> Belonging:
     """One line of the above."""
-    from ktrdr_sandbox.docker.engine import Belonging
-
     name, *values = (str(value) for value in json.loads(line))
     return Belonging(kind=kind, name=name, **dict(zip(_BELONGING, values, strict=True)))
 
@@ -93,8 +94,6 @@ def _published_text(text: str) -> tuple[tuple[str, int, int, str], ...]:
 
 def parse_detail(entry: Mapping[str, Any]) -> ContainerDetail:
     """One element of `docker container inspect`."""
-    from ktrdr_sandbox.docker.engine import ContainerDetail
-
     state = entry["State"]
     config = entry.get("Config") or {}
     labels = config.get("Labels") or {}
@@ -119,7 +118,7 @@ def parse_detail(entry: Mapping[str, Any]) -> ContainerDetail:
         health_timeout=_seconds(config, "Timeout") or 30.0,
         start_period=_seconds(config, "StartPeriod"),
         published=_published_map((entry.get("NetworkSettings") or {}).get("Ports") or {}),
-        environment=_environment(config.get("Env") or ()),
+        environment=dict(e.split("=", 1) for e in config.get("Env") or () if "=" in e),
         volumes=tuple(m["Name"] for m in entry.get("Mounts") or () if m.get("Type") == "volume"),
         command=(entry.get("Path") or "", *(entry.get("Args") or ())),
         working_dir=config.get("WorkingDir") or "/",
@@ -166,15 +165,12 @@ def _last_probe(health: Mapping[str, Any]) -> str:
 
 def _published_map(ports: Mapping[str, Any]) -> tuple[tuple[str, int, int, str], ...]:
     return tuple(
-        (binding["HostIp"], int(binding["HostPort"]), int(key.partition("/")[0]), _protocol(key))
+        (
+            binding["HostIp"],
+            int(binding["HostPort"]),
+            int(key.partition("/")[0]),
+            key.partition("/")[2] or "tcp",
+        )
         for key, bindings in ports.items()
         for binding in bindings or ()
     )
-
-
-def _protocol(key: str) -> str:
-    return key.partition("/")[2] or "tcp"
-
-
-def _environment(entries: tuple[str, ...] | list[str]) -> dict[str, str]:
-    return dict(entry.split("=", 1) for entry in entries if "=" in entry)

@@ -71,9 +71,6 @@ def ignored_files(root: Path) -> tuple[str, ...]:
     return tuple(entry[3:] for entry in text.split("\0") if entry.startswith("!! "))
 
 
-# -- files ---------------------------------------------------------------------------------------
-
-
 def _changed_files(root: Path, *, index: Path | None = None) -> tuple[str, ...]:
     text = git(
         ["status", "--porcelain=v1", "-z", "--untracked-files=all", "--ignore-submodules=none"],
@@ -122,8 +119,6 @@ def _unreadable(root: Path, folders: list[Path]) -> Iterator[str]:
         yield f"?? {name}/ (this user cannot look into it)"
 
 
-# -- operations and commits ----------------------------------------------------------------------
-
 _OPERATIONS: Final = {
     "MERGE_HEAD": "merge",
     "CHERRY_PICK_HEAD": "cherry-pick",
@@ -158,9 +153,6 @@ def lost_commits(root: Path) -> tuple[str, ...]:
 def _commits(root: Path, selection: list[str]) -> tuple[str, ...]:
     listing = ["log", "--format=%h %s", f"--max-count={_MOST_COMMITS}", *selection, "--"]
     return tuple(git(listing, cwd=root).splitlines())
-
-
-# -- other repositories within -------------------------------------------------------------------
 
 
 def _survey(root: Path) -> tuple[list[Path], list[Path]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ktrdr_sandbox.commands.context import Context
-from ktrdr_sandbox.commands.create import Creation, create
+from ktrdr_sandbox.commands.create import CreatePlan, create
 from ktrdr_sandbox.docker.engine import ComposeCall
 from ktrdr_sandbox.models import LABEL_ID, LABEL_UUID, EngineAddress, Instance
 from ktrdr_sandbox.paths import Home
@@ -54,7 +54,7 @@ class Scene:
 
     def create(
         self, name: str = "feat-x", *, branch: str | None = None, slot: int | None = None
-    ) -> Creation:
+    ) -> CreatePlan:
         return create(self.context, name=name, branch=branch, slot=slot)
 
     def instance(self, name: str = "feat-x") -> Instance:

@@ -149,8 +149,14 @@ def test_a_taken_slot(scene: Scene) -> None:
     assert "feat-x" not in scene.repository.branches()
 
 
+def failing_filter(scene: Scene) -> None:
+    scene.repository.commit({".gitattributes": "*.secret filter=vault\n", "a.secret": "x"})
+    for key, value in {"clean": "cat", "smudge": "false", "required": "true"}.items():
+        scene.repository.git("config", f"filter.vault.{key}", value)
+
+
 def test_a_checkout_that_fails(scene: Scene) -> None:
-    scene.hook("exit 1")
+    failing_filter(scene)
     refused(scene, "worktree-failed")
     nothing_is_left(scene)
 
@@ -192,9 +198,9 @@ def test_a_registry_that_a_newer_program_took_over_meanwhile(scene: Scene) -> No
 
 
 def test_after_a_failure_the_same_command_succeeds(scene: Scene) -> None:
-    scene.hook("exit 1")
+    failing_filter(scene)
     refused(scene, "worktree-failed")
-    scene.hook("exit 0")
+    scene.repository.git("config", "filter.vault.smudge", "cat")
     assert scene.instance().slot
 
 

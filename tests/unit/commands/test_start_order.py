@@ -257,3 +257,16 @@ def test_giving_up_lets_the_call_under_way_end_and_begins_no_other(
     else:
         asyncio.run(given_up())
     assert start.engine.calls_made == [["a"]]
+
+
+def test_what_a_failed_hook_printed_is_told(scene: Scene) -> None:
+    start = Start(scene, service("a"))
+    kept = start.engine.named("ktrdr--feat-x-a-1").detail.id
+    start.engine.named("ktrdr--feat-x-a-1").log += ["no ok file"]
+    start.engine.held_back = {"a"}
+    start.engine.go_on.set()
+    told = f"pre_start[0] exited with code 3 (hook container {kept} retained for inspection)"
+    start.engine.refusal = SandboxError("compose-failed", told)
+    with pytest.raises(SandboxError) as caught:
+        start.run()
+    assert caught.value.message == f"{told}\n  no ok file"

@@ -1,20 +1,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
-from ktrdr_sandbox.commands.create import Creation
+from ktrdr_sandbox.commands.create import CreatePlan
 from ktrdr_sandbox.console.text import skipped
 from ktrdr_sandbox.slots.allocation import BusyPort
 from tests.unit.state.instances import an_instance
 
 
 def told(passed_over: Mapping[int, Sequence[BusyPort]]) -> list[str]:
+    root = Path("/code/ktrdr")
+    found = {slot: tuple(ports) for slot, ports in passed_over.items()}
     return skipped(
-        Creation(
-            instance=an_instance(), branch=None, new_branch=False, ports={}, skipped=passed_over
-        )
+        CreatePlan(instance=an_instance(), main=root, common_dir=root / ".git", skipped=found)
     )
 
 
