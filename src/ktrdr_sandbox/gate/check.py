@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from ktrdr_sandbox.gate.result import CheckName, GateRequest
@@ -36,6 +36,7 @@ class Verdict:
     containers: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(eq=False)
 class Check(ABC):
     """One thing that must be true of a stack. `verdict` is the latest.
 
@@ -45,14 +46,15 @@ class Check(ABC):
     name: ClassVar[CheckName]
     ready_title: ClassVar[str]
     failed_title: ClassVar[str]
+    watch: StackWatch
+    request: GateRequest
+    verdict: Verdict = field(default=Verdict("waiting", "has not answered yet"), init=False)
+    task: asyncio.Task[None] | None = field(default=None, init=False)
+    settled_at: float | None = field(default=None, init=False)
 
-    def __init__(self, watch: StackWatch, request: GateRequest) -> None:
-        self.watch = watch
-        self.request = request
-        self.instance_name = request.instance.name
-        self.verdict = Verdict("waiting", "has not answered yet")
-        self.task: asyncio.Task[None] | None = None
-        self.settled_at: float | None = None
+    @property
+    def instance_name(self) -> str:
+        return self.request.instance.name
 
     @abstractmethod
     async def look(self, snapshot: Snapshot) -> Verdict:

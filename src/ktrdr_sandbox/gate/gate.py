@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from typing import Final
 
 from ktrdr_sandbox import own_commands
@@ -53,27 +52,23 @@ async def run_gate(
     """Prove that a stack is ready, or tell why it is not.
 
     May begin before its containers are started; `started` is then set by the caller once every
-    start was issued. Without it the containers are taken as they are found: one that has ended
-    is a failure, one that was never started may still be. `watch` is shared with whoever starts
-    the stack.
-
-    `observe` is called in the event loop, whenever a check's state changes. Cancelling returns at
-    once; an engine call under way is left to end by itself.
+    start was issued. Without it the containers are taken as they are found. `watch` is shared with
+    whoever starts the stack. `observe` is called in the event loop when a check's state changes.
+    Cancelling returns at once; an engine call under way is left to end by itself.
 
     Raises `SandboxError`: the engine's own when it does not answer, `usage` when the request asks
     for nothing that this stack has, `compose-file-invalid` for a stack without containers.
     """
-    async with AsyncExitStack() as stack:
-        if watch is None:
-            own = StackWatch(
-                engine,
-                request.stack,
-                request.instance.uuid,
-                probe_timeout=request.probe_timeout,
-                patience=3 * request.poll_max,
-            )
-            watch = await stack.enter_async_context(own)
+    if watch is not None:
         return await _Gate(watch, request, observe, started).run()
+    async with StackWatch(
+        engine,
+        request.stack,
+        request.instance.uuid,
+        probe_timeout=request.probe_timeout,
+        patience=3 * request.poll_max,
+    ) as own:
+        return await _Gate(own, request, observe, started).run()
 
 
 class _Gate:
@@ -316,27 +311,25 @@ def _derive_checks(
     workers = tuple(service for service in stack.with_role("worker") if service.replicas)
     found_tools = tools(stack)
     covered = {*databases, *(tool.service for tool in found_tools)}
-    database = DatabaseCheck(watch, request, services=databases) if databases else None
+    database = DatabaseCheck(watch, request, databases) if databases else None
     checks: list[Check] = [database] if database is not None else []
     migrations = None
     if request.migration is not None:
-        plan = request.migration
-        migrations = MigrationsCheck(watch, request, migration=plan, database=database)
+        migrations = MigrationsCheck(watch, request, request.migration, database)
         checks.append(migrations)
     if backends:
         port = stack.port("backend")
         name = port.service if port else backends[0].name
-        backend = BackendCheck(watch, request, service=name, port=port)
+        backend = BackendCheck(watch, request, name, port)
         checks.append(backend)
         covered.add(name)
         if workers:
-            check = WorkersCheck(watch, request, workers, backend, migrations, history)
-            checks.append(check)
+            checks.append(WorkersCheck(watch, request, workers, backend, migrations, history))
             if stack.has_ktrdr_workers:  # else the check may turn out to prove nothing
                 covered.update(service.name for service in workers)
     if found_tools:
-        checks.append(ObservabilityCheck(watch, request, tools=found_tools))
-    containers = ContainersCheck(watch, request, covered=frozenset(covered))
+        checks.append(ObservabilityCheck(watch, request, found_tools))
+    containers = ContainersCheck(watch, request, frozenset(covered))
     return containers, [containers, *checks] if stack.startable else []
 
 
