@@ -112,20 +112,15 @@ class BackendCheck(Check):
         if not unstarted:
             now = f" (now {answer.status})" if answer.status not in (None, 404) else ""
             doing = f"waiting for HTTP 200 at {shown_url(port, self._paths()[0])}{now}"
-            suspicion: str | None = (
-                f"{self.service} gives no 200 there; the setting health_paths names other paths"
-            )
+            said = "gives no 200 there; the setting health_paths names other paths"
             if answer.silent:
-                suspicion = (
-                    f"{self.service} accepts connections and does not get to answering: it hangs"
-                )
+                said = "accepts connections and does not get to answering: it hangs"
             elif answer.status is None:
-                suspicion = (
-                    f"{self.service} runs, and its program does not listen on {port.target} yet"
-                )
+                said = f"runs, and its program does not listen on {port.target} yet"
             elif answer.status >= 500:
-                suspicion = f"{self.service} runs and reports an error of its own: see its log"
-            return Verdict("waiting", doing, (answer.fact,), (self.service,), suspicion=suspicion)
+                said = "runs and reports an error of its own: see its log"
+            told = f"{self.service} {said}"
+            return Verdict("waiting", doing, (answer.fact,), (self.service,), suspicion=told)
         # A container that was never started has no log; what it waits for has one.
         awaited = to_be_healthy(self.watch, snapshot, self.service)
         failed = failed_before(self.request.stack, snapshot, self.service)

@@ -18,21 +18,19 @@ from ktrdr_sandbox.models import PublishedPort, Stack
 class Verdict:
     """What one look found. `failed` means that it can no longer come true.
 
-    `doing` says what is waited for. `cause` is certain; `suspicion` is for when the logs show none.
-    `proof` holds the container runs that a pass rests on: when one of them ends, the pass is void.
-    `not_applicable` marks a pass that proves nothing, to be left out of the report. `containers`
-    are those whose log is worth showing, each with a name; without any it is those of `services`.
+    `cause` is certain; `suspicion` is for when the logs show none. `containers` are those whose log
+    is worth showing, each with a name; without any it is those of `services`.
     """
 
     outcome: Literal["waiting", "passed", "failed"]
-    doing: str = ""
+    doing: str = ""  # what is waited for
     facts: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
     cause: str | None = None
     suspicion: str | None = None
     next_command: str | None = None
-    proof: frozenset[Run] = frozenset()
-    not_applicable: bool = False
+    proof: frozenset[Run] = frozenset()  # what a pass rests on: it is void when one of them ends
+    not_applicable: bool = False  # a pass that proves nothing, to be left out of the report
     containers: tuple[tuple[str, str], ...] = ()
 
 

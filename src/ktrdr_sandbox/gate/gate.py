@@ -84,19 +84,16 @@ class _Gate:
         self._observe = observe
         self._started = started
         self._begun = monotonic()
-        self._history = StatusHistory(request, starting=started is not None)
+        self._history = StatusHistory(request, started is not None)
         self._snapshot: Snapshot | None = None
         self._told: dict[CheckName, tuple[str, bool, bool]] = {}
         self._containers, checks = _derive_checks(watch, request, self._history)
-        wanted = self._reported = _asked_for(request, checks)
+        self._reported = _asked_for(request, checks)
         # Workers are counted by the backend and migrations wait for the database, so these are
         # looked at even when nobody asked for them.
-        supports = {"backend": "workers" in wanted, "database": "migrations" in wanted}
-        self._checks = {
-            check.name: check
-            for check in checks
-            if check.name in wanted or supports.get(check.name, False)
-        }
+        supports = {"workers": "backend", "migrations": "database"}
+        wanted = {*self._reported, *(supports.get(name) for name in self._reported)}
+        self._checks = {check.name: check for check in checks if check.name in wanted}
         # Services that need the database may die until it answers, and until it has its tables
         # where those are being made; from then on it counts.
         database = self._checks.get("database")
@@ -215,16 +212,13 @@ class _Gate:
         told = [check for check in reported if not check.verdict.not_applicable]
         results = await asyncio.gather(*(self._result(check) for check in told))
         workers = self._checks.get("workers")
+        left_out = [check.verdict for check in reported if check.verdict.not_applicable]
         return GateResult(
             passed=all(result.passed for result in results),
             checks=tuple(results),
             seconds=monotonic() - self._begun,
             healed=workers.healed if isinstance(workers, WorkersCheck) else (),
-            not_applicable=tuple(
-                (check.verdict.services[0], check.verdict.facts[0])
-                for check in reported
-                if check.verdict.not_applicable
-            ),
+            not_applicable=tuple((one.services[0], one.facts[0]) for one in left_out),
         )
 
     async def _result(self, check: Check) -> CheckResult:

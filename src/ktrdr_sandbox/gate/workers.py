@@ -40,11 +40,9 @@ class WorkersCheck(Check):
 
     A worker tries five times, 2 s apart, and then waits for a call that never comes. It counts as
     lost when the backend answers, all worker containers run, this one's program answers too, and
-    nothing has registered for `lost_after` seconds. A restart brings it back; what is silent
-    after that as well cannot register. A worker that does not answer yet is starting.
-
-    Where no worker is of a type that KTRDR has, `worker` may be just a name, as it is of Celery's:
-    when the backend keeps no list of workers either, the check proves nothing and fails nothing.
+    nothing has registered for `lost_after` seconds. A restart brings it back; what is silent after
+    that as well cannot register. Where no worker is of a type that KTRDR has, and the backend keeps
+    no list of workers, as with Celery's, the check proves nothing and fails nothing.
     """
 
     name = "workers"
