@@ -47,14 +47,15 @@ class ContainersCheck(Check):
         )
         return Verdict("passed", facts=complaints, proof=runs(statuses))
 
-    def unsteady(self, snapshot: Snapshot) -> bool:
-        """Tell whether a container runs for too short a time to be sure of it."""
+    def unsteady_for(self, snapshot: Snapshot) -> float:
+        """Give the seconds until all containers have run for long enough to be sure of them."""
         request = self.request
-        return any(
-            monotonic() - one.since < (request.steady if self._unproven(one) else request.poll_max)
+        steady_at = [
+            one.since + (request.steady if self._unproven(one) else request.poll_max)
             for one in snapshot.statuses
             if one.condition == "running"
-        )
+        ]
+        return max(steady_at, default=0.0) - monotonic()
 
     def _settled(self, status: ContainerStatus) -> ContainerStatus:
         """What has died meanwhile must have stayed up for a while where that is all it shows."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
 from ktrdr_sandbox import own_commands
@@ -120,17 +121,18 @@ class _Gate:
         while True:
             began = monotonic()
             outcomes = {check.verdict.outcome for check in self._checks.values()}
-            fresh = await self._take(final=outcomes == {"passed"})
+            fresh, unsteady_for = await self._take(final=outcomes == {"passed"}), inf
             if "failed" in outcomes:
                 return await self._last_look()
             if fresh is not None and all(one.holds(fresh) for one in self._checks.values()):
-                if not self._containers.unsteady(fresh):
+                unsteady_for = self._containers.unsteady_for(fresh)
+                if unsteady_for <= 0:
                     return None
             elif monotonic() >= self._deadline():
                 return self._disown_passes()
             if fresh is not None:
                 self._begin_looks(fresh)
-            pause = pace.pause(took=monotonic() - began)
+            pause = min(pace.pause(took=monotonic() - began), unsteady_for)
             if await self._watch.woken(min(pause, max(0.01, self._deadline() - monotonic()))):
                 pace.changed()
 
