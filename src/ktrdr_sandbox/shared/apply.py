@@ -54,8 +54,7 @@ class Applier:
         """
         staging = self.shared / STAGING
         _remove(staging)
-        files = self.plan.files
-        if files:
+        if files := self.plan.files:
             needed = sum(file.size + _BLOCK for file in files) + _MARGIN
             check_room(self.shared, needed, files=len(files))
         coming: dict[str, Record] = {one.path: self._record(one) for one in files}
