@@ -113,13 +113,13 @@ class Archive:
         self._members = members
         return listing
 
-    def stage(self, files: list[File], staging: Path, tick: Tick) -> Iterator[tuple[File, Path]]:
+    def stage(self, files: list[File], staging: Path, tick: Tick) -> Iterator[tuple[File, str]]:
         """Unpack files in the order in which they lie in it."""
         archive = _opened(_Stream(self.raw))
         for file in sorted(files, key=lambda file: self._members[file.path].offset_data):
             content = cast("IO[bytes]", archive.extractfile(self._members[file.path]))
             write_file(staging / ".part", file, content, tick)
-            yield file, staging / ".part"
+            yield file, str(staging / ".part")
 
 
 class _Stream:
