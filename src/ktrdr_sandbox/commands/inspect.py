@@ -216,5 +216,5 @@ def _registrations(port: PublishedPort) -> int | None:
     except (OSError, ValueError):
         return None
     workers = found.get("workers") if isinstance(found, dict) else found
-    is_list = b" 200 " in head.partition(b"\r\n")[0] and isinstance(workers, list)
-    return len(workers) if is_list else None
+    is_ok = b" 200 " in head.partition(b"\r\n")[0]
+    return len(workers) if is_ok and isinstance(workers, list) else None
