@@ -12,190 +12,141 @@ import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
 
-from ktrdr_sandbox.shared.layout import STAGING, is_below
-from ktrdr_sandbox.shared.manifest import SEED_KIND, Manifest
-from ktrdr_sandbox.shared.results import InitSharedResult, Kept, KeptReason
-from ktrdr_sandbox.shared.source import File, Folder, Listing
-
-Stamp = tuple[int, int]
-"""Size in bytes and time in nanoseconds: with another stamp a file has another content."""
-_GRAINS: Final = (100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
-"""Nanoseconds to which file systems round times down."""
-
-
-class Copy(NamedTuple):
-    """A file to place, where now lies what `expected` tells (None: nothing).
-
-    With `kept` only its time differs for certain: unless its content is the same it is kept so.
-    """
-
-    file: File
-    expected: Stamp | None = None
-    kept: Kept | None = None
+from ktrdr_sandbox.shared.layout import is_below
+from ktrdr_sandbox.shared.manifest import SEED_KIND, Manifest, Record
+from ktrdr_sandbox.shared.results import Copied, Kept
+from ktrdr_sandbox.shared.source import File, Listing
 
 
 @dataclass(slots=True)
 class Plan:
-    """What a run will do. `folders` are to be made; `links` map path to (target, is replaced).
+    """What a run will do. `folders` map path to permissions, `links` path to target.
 
-    `whole` are the sources, by kind, of kinds of which nothing is there yet; `found` are records to
-    add for what is there already.
+    `replaced` maps what makes way to its size and time; `kept` and `unchanged` stay as they are.
     """
 
-    folders: list[Folder] = field(default_factory=list)
-    copies: list[Copy] = field(default_factory=list)
-    links: dict[str, tuple[str, bool]] = field(default_factory=dict)
-    whole: dict[str, str] = field(default_factory=dict)
-    found: dict[str, str] = field(default_factory=dict)
+    folders: dict[str, int] = field(default_factory=dict)
+    files: list[File] = field(default_factory=list)
+    links: dict[str, str] = field(default_factory=dict)
+    replaced: dict[str, tuple[int, int]] = field(default_factory=dict)
+    kept: list[Kept] = field(default_factory=list)
+    unchanged: int = 0
+
+    def counts(self) -> Copied:
+        """Count what carrying it out brings about."""
+        copied = Copied(links=len(self.links), folders=len(self.folders))
+        for file in self.files:
+            copied.add_file(file.size, is_new=file.path not in self.replaced)
+        return copied
 
 
 @dataclass(slots=True)
 class Planner:
     """Compares a source, by its number in the manifest, with what is there.
 
-    What stays as it is goes into `result`.
+    What counts as copied, however it came there, is recorded in the manifest.
     """
 
     shared: Path
     manifest: Manifest
     number: str
     overwrite: bool
-    result: InitSharedResult
     _plan: Plan = field(default_factory=Plan, init=False)
     _present: dict[str, os.stat_result] = field(default_factory=dict, init=False)
     _blocked: list[str] = field(default_factory=list, init=False)
 
     def plan(self, listing: Listing) -> Plan:
         """Find out what is to be done. Raises OSError of the shared folder."""
-        for folder in listing.folders:
-            if not self._is_blocked(folder.path):
-                self._look(folder, listing.roots)
+        for path, mode in listing.folders.items():
+            if not self._is_blocked(path):
+                self._look(path, mode)
+        new = [file for file in listing.files if file.path not in self._present]
+        self._plan.files = [file for file in new if not self._is_blocked(file.path)]
         for file in listing.files:
             if info := self._present.get(file.path):
                 self._compare(file, info)
-            elif not self._is_blocked(file.path):
-                self._plan.copies.append(Copy(file))
         for path, target in listing.links.items():
-            self._compare_link(path, target)
+            if info := self._present.get(path):
+                self._compare_link(path, target, info)
+            elif not self._is_blocked(path):
+                self._plan.links[path] = target
         return self._plan
 
     def _is_blocked(self, path: str) -> bool:
-        return any(is_below(path, one) for one in self._blocked)
+        return any(is_below(path, place) for place in self._blocked)
 
-    def _look(self, folder: Folder, roots: dict[str, str]) -> None:
+    def _look(self, path: str, mode: int) -> None:
         """Look into the folder that has the place of a source's; a link is not followed."""
-        place = f"{self.shared}/{folder.path}"
-        names = set()
-        try:
-            if not stat.S_ISDIR(os.lstat(place).st_mode):
-                self._blocked.append(folder.path)
-                self._keep(folder.path, "in-the-way", "no folder")
-                return
+        place = self.shared / path
+        if not os.path.lexists(place):
+            self._plan.folders[path] = mode
+        elif place.is_symlink() or not place.is_dir():
+            self._blocked.append(path)
+            self._plan.kept.append(Kept(path, "in-the-way", "no folder"))
+        else:
             with os.scandir(place) as entries:
                 for entry in entries:
-                    names.add(entry.name)
                     with contextlib.suppress(FileNotFoundError):  # it goes away just now
                         info = entry.stat(follow_symlinks=False)
-                        self._present[f"{folder.path}/{entry.name}"] = info
-        except FileNotFoundError:
-            self._plan.folders.append(folder)
-        if folder.path in roots and names <= {STAGING}:
-            self._plan.whole[folder.path] = roots[folder.path]
-
-    def _keep(self, path: str, reason: KeptReason, detail: str = "") -> None:
-        self.result.kept.append(Kept(path, reason, detail))
+                        self._present[f"{path}/{entry.name}"] = info
 
     def _compare(self, file: File, info: os.stat_result) -> None:
-        record = self.manifest.records.get(file.path)
+        plan, found, given = (
+            self._plan,
+            (info.st_size, info.st_mtime_ns),
+            (file.size, file.mtime_ns),
+        )
+        records = [one for one in self.manifest.records.get(file.path, []) if len(one) == 3]
+        exact = [one for one in records if (one[0], one[1]) == found]
+        ours = exact or [
+            one for one in records if one[0] == found[0] and _is_time(found[1], one[1])
+        ]
         if not stat.S_ISREG(info.st_mode):
-            is_link = stat.S_ISLNK(info.st_mode)
-            if self.overwrite and is_link:
-                self._replace(file, info)
-            else:
-                self._keep(file.path, "in-the-way", "a link" if is_link else "a folder")
-        elif info.st_size == file.size and info.st_mtime_ns == file.mtime_ns:
-            self.result.unchanged += 1
-            if not (record or "").startswith(f"{file.size}:{file.mtime_ns}:"):
-                self._plan.found[file.path] = file_record(file, self.number)
-        else:
-            self._compare_differing(file, info, record)
-
-    def _compare_differing(self, file: File, info: os.stat_result, record: str | None) -> None:
-        claim = self.manifest.claims.get(file.path)
-        if claim is not None and is_stamp_of(info, _stamp_in(claim)):
-            self._plan.found[file.path] = record = claim  # placed by a run that was killed
-        given = (file.size, file.mtime_ns), _stamp_in(record), _stamp_in(claim)
-        is_ours = is_stamp_of(info, given[1])
-        if is_ours and given[1] == given[0]:
-            self.result.unchanged += 1  # a file system with coarse times: nothing has changed
+            what = "a link" if stat.S_ISLNK(info.st_mode) else "a folder"
+            kept: Kept | None = Kept(file.path, "in-the-way", what)
+        elif given == found or given in [(one[0], one[1]) for one in ours]:
+            plan.unchanged += 1
+            if not ours:
+                self.manifest.records[file.path] = [[*given, self.number]]
             return
-        kept = self._reason_to_keep(file.path, record if is_ours else None)
         # A power cut leaves a file short, with the time it was given; an edit has its own.
-        is_torn = any(s and info.st_size < s[0] and _is_time_of(info, s[1]) for s in given)
-        if kept is None or self.overwrite or is_torn:
-            self._replace(file, info)
-        elif info.st_size == file.size:
-            self._replace(file, info, kept)
+        elif any(found[0] < one[0] and _is_time(found[1], one[1]) for one in [given, *records]):
+            kept = None
         else:
-            self.result.kept.append(kept)
+            kept = self._reason_to_keep(file.path, ours)
+        if kept is None or (self.overwrite and kept.detail != "a folder"):
+            plan.files.append(file)
+            plan.replaced[file.path] = found
+        else:
+            plan.kept.append(kept)
 
-    def _replace(self, file: File, info: os.stat_result, kept: Kept | None = None) -> None:
-        self._plan.copies.append(Copy(file, (info.st_size, info.st_mtime_ns), kept))
-
-    def _reason_to_keep(self, path: str, record: str | None) -> Kept | None:
-        """Tell why a file stays that differs; `record` is the manifest's where it is ours."""
-        if record is None:
+    def _reason_to_keep(self, path: str, ours: list[Record]) -> Kept | None:
+        """Tell why a file stays that differs; `ours` are the records that it still fits."""
+        if not ours:
             return Kept(path, "changed")
-        number = record.rpartition(":")[2]
-        known = self.manifest.origins.get(number)
-        if number == self.number or (known is not None and known.kind == SEED_KIND):
+        number = ours[-1][2]
+        origin = self.manifest.origins.get(number)
+        if number == self.number or (origin is not None and origin.kind == SEED_KIND):
             return None  # the seed pack is there for want of better
-        return Kept(path, "other-source", known.name if known is not None else "")
+        return Kept(path, "other-source", origin.name if origin is not None else "")
 
-    def _compare_link(self, path: str, target: str) -> None:
-        info = self._present.get(path)
-        if info is None:
-            if not self._is_blocked(path):
-                self._plan.links[path] = (target, False)
-            return
+    def _compare_link(self, path: str, target: str, info: os.stat_result) -> None:
         if not stat.S_ISLNK(info.st_mode):
-            self._keep(path, "in-the-way", "no link")
+            self._plan.kept.append(Kept(path, "in-the-way", "no link"))
             return
-        now = os.readlink(self.shared / path)  # noqa: PTH115  a Path would tidy the text
-        record = self.manifest.records.get(path)
-        if now == target:
-            self.result.unchanged += 1
-            if record is None:
-                self._plan.found[path] = link_record(target, self.number)
-        elif self.overwrite or record == link_record(now, self.number):
-            self._plan.links[path] = (target, True)
+        current = os.readlink(self.shared / path)  # noqa: PTH115  a Path would tidy the text
+        records = self.manifest.records.get(path, [])
+        if current == target:
+            self._plan.unchanged += 1
+            self.manifest.records[path] = records or [[target, self.number]]
+        elif self.overwrite or [current, self.number] in records:
+            self._plan.links[path] = target
+            self._plan.replaced[path] = info.st_size, info.st_mtime_ns
         else:
-            self._keep(path, "changed")
+            self._plan.kept.append(Kept(path, "changed"))
 
 
-def file_record(file: File, number: str) -> str:
-    """Return the manifest's record of a file that was placed."""
-    return f"{file.size}:{file.mtime_ns}:{number}"
-
-
-def link_record(target: str, number: str) -> str:
-    """Return the manifest's record of a link that was made."""
-    return f">{target}:{number}"
-
-
-def _stamp_in(record: str | None) -> Stamp | None:
-    size, _, rest = (record or "").partition(":")
-    mtime = rest.partition(":")[0]
-    return (int(size), int(mtime)) if size.isdecimal() and mtime.isdecimal() else None
-
-
-def is_stamp_of(info: os.stat_result, given: Stamp | None) -> bool:
-    """Compare with the stamp a file was given, but for what its file system rounds off."""
-    return given is not None and info.st_size == given[0] and _is_time_of(info, given[1])
-
-
-def _is_time_of(info: os.stat_result, given: int) -> bool:
-    found = info.st_mtime_ns
-    return found == given or any(found == given - given % grain for grain in _GRAINS)
+def _is_time(found: int, given: int) -> bool:
+    """Compare with the time a file was given, but for what its file system rounds off."""
+    return found == given or (found % 100 == 0 and 0 <= given - found < 2 * 10**9)
