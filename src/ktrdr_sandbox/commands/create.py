@@ -48,7 +48,7 @@ from ktrdr_sandbox.git.worktree import (
     take_back_worktree,
 )
 from ktrdr_sandbox.models import ID_PREFIX, Instance, Protocol
-from ktrdr_sandbox.slots.allocation import ANOTHER_SLOT, Allocation, BusyPort, allocate
+from ktrdr_sandbox.slots.allocation import Allocation, BusyPort, allocate
 from ktrdr_sandbox.slots.port_map import extra_ports, get_ports, worker_ports
 from ktrdr_sandbox.slots.probe import busy_ports
 from ktrdr_sandbox.state import journal
@@ -56,10 +56,9 @@ from ktrdr_sandbox.state.registry import Registry
 
 EXTRA_PORTS: Final = 4  # of a slot's must be free: KTRDR's own stack takes one, for Jaeger's OTLP
 
-# So many ignored files or bytes are told before they are copied: a pattern may match too much.
+# More ignored files or megabytes are told before they are copied: a pattern may match too much.
 MANY: Final = 1000
-MEGABYTE: Final = 1000 * 1000
-MUCH: Final = 100 * MEGABYTE
+MUCH: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,52 +177,43 @@ def _plan(
     checkout: Checkout | None = None,
 ) -> CreatePlan:
     """With a free slot, or the wanted one if it is; without a checkout the directory is there."""
+    main = repository.main
     try:
-        found = free_slot(context, context.registry.read(), repository.main, wanted=slot)
+        found = free_slot(context, context.registry.read(), main, wanted=slot)
     except SandboxError as error:
         if error.code not in ("slots-exhausted", "slot-taken"):
             raise
         recover_all(context)  # a slot that a killed create holds is free then
-        found = free_slot(context, context.registry.read(), repository.main, wanted=slot)
+        found = free_slot(context, context.registry.read(), main, wanted=slot)
     is_worktree = checkout is not None or repository.is_linked
-    token = str(uuid.uuid4())
+    instance = Instance(
+        id=identity,
+        uuid=str(uuid.uuid4()),
+        slot=found.slot,
+        path=path,
+        created_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        is_worktree=is_worktree,
+        parent_repo=main if is_worktree else None,
+        state="creating",
+        created_by="create" if checkout else "init",
+        engine=current_address(context.environment),
+    )
     return CreatePlan(
-        instance=Instance(
-            id=identity,
-            uuid=token,
-            slot=found.slot,
-            path=path,
-            created_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            is_worktree=is_worktree,
-            parent_repo=repository.main if is_worktree else None,
-            state="creating",
-            created_by="create" if checkout else "init",
-            engine=current_address(context.environment),
-        ),
-        main=repository.main,
+        instance=instance,
+        main=main,
         common_dir=repository.common_dir,
-        worktree=plan_addition(repository, path, checkout, token) if checkout else None,
+        worktree=plan_addition(repository, path, checkout, instance.uuid) if checkout else None,
         fixed_slot=slot is not None,
         skipped=found.skipped,
     )
 
 
 def free_slot(
-    context: Context,
-    registry: Registry,
-    checkout: Path,
-    *,
-    wanted: int | None,
-    another_slot: str = ANOTHER_SLOT,
+    context: Context, registry: Registry, checkout: Path, *, wanted: int | None, **hint: str
 ) -> Allocation:
-    """Find a slot, or check the wanted one, by the checkout's settings. Raises as `allocate`."""
-    bind = context.settings(checkout).bind_address
-    return allocate(
-        taken=registry.taken_slots(),
-        wanted=wanted,
-        busy=lambda slot: busy_in_slot(slot, bind),
-        another_slot=another_slot,
-    )
+    """Find a slot, or check the wanted one, by the checkout's settings. As `allocate`."""
+    bind, taken = context.settings(checkout).bind_address, registry.taken_slots()
+    return allocate(taken=taken, wanted=wanted, busy=lambda slot: busy_in_slot(slot, bind), **hint)
 
 
 def busy_in_slot(slot: int, bind_address: str) -> list[BusyPort]:
@@ -374,10 +364,10 @@ def _copy_ignored_files(context: Context, main: Path, worktree: Path) -> Copies:
     back (`!name`) what the file says.
     """
     names = included(main, (*include_patterns(main), *context.settings(main).copy_files))
-    size = size_of(main, names)
-    if len(names) > MANY or size > MUCH:
+    megabytes = size_of(main, names) / 1e6
+    if len(names) > MANY or megabytes > MUCH:
         context.tell(
-            f"Copying {len(names)} ignored files ({size / MEGABYTE:.0f} MB) from {main}, as "
+            f"Copying {len(names)} ignored files ({megabytes:.0f} MB) from {main}, as "
             ".worktreeinclude or copy_files says."
         )
     return copy_into(main, worktree, names)
