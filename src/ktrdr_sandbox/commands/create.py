@@ -27,16 +27,7 @@ from ktrdr_sandbox.commands.relocated import reattach
 from ktrdr_sandbox.commands.trash import move_to_trash, trash_path
 from ktrdr_sandbox.docker.environment import current_address
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.git.ignored import (
-    Copies,
-    copy_into,
-    hide_env_file,
-    include_patterns,
-    included,
-    is_hidden,
-    show_env_file,
-    size_of,
-)
+from ktrdr_sandbox.git import ignored
 from ktrdr_sandbox.git.repository import Repository, locate
 from ktrdr_sandbox.git.worktree import (
     Addition,
@@ -75,7 +66,7 @@ class CreatePlan:
     worktree: Addition | None = None
     fixed_slot: bool = False
     skipped: Mapping[int, tuple[BusyPort, ...]] = field(default_factory=dict)
-    copies: Copies = field(default_factory=Copies)
+    copies: ignored.Copies = field(default_factory=ignored.Copies)
 
     @property
     def branch(self) -> str | None:
@@ -211,7 +202,7 @@ def _plan(
 def free_slot(
     context: Context, registry: Registry, checkout: Path, *, wanted: int | None, **hint: str
 ) -> Allocation:
-    """Find a slot, or check the wanted one, by the checkout's settings. As `allocate`."""
+    """Find a slot, or check the wanted one, as `allocate` does, by the checkout's settings."""
     bind, taken = context.settings(checkout).bind_address, registry.taken_slots()
     return allocate(taken=taken, wanted=wanted, busy=lambda slot: busy_in_slot(slot, bind), **hint)
 
@@ -297,7 +288,7 @@ def _refuse_initialised(context: Context, root: Path) -> None:
 
 def _apply(context: Context, plan: CreatePlan) -> CreatePlan:
     """Do all steps; nothing remains of them when one fails. Needs the repository's lock."""
-    made, copies = plan.instance, Copies()
+    made, copies = plan.instance, ignored.Copies()
     with (
         journal.operation(context.home, made.id, made.created_by, plan) as log,
         log.undoing(partial(undo_step, context, plan)),
@@ -309,8 +300,8 @@ def _apply(context: Context, plan: CreatePlan) -> CreatePlan:
             if warning := add_worktree(plan.worktree):
                 context.tell(warning)
         log.begin("exclude")
-        if not is_hidden(made.path):
-            hide_env_file(plan.common_dir)
+        if not ignored.is_hidden(made.path):
+            ignored.hide_env_file(plan.common_dir)
         log.begin("marker")
         write_env_file(context, made)
         if plan.worktree is not None:  # what is there already needs nothing
@@ -351,23 +342,25 @@ def undo_step(context: Context, plan: CreatePlan, name: str) -> None:
     elif name == "worktree" and plan.worktree is not None:
         take_back_worktree(plan.worktree, save=keep)
     elif name == "exclude":
-        show_env_file(plan.main, plan.common_dir)
+        ignored.show_env_file(plan.main, plan.common_dir)
     elif name == "marker":
         env_file.remove(instance.env_file, uuid=instance.uuid)
 
 
-def _copy_ignored_files(context: Context, main: Path, worktree: Path) -> Copies:
+def _copy_ignored_files(context: Context, main: Path, worktree: Path) -> ignored.Copies:
     """What `.worktreeinclude` and `copy_files` name. `bad-settings`, `git-failed`, `cannot-write`.
 
     Both are read from the main worktree, where the files are, and not from the new branch: whoever
     wrote that shall not choose what it gets. The setting's patterns come last, so that it can take
     back (`!name`) what the file says.
     """
-    names = included(main, (*include_patterns(main), *context.settings(main).copy_files))
-    megabytes = size_of(main, names) / 1e6
+    names = ignored.included(
+        main, (*ignored.include_patterns(main), *context.settings(main).copy_files)
+    )
+    megabytes = ignored.size_of(main, names) / 1e6
     if len(names) > MANY or megabytes > MUCH:
         context.tell(
             f"Copying {len(names)} ignored files ({megabytes:.0f} MB) from {main}, as "
             ".worktreeinclude or copy_files says."
         )
-    return copy_into(main, worktree, names)
+    return ignored.copy_into(main, worktree, names)
