@@ -202,11 +202,12 @@ def run_interruptibly(work: Callable[[], T]) -> T:
     """
     if threading.current_thread() is not threading.main_thread():
         return work()
-    future = run_in_background(work)
+    future = None
     try:
+        future = run_in_background(work)
         return future.result()
     finally:
-        if not future.done():
+        if future is None or not future.done():
             end_all()
 
 
