@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 from ktrdr_sandbox.background import BackgroundThread, run_in_background
-from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.errors import ErrorCode, SandboxError
 from ktrdr_sandbox.redaction import redact_all
 
 if TYPE_CHECKING:
@@ -113,6 +113,14 @@ class Outcome:
     def text(self) -> str:
         """What the command said, error stream first choice."""
         return self.stderr.strip() or self.stdout.strip()
+
+
+class CommandError(SandboxError):
+    """An external command failed. Keeps all of it; display goes through redaction."""
+
+    def __init__(self, code: ErrorCode, message: str, outcome: Outcome, **more: Any) -> None:
+        super().__init__(code, message, **more)
+        self.outcome = outcome
 
 
 def run(

@@ -252,12 +252,12 @@ def _must_add(path: Path, outcome: Outcome) -> None:
         return
     if found := _CHECKED_OUT.search(outcome.stderr):
         raise _checked_out(found["branch"], Path(found["path"]))
-    error = failed(outcome)
+    said, status = outcome.stderr, outcome.exit_code
     raise SandboxError(
         "worktree-failed",
-        f"{_CANNOT} at {path}: {error.stderr.strip() or 'git gave no reason'}",
-        hints=error.hints,
-        details={"argv": list(error.argv), "stderr": error.stderr, "exit_code": error.exit_code},
+        f"{_CANNOT} at {path}: {said.strip() or 'git gave no reason'}",
+        hints=failed(outcome).hints,
+        details={"argv": list(outcome.argv), "stderr": said, "exit_code": status},
     )
 
 
