@@ -9,7 +9,6 @@ from ktrdr_sandbox.isolation import images, mounts, names, networks
 from ktrdr_sandbox.isolation.model import Service, StackModel, natural, pairs, replicas, unescape
 from ktrdr_sandbox.isolation.notices import stale_addresses
 from ktrdr_sandbox.isolation.override import Edit, Finding
-from ktrdr_sandbox.isolation.paths import Paths
 from ktrdr_sandbox.isolation.ports import Allocation, allocate, rewrite_ports
 from ktrdr_sandbox.isolation.refusals import find_refusals
 from ktrdr_sandbox.isolation.request import IsolatedStack, IsolationRequest, Notice, Refusal
@@ -28,7 +27,7 @@ def isolate(model: Mapping[str, Any], request: IsolationRequest) -> IsolatedStac
     SandboxError `compose-file-invalid` is raised for what is no Compose model.
     """
     stack = StackModel.read(model, request.networks)
-    paths = Paths(request)
+    paths = mounts.Paths(request)
     own_images = images.built_images(stack, request)
     allocation = allocate(stack, request)
     settled = mounts.settle_mounts(stack, paths, own_images)
@@ -41,7 +40,7 @@ def isolate(model: Mapping[str, Any], request: IsolationRequest) -> IsolatedStac
         *mounts.move_files(stack, paths),
         *networks.scope_networks(stack, request, memberships),
         *networks.link_own_services(stack, request),
-        *names.scope_volumes(stack, request),
+        *names.scope_names("volumes", stack.volumes, request),
         *mounts.move_devices(stack, paths),
         *names.name_the_instance(stack, request.instance.id),
         *names.label_everything(stack, request),
