@@ -33,7 +33,7 @@ def stale_addresses(
     Of a port on several protocols the one of TCP, which most addresses mean.
     """
     ordered = sorted(publications, key=lambda publication: publication.protocol != "tcp")
-    given = {port for publication in ordered for port in publication.given}
+    given = {port.published for publication in ordered for port in publication.given}
     moved: dict[int, Publication] = {}
     for publication in ordered:
         for port in _numbers(publication.asked):
@@ -90,22 +90,22 @@ def _stale_ports(
     """
     kind, _, other = str(service.get("network_mode") or "").partition(":")
     owner = model.services.get(other, service) if kind == "service" else service
-    own = {int(body["target"]) for body in owner.get("ports") or []}
+    inner = {int(body["target"]) for body in owner.get("ports") or []}
     for span in owner.get("expose") or []:
-        own.update(_numbers(str(span).partition("/")[0]))
+        inner.update(_numbers(str(span).partition("/")[0]))
     named: dict[int, dict[str, None]] = {}
     for key, value in values.items():
         for match in _HOST.finditer(value):
             port = int(match["port"])
-            inside = match["local"] and port in own and not key.startswith("logging.")
+            inside = match["local"] and port in inner and not key.startswith("logging.")
             if port in moved and not inside:
                 named.setdefault(port, {})[key] = None
     for port, keys in named.items():
         publication = moved[port]
         here = "the one that the engine picks"
         if publication.given:
-            variable = publication.variables[0]
-            here = f"{publication.given[0]}: ${{{variable}:-{port}}} is right in both"
+            own = publication.given[0]
+            here = f"{own.published}: ${{{own.variable}:-{port}}} is right in both"
         yield (
             f"{_listed(keys)} the host's port {port}, which leads to the main environment; here, "
             f"{publication.service} is on {here}"

@@ -40,11 +40,9 @@ _IMAGE_WORDS: Final[dict[Kind, set[str]]] = {
     "prometheus": {"prometheus"},
 }
 _NAME_WORDS: Final[dict[Kind, set[str]]] = {
+    **_IMAGE_WORDS,
     "backend": {"backend", "api"},
     "db": _IMAGE_WORDS["db"] | {"db", "database"},
-    "grafana": {"grafana"},
-    "jaeger": {"jaeger"},
-    "prometheus": {"prometheus"},
 }
 # Words of services that carry the name of what they serve: `postgres-exporter` is no database.
 _SIDE_TOOLS: Final = {
