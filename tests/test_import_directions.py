@@ -89,7 +89,7 @@ def importers(package: str) -> set[str]:
 
 
 def test_processes_are_started_by_the_one_runner() -> None:
-    assert importers("subprocess") == {"process", "commands.parallel_runs"}
+    assert importers("subprocess") == {"process"}
 
 
 def test_python_on_whales_is_imported_in_one_file() -> None:
