@@ -18,7 +18,7 @@ ALLOWED = {
     "gate": {*BASE, "docker.engine"},
     "state": {*BASE, "docker.engine", "env_file", "git", "isolation.request"},
     "settings": {"errors", "paths", "settings_sources"},
-    "settings_sources": {"errors", "paths", "settings", "trust"},
+    "settings_sources": {"errors", "paths", "settings"},
     "targeting": {*BASE, "env_file", "state"},
     "api_address": {*BASE, "env_file"},
     "real_ktrdr": {*BASE, "settings", "commands.configuration"},

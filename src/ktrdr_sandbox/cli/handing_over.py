@@ -167,12 +167,12 @@ def open_tool(
     """
     with command("open") as output:
         context = command_context(output)
-        page = environment.page(context, instance_of(context, instance), tool)
+        service, url = environment.page(context, instance_of(context, instance), tool)
         browser, why_not = _browser() if not output.json_mode else (None, "")
-        opened = browser is not None and browser.open(page.url)
+        opened = browser is not None and browser.open(url)
         if browser is not None and not opened:
             why_not = "the browser could not be started"
-        output.result(page.url, {"tool": page.tool, "url": page.url, "service": page.service})
+        output.result(url, {"tool": tool, "url": url, "service": service})
         if why_not:
             output.tell(f"Not opened: {why_not}.")
 

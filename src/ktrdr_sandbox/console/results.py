@@ -19,7 +19,6 @@ from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT, CreatedBy, Instance, Pro
 
 if TYPE_CHECKING:  # the records only, whose modules need not be loaded to write them down
     from ktrdr_sandbox.commands.compose_project import Composition
-    from ktrdr_sandbox.commands.configuration import Request, Setting, Survey
     from ktrdr_sandbox.commands.create import CreatePlan
     from ktrdr_sandbox.commands.destroy import DestroyPlan
     from ktrdr_sandbox.commands.doctor import Examination
@@ -34,6 +33,7 @@ if TYPE_CHECKING:  # the records only, whose modules need not be loaded to write
     from ktrdr_sandbox.commands.up import Startup
     from ktrdr_sandbox.gate.result import CheckName
     from ktrdr_sandbox.settings_sources import Kind as SettingSource
+    from ktrdr_sandbox.settings_sources import Resolution, Setting
 
 
 SCHEMA_FILE: Final = Path(__file__).with_name("ktrdr-sandbox-1.schema.json")
@@ -467,8 +467,8 @@ def all_runs(found: AllRuns) -> dict[str, Any]:
     return {"instances": runs, "succeeded": len(runs) - failed, "failed": failed}
 
 
-def settings(found: Survey, shown: Sequence[Setting]) -> dict[str, Any]:
-    unapproved = dict(found.withheld.values) if found.withheld is not None else {}
+def settings(found: Resolution, shown: Sequence[Setting]) -> dict[str, Any]:
+    unapproved = {} if found.asked is None or found.approved else dict(found.asked.values)
     each = [
         fill(
             SettingData,
@@ -483,10 +483,10 @@ def settings(found: Survey, shown: Sequence[Setting]) -> dict[str, Any]:
     return fill(SettingsData, found, settings=each, unapproved=unapproved)
 
 
-def approval(wanted: Request) -> dict[str, Any]:
+def approval(wanted: Resolution, repository: str) -> dict[str, Any]:
     asked = {} if wanted.asked is None else dict(wanted.asked.values)
     digest = None if wanted.asked is None else wanted.asked.digest
-    return fill(ApprovalData, wanted, asked=asked, sha256=digest)
+    return fill(ApprovalData, wanted, repository=repository, asked=asked, sha256=digest)
 
 
 def examination(result: Examination) -> dict[str, Any]:
