@@ -22,7 +22,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_args, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -176,8 +176,7 @@ class Asked:
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class Setting(NamedTuple):
     """One setting by its flat key; `value` is JSON-ready."""
 
     name: str
@@ -203,10 +202,7 @@ class Resolution:
     def each(self) -> dict[str, Setting]:
         """All settings by flat key."""
         values = _flat(as_data(self.settings))
-        return {
-            key: Setting(name=key, value=values[key], origin=origin)
-            for key, origin in self.origins.items()
-        }
+        return {key: Setting(key, values[key], origin) for key, origin in self.origins.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,16 +239,16 @@ class BadSettingsError(SandboxError):
 
     def __init__(self, *problems: Problem) -> None:
         sentences = [str(problem) for problem in problems]
-        origins = [problem.origin for problem in problems]
-        places = dict.fromkeys(origin.variable or str(origin.path) for origin in origins)
+        facts = [problem.facts() for problem in problems]
+        places = dict.fromkeys(one["variable"] or str(one["file"]) for one in facts)
         super().__init__(
             "bad-settings",
             "The settings cannot be used: " + "; ".join(sentences) + ".",
             hints=[f"Correct {place}" for place in places],
             details={
                 "problems": sentences,
-                "files": list(dict.fromkeys(str(one.path) for one in origins if one.path)),
-                "found": [problem.facts() for problem in problems],
+                "files": list(dict.fromkeys(one["file"] for one in facts if one["file"])),
+                "found": facts,
             },
         )
 
@@ -262,8 +258,7 @@ def resolve(home: Home, *, checkout: Path | None, approved: Approved) -> Resolut
 
     Each source is judged by itself and as a whole: what does not count today may do so tomorrow.
     """
-    variables, told = _variables()
-    remarks = {text: text for text in told}
+    variables, remarks = _variables()
     asked, is_approved = None, True
     theirs = _read_file(checkout / CHECKOUT_FILE, "checkout") if checkout is not None else None
     if checkout is not None and theirs is not None:
@@ -309,8 +304,8 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def _variables() -> tuple[Layer, list[str]]:
-    """The variables that are settings, and a remark on each that looks like one and is none.
+def _variables() -> tuple[Layer, dict[str, str]]:
+    """The variables that are settings, and a remark by each that looks like one and is none.
 
     Those do not stop a command as an unknown key of a file does: an environment is inherited, and
     may be meant for another version of this program.
@@ -324,10 +319,10 @@ def _variables() -> tuple[Layer, list[str]]:
         if variable in given
     }
     endings = [name.removeprefix(PREFIX) for name in known]
-    strange = [
-        f"{given[name]}: {_no_such(name.removeprefix(PREFIX), endings, prefix=PREFIX)} (ignored)"
-        for name in sorted(given.keys() - known)
-    ]
+    strange = {
+        name: f"{given[name]}: {_no_such(name.removeprefix(PREFIX), endings, PREFIX)} (ignored)"
+        for name in sorted(given.keys() - known.keys())
+    }
     return Layer(Origin(kind="variable"), values, origins), strange
 
 
@@ -405,7 +400,7 @@ def _settings(values: Mapping[str, Any]) -> Settings:
     return Settings(**found)
 
 
-def _no_such(key: str, known: Collection[str], *, prefix: str = "") -> str:
+def _no_such(key: str, known: Collection[str], prefix: str = "") -> str:
     """That there is no such setting, and the one that was probably meant."""
     near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.6)
     return "no such setting" + (f"; did you mean '{prefix}{near[0]}'?" if near else "")
