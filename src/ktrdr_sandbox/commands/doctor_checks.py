@@ -412,7 +412,7 @@ def ports(around: DoctorContext) -> Iterator[Finding]:
 def trash(around: DoctorContext) -> Iterator[Finding]:
     found = trashed(around.context.home)
     if found:
-        oldest = max(one.age_days for one in found)
+        oldest = found[0][1]
         text = f"{len(found)} in {around.context.home.trash}, the oldest {oldest:.0f} days old"
         yield note("trash", text, "ktrdr-sandbox gc")
 
