@@ -97,7 +97,7 @@ class GateResult:
     not_applicable: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class GateProgress:
     """One check's state, sent when it changes. `elapsed` is seconds since the gate's start."""
 
