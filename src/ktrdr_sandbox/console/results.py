@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from typing_extensions import TypedDict
 
-from ktrdr_sandbox.gate.report import as_json
+from ktrdr_sandbox.gate.result import CheckName, as_json
 from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT, CreatedBy, Instance, Protocol, Role
 
 if TYPE_CHECKING:  # the records only, whose modules need not be loaded to write them down
@@ -31,7 +31,6 @@ if TYPE_CHECKING:  # the records only, whose modules need not be loaded to write
     from ktrdr_sandbox.commands.parallel_runs import AllRuns
     from ktrdr_sandbox.commands.tool_versions import ToolVersions
     from ktrdr_sandbox.commands.up import Startup
-    from ktrdr_sandbox.gate.result import CheckName
     from ktrdr_sandbox.settings_sources import Kind as SettingSource
     from ktrdr_sandbox.settings_sources import Resolution, Setting
 
