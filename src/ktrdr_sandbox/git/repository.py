@@ -12,7 +12,6 @@ from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.git.git import failed, git, try_git
 from ktrdr_sandbox.models import ENV_FILE_NAME
 
-
 HIDDEN: Final = (ENV_FILE_NAME, f"{ENV_FILE_NAME}.tmp")
 """What git is to ignore; the second is what a kill while it was being replaced leaves."""
 
