@@ -72,9 +72,9 @@ def path(name: Checkout = None) -> None:
     with command("config path") as output:
         context = command_context(output)
         found = configuration.files(context, _checkout(context, name))
-        data = [{"path": str(path), "exists": path.exists()} for path in found]
-        text = [f"{path}{'' if path.exists() else ' (not there)'}" for path in found]
-        output.result("\n".join(text), {"files": data})
+        text = "\n".join(f"{path}{'' if path.exists() else ' (not there)'}" for path in found)
+        files = [{"path": str(path), "exists": path.exists()} for path in found]
+        output.result(text, {"files": files})
 
 
 @config.command()
@@ -95,11 +95,18 @@ def approve(name: Checkout = None, yes: params.Yes = False) -> None:
             )
         wanted = configuration.request(context, checkout)
         shown = reports.approval_request(wanted)
-        done = ""
-        if wanted.asked is not None:
-            done = f"\nIt was approved before, for {wanted.repository}."
-        if wanted.asked is not None and not wanted.approved:
-            _refuse_hidden(shown, checkout)
+        done = f"\nIt was approved before, for {wanted.repository}."
+        if wanted.asked is None:
+            done = ""
+        elif not wanted.approved:
+            if redact(shown) != shown:  # nobody can approve what is not shown
+                raise SandboxError(
+                    "bad-settings",
+                    f"{checkout} sets something that looks like a secret, which would be hidden "
+                    "here, so it cannot be approved.",
+                    hints=("Let the hook read it from a file or a variable.",),
+                    details={"shown": shown},
+                )
             if not yes:
                 confirm(
                     output,
@@ -117,15 +124,3 @@ def _checkout(context: Context, name: str | None) -> Path | None:
     if name:
         return instance_of(context, name).path
     return configuration.checkout_around(context.cwd)
-
-
-def _refuse_hidden(shown: str, checkout: Path) -> None:
-    """Nobody can approve what is not shown."""
-    if redact(shown) != shown:
-        raise SandboxError(
-            "bad-settings",
-            f"{checkout} sets something that looks like a secret, which would be hidden "
-            "here, so it cannot be approved.",
-            hints=("Let the hook read it from a file or a variable.",),
-            details={"shown": shown},
-        )

@@ -86,7 +86,7 @@ def move(
     with command("move") as output:
         context = command_context(output)
         done = moving.move(context, instance_of(context, name), slot=slot, dry_run=dry_run)
-        output.result(text.move(done, dry_run=dry_run), results.move(done))
+        output.result(text.move(done, dry_run=dry_run), results.fill("MoveData", done))
 
 
 def destroy(
@@ -151,7 +151,7 @@ def destroy(
             return
         if force or not plan.unsaved:  # a refusal needs no question, and no hook before it
             if not yes:
-                _confirm(output, text.question(plan, instance))
+                _confirm(output, f"{text.destruction_plan(plan)}\nDestroy {instance.id}?")
             _run_hook(context, instance, output, force=force)
         with _hint_at_lost_engine(instance):
             done = destroying.destroy(
@@ -163,7 +163,7 @@ def destroy(
                 now=now,
                 progress=output.progress,
             )
-        output.result(text.destruction(done), results.destroyed(done))
+        output.result(text.destruction(done), results.destroy_plan(done, done=True))
 
 
 def _show_all(

@@ -110,8 +110,7 @@ def wait(
             unknown = sorted(names - set(CHECK_NAMES))
             if unknown:
                 raise SandboxError(
-                    "usage",
-                    f"There is no check '{unknown[0]}'. Checks: {', '.join(CHECK_NAMES)}.",
+                    "usage", f"There is no check '{unknown[0]}'. Checks: {', '.join(CHECK_NAMES)}."
                 )
             wanted = cast("frozenset[CheckName]", names)
         context = command_context(output)
@@ -207,8 +206,8 @@ def demo(
                 context,
                 folder,
                 step=output.progress,
-                progress=start_view.ComposeLines(output, everything=output.verbose),
-                observer=lambda _: start_view.GateLines(output),
+                progress=start_view.PlainView(output).line,
+                observer=lambda _: start_view.PlainView(output).gate,
             )
         stacks = [results.startup(done) for done in shown.startups]
         output.result(reports.demonstration(shown), {"directory": str(folder), "stacks": stacks})

@@ -49,7 +49,7 @@ def doctor(
             instance = target(context.registry.read(), name=name, cwd=context.cwd)
             bundles.refuse_target(context.cwd / bundle)
         found = examining.examine(context, instance_id=instance_id(name) if name else "", fix=fix)
-        text, data = reports.examination(found), results.examination(found)
+        text, data = reports.examination(found), results.fill("DoctorData", found)
         if bundle is not None:
             more = {"doctor.txt": f"{text}\n", "doctor.json": data}
             examining.bundle_now(context, instance, context.cwd / bundle, more=more)
@@ -65,12 +65,12 @@ def gc(yes: params.Yes = False) -> None:
         found = collecting.collect(command_context(output), yes=yes)
         for remark in found.remarks:
             output.tell(remark)
-        text, data = reports.collection(found, yes=yes), results.collection(found)
+        text, data = reports.collection(found, yes=yes), results.fill("GcData", found)
         if not found.complete:
-            stays = [item.name for item in found.items if item.trouble]
+            stays = ", ".join(item.name for item in found.items if item.trouble)
             error = SandboxError(
                 "teardown-incomplete",
-                f"Some of it could not be ended: {', '.join(stays)}.",
+                f"Some of it could not be ended: {stays}.",
                 hints=("The data says why, one by one; run it again afterwards.",),
             )
             leave_with_failure(output, text, data, error, told=True)
