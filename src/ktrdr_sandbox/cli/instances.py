@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
@@ -46,12 +47,10 @@ def create(
         made = creating.create(context, name=name, branch=branch, slot=slot, dry_run=dry_run)
         for sentence in (*text.skipped(made), *text.left_out(made)):
             output.tell(sentence)
-        if dry_run:
-            shown, data = text.creation(made, verb="Would create"), results.creation(made)
-            output.result(shown, data)
-            return
-        failure = hooks.run_hook(context, made.instance, "after_create", sink=output.progress)
-        shown, data = text.creation(made, verb="Created"), results.creation(made)
+        shown = text.creation(made, verb="Would create" if dry_run else "Created")
+        data, failure = results.creation(made), None
+        if not dry_run:
+            failure = hooks.run_hook(context, made.instance, "after_create", sink=output.progress)
         if failure is not None:
             error = failure.error(result=f"{made.instance.id} was created all the same.")
             leave_with_failure(output, shown, data, error, told=False)
@@ -123,11 +122,17 @@ def destroy(
     """
     with command("destroy", when_interrupted="Run 'destroy' again to finish.") as output:
         context = command_context(output)
+        look = functools.partial(
+            destroying.plan_destroy,
+            context,
+            keep_worktree=keep_worktree,
+            without_docker=without_docker,
+        )
         if every:
             refuse_with_all(("NAME", name))
             instances = parallel_runs.all_instances(context)
             if dry_run or (instances and not yes):
-                _show_all(output, context, instances, keep_worktree, without_docker, dry_run)
+                _show_all(output, look, instances, dry_run=dry_run)
             if not dry_run:
                 options = {
                     "--keep-worktree": keep_worktree,
@@ -143,17 +148,14 @@ def destroy(
             output.result("Nothing is left of it.", {"instance": None})
             return
         with _hint_at_lost_engine(instance):
-            plan = destroying.plan_destroy(
-                context, instance, keep_worktree=keep_worktree, without_docker=without_docker
-            )
-        if dry_run:
-            output.result(text.destruction_plan(plan), results.destroy_plan(plan))
-            return
-        if force or not plan.unsaved:  # a refusal needs no question, and no hook before it
-            if not yes:
-                _confirm(output, f"{text.destruction_plan(plan)}\nDestroy {instance.id}?")
-            _run_hook(context, instance, output, force=force)
-        with _hint_at_lost_engine(instance):
+            plan = look(instance)
+            if dry_run:
+                output.result(text.destruction_plan(plan), results.destroy_plan(plan))
+                return
+            if force or not plan.unsaved:  # a refusal needs no question, and no hook before it
+                if not yes:
+                    _confirm(output, f"{text.destruction_plan(plan)}\nDestroy {instance.id}?")
+                _run_hook(context, instance, output, force=force)
             done = destroying.destroy(
                 context,
                 instance,
@@ -168,10 +170,9 @@ def destroy(
 
 def _show_all(
     output: Output,
-    context: Context,
+    look: Callable[[Instance], destroying.DestroyPlan],
     instances: list[Instance],
-    keep_worktree: bool,
-    without_docker: bool,
+    *,
     dry_run: bool,
 ) -> None:
     """List what would go of all, as the result or for one question about everything.
@@ -181,18 +182,15 @@ def _show_all(
     parts, plans = [], []
     for instance in instances:
         try:
-            plan = destroying.plan_destroy(
-                context, instance, keep_worktree=keep_worktree, without_docker=without_docker
-            )
+            plan = look(instance)
         except SandboxError as error:
             parts.append(f"{instance.id} cannot be looked at: {error.message}")
         else:
             parts.append(text.destruction_plan(plan))
-            plans.append(plan)
+            plans.append(results.destroy_plan(plan))
     shown = "\n\n".join(parts)
     if dry_run:
-        data = {"instances": [results.destroy_plan(plan) for plan in plans]}
-        output.result(shown or "There is no instance.", data)
+        output.result(shown or "There is no instance.", {"instances": plans})
         return
     meant = instances[0].id if len(instances) == 1 else f"all {len(instances)} instances"
     _confirm(output, f"{shown}\n\nDestroy {meant}?")

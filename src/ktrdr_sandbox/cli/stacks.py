@@ -76,9 +76,8 @@ def up(
         with _report_of_failed_gate(output), start_view.watching(output) as view:
             done = starting.up(context, instance, chosen, progress=view.line, observe=view.gate)
         if is_empty(context.home.shared):
-            output.tell(
-                "The shared folder is empty: 'ktrdr-sandbox init-shared --minimal' fills it."
-            )
+            fill = "ktrdr-sandbox init-shared --minimal"
+            output.tell(f"The shared folder is empty: '{fill}' fills it.")
         _tell_notices(output, done)
         shown, data = text.startup(done), results.startup(done)
         if done.gate is not None:
@@ -148,13 +147,9 @@ def down(
             instances = parallel_runs.all_instances(context)
             run_on_all(output, instances, ["down", *options], jobs=jobs)
             return
+        instance, tell = instance_of(context, name), output.progress
         done = stopping.down(
-            context,
-            instance_of(context, name),
-            volumes=volumes,
-            now=now,
-            dry_run=dry_run,
-            progress=output.progress,
+            context, instance, volumes=volumes, now=now, dry_run=dry_run, progress=tell
         )
         output.result(text.shutdown(done, dry_run=dry_run), results.shutdown(done))
 
@@ -197,9 +192,9 @@ def demo(
         context = command_context(output)
         if clean:
             gone = demonstrating.clean(context, folder, step=output.progress)
-            folder_gone = None if gone.folder is None else str(gone.folder)
             ids = [instance.id for instance in gone.destroyed]
-            output.result(reports.cleanup(gone), {"destroyed": ids, "directory": folder_gone})
+            data = results.fill("DemoCleanedData", gone, destroyed=ids, directory=gone.folder)
+            output.result(reports.cleanup(gone), data)
             return
         with _report_of_failed_gate(output):
             shown = demonstrating.demonstrate(
