@@ -5,7 +5,9 @@ What breaks them fails the test that did it, by itself and not some later one.
 
 from __future__ import annotations
 
+import itertools
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,6 +19,7 @@ import pytest
 
 from tests.lab.processes import find
 from tests.lab.runs import Run, drop_note, keep_note
+from tests.support import repositories
 from tests.support.stacks import MARK
 
 # No test fails by timing: a machine may be as slow as it likes.
@@ -54,6 +57,7 @@ _FILE_EVENTS = frozenset(
 _NOWHERE = "unix:///nowhere/docker.sock"
 _ENGINE_VARIABLES = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 _violations: list[str] = []
+_homes = itertools.count()
 
 
 def _watch(event: str, arguments: tuple[object, ...]) -> None:
@@ -102,6 +106,7 @@ def _surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         "[init]\n\tdefaultBranch = main\n[commit]\n\tgpgsign = false\n[gc]\n\tauto = 0\n",
         encoding="utf-8",
     )
+    repositories.keep_first_in = home
     cleaned = _clean(before)
     real_docker = _REAL_HOME / ".docker"  # may hold the Compose plugin and registry logins
     if "DOCKER_CONFIG" not in cleaned and real_docker.is_dir():
@@ -143,7 +148,9 @@ def _guarded(
 ) -> Iterator[None]:
     """A home for this test alone; only tests marked `engine` can reach a Docker engine."""
     before = dict(os.environ)
-    home = tmp_path_factory.mktemp("home")
+    # not `mktemp`, which looks through all that there are for the next number
+    home = tmp_path_factory.getbasetemp() / f"home-of-test-{next(_homes)}"
+    home.mkdir()
     os.environ.update(
         HOME=str(home),
         KTRDR_HOME=str(home / ".ktrdr"),
@@ -163,6 +170,7 @@ def _guarded(
     yield
     left = _comparable(os.environ)
     _become(before)
+    shutil.rmtree(home, ignore_errors=True)
     changed = sorted(key for key in given.keys() | left.keys() if given.get(key) != left.get(key))
     assert not changed, f"the test left these variables changed: {', '.join(changed)}"
     assert not _violations, "the test used the real home:\n" + "\n".join(_violations)
@@ -170,6 +178,13 @@ def _guarded(
 
 def _comparable(environment: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in environment.items() if key != "PYTEST_CURRENT_TEST"}
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Values of more than a line have no place in a name; their number is enough."""
+    if isinstance(val, (str, bytes)) and len(val) > 100:
+        return f"{len(val)}-{'characters' if isinstance(val, str) else 'bytes'}"
+    return None
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -20,21 +20,22 @@ from ktrdr_sandbox.models import LABEL_UUID
 from tests.contract.stacks import ContractStack, script, until
 from tests.support.fake_engine import FakeEngine
 
-REAL = pytest.param("real", marks=[pytest.mark.engine, pytest.mark.xdist_group("engine")])
+REAL = pytest.param("real", marks=pytest.mark.engine)
 
 
-@pytest.fixture(params=["fake", REAL])
+@pytest.fixture(params=["fake", "stored", REAL])
 def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ContractStack]:
     """A project with nothing in it yet, of which nothing is left afterwards."""
-    made = _fake(tmp_path) if request.param == "fake" else _real(tmp_path)
+    file = tmp_path / "engine" if request.param == "stored" else None
+    made = _real(tmp_path) if request.param == "real" else _fake(tmp_path, file)
     try:
         yield made
     finally:
         made.end()
 
 
-def _fake(folder: Path) -> ContractStack:
-    return ContractStack(FakeEngine(images=["tiny:1"]), "tiny:1", folder)
+def _fake(folder: Path, file: Path | None) -> ContractStack:
+    return ContractStack(FakeEngine(images=["tiny:1"], file=file), "tiny:1", folder)
 
 
 def _real(folder: Path) -> ContractStack:

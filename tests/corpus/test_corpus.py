@@ -135,7 +135,3 @@ def test_without_isolation_the_whole_stack_collides(tmp_path: Path) -> None:
     assert one.host_ports & two.host_ports
     assert one.container_names & two.container_names
     assert one.images & two.images
-
-
-def test_corpus_is_large_enough() -> None:
-    assert len(ALL) >= 60

@@ -31,7 +31,7 @@ def isolated_claims(file: dict[str, Any], slot: int) -> Claims:
     return claims_of(merged(base, isolation.override), instance.id)
 
 
-@settings(max_examples=400)
+@settings(max_examples=60)
 @given(file=compose_files())
 def test_two_instances_share_nothing(file: dict[str, Any]) -> None:
     one, two = isolated_claims(file, 1), isolated_claims(file, 2)
@@ -40,7 +40,7 @@ def test_two_instances_share_nothing(file: dict[str, Any]) -> None:
         assert not getattr(one, field) & getattr(two, field), field
 
 
-@settings(max_examples=200)
+@settings(max_examples=30)
 @given(file=compose_files())
 def test_every_host_port_is_given_once_and_lies_in_the_slot(file: dict[str, Any]) -> None:
     instance = an_instance(slot=7)
@@ -60,7 +60,7 @@ def test_every_host_port_is_given_once_and_lies_in_the_slot(file: dict[str, Any]
             assert port.published == request.ports[port.role]
 
 
-@settings(max_examples=200)
+@settings(max_examples=30)
 @given(file=compose_files())
 def test_enabling_a_profile_moves_no_port_that_has_no_rival(file: dict[str, Any]) -> None:
     """Which services run decides who plays a contested role, and nothing else."""
@@ -74,7 +74,7 @@ def test_enabling_a_profile_moves_no_port_that_has_no_rival(file: dict[str, Any]
         assert without.stack.ports == with_all.stack.ports
 
 
-@settings(max_examples=200)
+@settings(max_examples=30)
 @given(file=compose_files())
 def test_every_resource_carries_the_uuid(file: dict[str, Any]) -> None:
     instance = an_instance()
@@ -88,8 +88,7 @@ def test_every_resource_carries_the_uuid(file: dict[str, Any]) -> None:
 
 
 @pytest.mark.engine
-@pytest.mark.timeout(600)  # 160 times `docker compose config`, on a machine that may be busy
-@settings(max_examples=40)
+@settings(max_examples=8)
 @given(file=compose_files())
 def test_two_instances_share_nothing_as_compose_sees_it(file: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:

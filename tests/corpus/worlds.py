@@ -17,6 +17,7 @@ from typing import Any
 from ktrdr_sandbox.isolation.isolate import isolate
 from ktrdr_sandbox.isolation.override import render
 from ktrdr_sandbox.isolation.request import IsolatedStack, IsolationRequest
+from tests.support.compose_program import QUICK, compose_command
 from tests.unit.isolation.requests import a_request, an_instance, unprofiled
 
 CASES = Path(__file__).parent / "files"
@@ -97,10 +98,11 @@ class World:
     def config(self, project: str, root: Path, files: list[Path], *more: str) -> dict[str, Any]:
         """The resolved model. A model that Compose refuses fails the test with its words."""
         arguments = [part for file in files for part in ("-f", str(file))]
-        command = ["docker", "compose", "-p", project, "--project-directory", str(root)]
+        environment = self._environment()
+        command = [*compose_command(environment), "-p", project, "--project-directory", str(root)]
         done = subprocess.run(
             [*command, *arguments, "--profile", "*", "config", "--format", "json", *more],
-            env=self._environment(),
+            env={**environment, **QUICK},
             cwd=self.folder,
             capture_output=True,
             text=True,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.stacks import LABEL_UUID, MARK, Sandbox, leftovers, sandbox
+from tests.support.labels import LABEL_UUID
+from tests.support.stacks import MARK, Sandbox, Stack, git, leftovers, sandbox
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,3 +34,32 @@ def light(tmp_path: Path) -> Iterator[Sandbox]:
     with sandbox(tmp_path / "place") as made:
         made.make_repository(light=True)
         yield made
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """Where `stack` is, for the group of tests "shared stack"."""
+    with sandbox(tmp_path_factory.mktemp("shared") / "place") as made:
+        made.make_repository(light=True)
+        yield made
+
+
+@pytest.fixture(scope="session")
+def created(place: Sandbox, mark: str) -> Stack:
+    return place.create(f"{mark}-shared")
+
+
+@pytest.fixture
+def stack(place: Sandbox, created: Stack) -> Stack:
+    """An instance that is down and has the files of its branch; its database stays as it was."""
+    place.run("down", created.name, "--now").expect(0)
+    git("checkout", "--quiet", "--", ".", cwd=created.path)
+    return created
+
+
+@pytest.fixture
+def empty_stack(place: Sandbox, stack: Stack) -> Stack:
+    """`stack` without a database."""
+    place.run("down", stack.name, "--volumes").expect(0)
+    assert stack.leftovers() == []
+    return stack

@@ -15,7 +15,7 @@ from tests.support.stacks import Sandbox, Stack, docker, docker_logs, sandbox
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.xdist_group("engine, gate"),
+    pytest.mark.xdist_group(__name__),
     pytest.mark.timeout(300),
 ]
 

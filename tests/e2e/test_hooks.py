@@ -10,7 +10,6 @@ from tests.support.stacks import Sandbox
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.xdist_group("engine, gate"),
     pytest.mark.timeout(300),
 ]
 

@@ -13,7 +13,7 @@ from tests.support.terminal import terminal
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.xdist_group("engine"),
+    pytest.mark.xdist_group(__name__),
     pytest.mark.timeout(300),
 ]
 
@@ -42,8 +42,8 @@ def created(place: Sandbox, mark: str) -> Stack:
 
 @pytest.fixture
 def stack(place: Sandbox, created: Stack) -> Stack:
-    """An instance that is down and keeps no data."""
-    place.run("down", created.name, "--volumes", "--now").expect(0)
+    """An instance that is down and has the files of its branch."""
+    place.run("down", created.name, "--now").expect(0)
     git("checkout", "--quiet", "--", ".", cwd=created.path)
     return created
 

@@ -18,7 +18,6 @@ from tests.support.stacks import Sandbox, Stack, commit, docker
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.xdist_group("engine"),
     pytest.mark.timeout(400),
 ]
 

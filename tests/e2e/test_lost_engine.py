@@ -15,7 +15,6 @@ from tests.support.stacks import docker, images
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.xdist_group("engine"),
     pytest.mark.timeout(300),
 ]
 

@@ -15,7 +15,7 @@ from tests.support.stacks import Outcome, Sandbox, Stack, docker, git, sandbox, 
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.xdist_group("engine, gate"),
+    pytest.mark.xdist_group(__name__),
     pytest.mark.timeout(300),
 ]
 
@@ -203,7 +203,7 @@ def test_an_image_without_alembic_is_one_note_and_with_always_a_failure(
     place.run("down", bare.name, "--volumes", "--now").expect(0)
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
 def test_however_up_ends_its_container_does_not_outlive_the_next_command(
     place: Sandbox, stack: Stack, tmp_path: Path, ending: signal.Signals
 ) -> None:

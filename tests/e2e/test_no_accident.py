@@ -12,11 +12,11 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from tests.support.stacks import Outcome, Sandbox, Stack, docker, git, sandbox
+from tests.support.stacks import Outcome, Sandbox, Stack, docker, git
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.xdist_group("engine, gate"),
+    pytest.mark.xdist_group("shared stack"),
     pytest.mark.timeout(300),
 ]
 
@@ -63,21 +63,9 @@ def pretender(port: int) -> Iterator[None]:
             thread.join()
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with sandbox(tmp_path_factory.mktemp("accident") / "place") as made:
-        made.make_repository(light=True)
-        yield made
-
-
-@pytest.fixture(scope="module")
-def created(place: Sandbox, mark: str) -> Stack:
-    return place.create(f"{mark}-acc")
-
-
 @pytest.fixture
 def stack(place: Sandbox, created: Stack) -> Stack:
-    """An instance that is up, with the files of its branch."""
+    """The instance of the group, up and with the files of its branch."""
     git("checkout", "--quiet", "--", ".", cwd=created.path)
     place.up(created).expect(0)
     return created

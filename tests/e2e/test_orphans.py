@@ -10,7 +10,6 @@ from tests.support.stacks import Sandbox, docker, git, images
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.xdist_group("engine"),
     pytest.mark.timeout(300),
 ]
 

@@ -14,7 +14,6 @@ from tests.support.stacks import Sandbox, Stack, sample_images, sandbox
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.xdist_group("engine, gate"),
     pytest.mark.timeout(300),
 ]
 

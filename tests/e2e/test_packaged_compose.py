@@ -22,7 +22,6 @@ import pytest
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.xdist_group("engine"),
     # Docker first asks after Jaeger 30 s after its start, and the backend waits for that.
     pytest.mark.timeout(300),
 ]

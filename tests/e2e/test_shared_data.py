@@ -14,7 +14,7 @@ from tests.support.trees import checkout, write
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.xdist_group("engine"),
+    pytest.mark.xdist_group(__name__),
     pytest.mark.timeout(300),
 ]
 

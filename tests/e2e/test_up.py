@@ -6,41 +6,20 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.http import eventually
-from tests.support.stacks import Sandbox, Stack, image_id, sandbox
+from tests.support.stacks import Sandbox, Stack, image_id
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.xdist_group("engine, gate"),
+    pytest.mark.xdist_group("shared stack"),
     pytest.mark.timeout(300),
 ]
 
 BASE_IMAGE = "ktrdr-backend:dev"
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with sandbox(tmp_path_factory.mktemp("up") / "place") as made:
-        made.make_repository(light=True)
-        yield made
-
-
-@pytest.fixture(scope="module")
-def created(place: Sandbox, mark: str) -> Stack:
-    return place.create(f"{mark}-up")
-
-
-@pytest.fixture
-def stack(place: Sandbox, created: Stack) -> Stack:
-    """An instance that is down and keeps no data."""
-    place.run("down", created.name, "--volumes", "--now").expect(0)
-    assert created.leftovers() == []
-    return created
 
 
 def test_no_wait_starts_everything_and_does_not_prove_it(place: Sandbox, stack: Stack) -> None:
@@ -61,8 +40,9 @@ def test_a_second_up_changes_nothing(place: Sandbox, stack: Stack) -> None:
 
 
 def test_a_port_held_by_another_process_stops_up_before_anything_starts(
-    place: Sandbox, stack: Stack
+    place: Sandbox, empty_stack: Stack
 ) -> None:
+    stack = empty_stack
     with socket.socket() as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind(("127.0.0.1", stack.ports["db"]))
@@ -79,8 +59,9 @@ def test_a_port_held_by_another_process_stops_up_before_anything_starts(
 
 
 def test_down_keeps_the_database_and_down_with_volumes_does_not(
-    place: Sandbox, stack: Stack
+    place: Sandbox, empty_stack: Stack
 ) -> None:
+    stack = empty_stack
     place.up(stack).expect(0)
     stack.post("/api/v1/notes", {"text": "kept"})
     stopped = place.run("down", stack.name, "--json").expect(0).data

@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.support.http import eventually
-from tests.support.stacks import Sandbox, Stack, docker, sandbox
+from tests.support.stacks import Sandbox, Stack, docker
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.xdist_group("engine, gate"),
+    pytest.mark.xdist_group("shared stack"),
     pytest.mark.timeout(300),
 ]
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with sandbox(tmp_path_factory.mktemp("wait") / "place") as made:
-        made.make_repository(light=True)
-        yield made
-
-
-@pytest.fixture(scope="module")
-def created(place: Sandbox, mark: str) -> Stack:
-    return place.create(f"{mark}-wait")
-
-
-@pytest.fixture
-def stack(place: Sandbox, created: Stack) -> Stack:
-    """An instance that is down and keeps no data."""
-    place.run("down", created.name, "--volumes", "--now").expect(0)
-    return created
 
 
 def test_a_stack_that_nobody_has_started(place: Sandbox, stack: Stack) -> None:

@@ -24,7 +24,7 @@ from tests.support.stacks import (
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.xdist_group("engine"),
+    pytest.mark.xdist_group(__name__),
     pytest.mark.timeout(400),
 ]
 

@@ -80,7 +80,7 @@ def unshared(*argv: str) -> list[str]:
     return ["unshare", "--mount", *more, *argv]
 
 
-@pytest.mark.parametrize("kib", [0, 4, 8, 12, 16, 20, 28, 40])
+@pytest.mark.parametrize("kib", [0, 8, 16, 40])
 def test_create_on_a_full_disk_is_told_and_can_be_repeated(tmp_path: Path, kib: int) -> None:
     argv = unshared(sys.executable, "-c", DRIVER, str(tmp_path), str(kib))
     done = run_driver(tmp_path, argv)

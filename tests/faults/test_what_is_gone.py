@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from dotenv import dotenv_values
 
-from ktrdr_sandbox import env_file
-from ktrdr_sandbox.models import LABEL_ID, LABEL_UUID
-from tests.faults.world import Ending, FaultWorld, faulty_program
-from tests.support.zygote import Zygote
+from tests.faults.world import Ending, FaultWorld
+from tests.support.labels import LABEL_ID, LABEL_UUID
 
 UP = ("up", "feat-x", "--no-wait")
 DESTROY = ("destroy", "feat-x", "--yes")
 
 
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    made = faulty_program()
-    yield made
-    made.close()
-
-
 @pytest.fixture
-def world(tmp_path: Path, zygote: Zygote) -> FaultWorld:
-    made = FaultWorld(tmp_path, zygote)
-    made.ok("create", "feat-x")
-    made.ok(*UP)
-    return made
+def world(empty_world: FaultWorld) -> FaultWorld:
+    empty_world.ok("create", "feat-x")
+    empty_world.ok(*UP)
+    return empty_world
 
 
 def refused(world: FaultWorld, status: int, *argv: str) -> Ending:
@@ -50,11 +39,11 @@ def all_gone(world: FaultWorld) -> None:
 
 def test_a_deleted_marker_is_written_anew_from_the_registry(world: FaultWorld) -> None:
     marker = world.path_of("feat-x") / ".env.sandbox"
-    before = env_file.read(marker)
+    before = dotenv_values(marker)
     marker.unlink()
     ending = world.ok(*UP)
     assert f"{marker} was missing and has been written anew." in ending.output
-    assert env_file.read(marker) == before
+    assert dotenv_values(marker) == before
     all_gone(world)
 
 
@@ -65,7 +54,7 @@ def test_an_edited_marker_moves_nothing(world: FaultWorld) -> None:
     marker.write_text(text.replace("SLOT_NUMBER=", "SLOT_NUMBER=9") + "MINE=yes\n")
     before = set(world.engine_now().held)
     world.ok(*UP)
-    assert env_file.read(marker)["MINE"] == "yes"
+    assert dotenv_values(marker)["MINE"] == "yes"
     assert set(world.engine_now().held) == before
     all_gone(world)
 

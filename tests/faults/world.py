@@ -8,11 +8,13 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from tests.faults.stored_engine import StoredEngine
+from tests.support.fake_engine import FakeEngine
 from tests.support.repositories import GitRepository, repository
 from tests.support.zygote import Zygote
 
@@ -67,15 +69,19 @@ class Ending:
     status: int
     output: str
     points: tuple[str, ...]
+    kept: tuple[int, ...] = ()
+    """For each point the copy that has the files as they were, as `run` was told to keep them."""
 
     @property
     def killed(self) -> bool:
         return self.status == -9
 
 
-def faulty_program() -> Zygote:
-    """The process that commands are forked from."""
-    return Zygote("tests.faults.zygote")
+def quick_folder() -> AbstractContextManager[str]:
+    """A folder in memory where there is one: a world is copied and synced hundreds of times."""
+    memory = Path("/dev/shm")
+    roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2**29
+    return TemporaryDirectory(prefix="ktrdr-faults-", dir=memory if roomy else None)
 
 
 class FaultWorld:
@@ -84,6 +90,7 @@ class FaultWorld:
     def __init__(self, folder: Path, zygote: Zygote) -> None:
         self.root = folder / "world"
         self._kept = folder / "kept"
+        self._copies = folder / "copies"
         self._scratch = folder / "scratch"
         self._zygote = zygote
         self.home = self.root / "home"
@@ -100,7 +107,7 @@ class FaultWorld:
                 "docker-compose.yml": json.dumps(COMPOSE),
                 ".gitignore": "logs/\n.env\nlocal/\n",
                 ".worktreeinclude": ".env\nlocal/*\n",
-                **{f"ktrdr/module_{i}.py": f"{i}\n" * 200 for i in range(30)},
+                **{f"ktrdr/module_{i}.py": f"{i}\n" * 200 for i in range(3)},
             }
         )
         self.repository.write({name: f"{name}\n" * 3 for name in IGNORED})
@@ -109,10 +116,10 @@ class FaultWorld:
             engine._images.update({IMAGE, "ktrdr-backend:dev"})
 
     @property
-    def engine(self) -> StoredEngine:
-        return StoredEngine(self.engine_file)
+    def engine(self) -> FakeEngine:
+        return FakeEngine(file=self.engine_file)
 
-    def engine_now(self) -> StoredEngine:
+    def engine_now(self) -> FakeEngine:
         """The engine with its state read."""
         engine = self.engine
         with engine.turn():
@@ -132,52 +139,62 @@ class FaultWorld:
         shutil.rmtree(self.root)
         _copy(self._kept, self.root)
 
+    def take(self, copy: int) -> None:
+        """Put back what `run` kept at a point."""
+        shutil.rmtree(self.root)
+        (self._copies / str(copy)).rename(self.root)
+
     def run(
         self,
         *argv: str,
         kill_at: int | None = None,
         phase: str = "before",
+        keep: bool = False,
         cwd: Path | None = None,
     ) -> Ending:
-        """Run a command line, killed at a point if told to."""
+        """Run a command line: killed at a point, or with each point kept for `take`."""
         request = self.request("only", cwd=cwd)
         points, output, fault = (self._scratch / f"only.{one}" for one in _FILES)
         for path in (points, output, fault):
             path.unlink(missing_ok=True)
         request |= {"argv": argv, "kill_at": kill_at, "phase": phase}
+        if phase != "before":
+            request["env"] = self._with_faulty_git(fault)
+        if keep:
+            self._copies.mkdir()
+            request["copies"] = str(self._copies)
         (status,) = self._zygote.run(request)
         fault.unlink(missing_ok=True)
-        seen = json.loads(points.read_text()) if points.exists() else []
-        return Ending(argv, status, output.read_text(encoding="utf-8"), tuple(seen))
+        told = json.loads(points.read_text()) if points.exists() else {"seen": [], "kept": []}
+        said = output.read_text(encoding="utf-8")
+        return Ending(argv, status, said, tuple(told["seen"]), tuple(told["kept"]))
 
     def together(self, requests: Sequence[dict[str, Any]]) -> list[int]:
         return self._zygote.run(*requests)
 
     def request(self, label: str, *, cwd: Path | None = None) -> dict[str, Any]:
         """Everything of a request but its command line; `label` names its files."""
-        points, output, fault = (self._scratch / f"{label}.{one}" for one in _FILES)
+        points, output, _ = (self._scratch / f"{label}.{one}" for one in _FILES)
         return {
             "cwd": str(cwd or self.repository.root),
             "world": str(self.root),
             "engine": str(self.engine_file),
             "points": str(points),
             "output": str(output),
-            "env": self._environment(fault),
+            "env": self._environment(),
         }
 
     def output(self, label: str) -> str:
         return (self._scratch / f"{label}.output").read_text(encoding="utf-8")
 
-    def _environment(self, fault: Path) -> dict[str, str]:
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "KTRDR_HOME": str(self.home)}
+
+    def _with_faulty_git(self, fault: Path) -> dict[str, str]:
         real = shutil.which("git")
         assert real is not None
-        return {
-            **os.environ,
-            "KTRDR_HOME": str(self.home),
-            "PATH": f"{self._bin}:{os.environ['PATH']}",
-            "FAULT": str(fault),
-            "REAL_GIT": real,
-        }
+        path = f"{self._bin}:{os.environ['PATH']}"
+        return {**self._environment(), "PATH": path, "FAULT": str(fault), "REAL_GIT": real}
 
     def ok(self, *argv: str, cwd: Path | None = None) -> Ending:
         """Run a command that must succeed."""

@@ -3,6 +3,9 @@
 A point where a command can be killed is an event of Python's audit hooks: a file opened for
 writing, made, renamed or removed, or a process started. The kill comes right before the event;
 `phase` tells of a started git what else.
+
+What a kill leaves is the files as they are at that moment. So one run can keep them for all its
+points, and spares a run for each; where that is the same as for the point before, once.
 """
 
 from __future__ import annotations
@@ -11,13 +14,17 @@ import importlib
 import json
 import os
 import random
+import shutil
 import signal
 import sys
+import threading
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.support.program import import_all
 from tests.support.zygote import ended, serve
 
 CHANGES = frozenset(
@@ -43,21 +50,40 @@ way too, one by one through a whole directory: too many to be points."""
 
 
 class Points:
-    """Counts the points of one command, and kills at one of them."""
+    """Counts the points of one command, and kills at one of them or keeps the files at all."""
 
     def __init__(self, request: dict[str, Any]) -> None:
         self.seen: list[str] = []
+        self.kept: list[int] = []
+        """For each point the number of the copy that has its files."""
         self._kill_at: int | None = request.get("kill_at")
         self._phase: str = request.get("phase", "before")
         self._world: str = request["world"]
+        self._copies: str | None = request.get("copies")
+        self._files: frozenset[tuple[object, ...]] = frozenset()
+        self._lock = threading.RLock()
 
     def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
         label = self._label(event, arguments)
         if label is None:
             return
-        self.seen.append(label)
-        if len(self.seen) - 1 == self._kill_at:
-            self._kill()
+        with self._lock:  # other threads wait with what they are about to change
+            self.seen.append(label)
+            if len(self.seen) - 1 == self._kill_at:
+                self._kill()
+            if self._copies is not None:
+                self._keep(self._copies)
+
+    def _keep(self, copies: str) -> None:
+        files = frozenset(_files(self._world))
+        number = self.kept[-1] if self.kept else -1
+        if files != self._files or number < 0:
+            self._files, number = files, number + 1
+            copying = os.posix_spawn(
+                _CP, ["cp", "-a", "--", self._world, f"{copies}/{number}"], os.environ
+            )
+            assert ended(copying) == 0
+        self.kept.append(number)
 
     def _kill(self) -> None:
         if self._phase == "before":
@@ -83,9 +109,25 @@ class Points:
         return f"{event} {text.removeprefix(self._world)}"
 
 
+_CP = shutil.which("cp") or "cp"
+
+
+def _files(folder: str) -> Iterator[tuple[object, ...]]:
+    """Every file with what changes when it is written; locks come and go without a difference."""
+    for entry in os.scandir(folder):
+        if entry.name.endswith(".lock"):
+            continue
+        found = entry.stat(follow_symlinks=False)
+        is_folder = entry.is_dir(follow_symlinks=False)
+        written = 0 if is_folder else found.st_mtime_ns
+        yield entry.path, found.st_mode, found.st_size * (not is_folder), found.st_ino, written
+        if is_folder:
+            yield from _files(entry.path)
+
+
 def _child(request: dict[str, Any]) -> int:
     from ktrdr_sandbox.cli import app, wiring
-    from tests.faults.stored_engine import StoredEngine
+    from tests.support.fake_engine import FakeEngine
 
     os.chdir(request["cwd"])
     os.environ.clear()
@@ -94,7 +136,7 @@ def _child(request: dict[str, Any]) -> int:
     for stream in (1, 2):
         os.dup2(output, stream)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    engine = StoredEngine(Path(request["engine"]))
+    engine = FakeEngine(file=Path(request["engine"]))
     setattr(wiring, "_engine", lambda _address: engine)  # noqa: B010
     # Ports are the machine's own: what real stacks take meanwhile is no business of these worlds.
     probe = importlib.import_module("ktrdr_sandbox.slots.probe")
@@ -108,8 +150,9 @@ def _child(request: dict[str, Any]) -> int:
         status = 99
     sys.stdout.flush()
     sys.stderr.flush()
-    seen, points._kill_at = list(points.seen), None
-    Path(request["points"]).write_text(json.dumps(seen), encoding="utf-8")
+    points._kill_at = points._copies = None
+    told = json.dumps({"seen": points.seen, "kept": points.kept})
+    Path(request["points"]).write_text(told, encoding="utf-8")
     return status
 
 
@@ -140,7 +183,6 @@ def _handle(request: dict[str, Any]) -> int:
 
 
 if __name__ == "__main__":
-    for module in ("cli.app", "commands.up", "commands.destroy", "settings"):
-        importlib.import_module(f"ktrdr_sandbox.{module}")  # so that every fork has it
+    import_all()  # so that every fork has it
     importlib.import_module("ktrdr_sandbox.cli.app").application()
     serve(_handle)

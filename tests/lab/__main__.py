@@ -18,6 +18,7 @@ from tests.lab.venv import Venv
 INTERRUPTED, TERMINATED = 130, 143
 ENSURE = "make everything there and hold it; prints the settings as JSON"
 RELEASE = "drop the hold; the last one out stops an engine that the lab started"
+PAIR = "default: the engine that there is, with Compose; modern: Debian 13's, beside it"
 HOLDER = "the process whose end ends the hold (test: the calling one; demo: none)"
 
 
@@ -42,8 +43,11 @@ def parser() -> Parser:
     for command in (ensure, release):
         command.add_argument("--purpose", choices=("demo", "test"), default="test")
         command.add_argument("--holder", type=int, metavar="PID", help=HOLDER)
+        command.add_argument("--pair", choices=("default", "modern"), default="default", help=PAIR)
     ensure.add_argument("--shell", action="store_true", help="print lines for a shell instead")
     ensure.add_argument("--no-images", action="store_true", help="only the engine and Compose")
+    inside = add("inside", "run a command in the network of the modern pair, with it", _inside)
+    inside.add_argument("command", nargs=argparse.REMAINDER)
     venv = add("venv", "make the clone's .venv with the project installed", _venv)
     venv.add_argument("extras", nargs="*", help="optional dependencies to install too")
     add("shells", "bash, zsh, fish and direnv, for the tests of what shells do", _shells)
@@ -56,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        given.action(given, Laboratory(env=os.environ))
+        modern = getattr(given, "pair", "default") == "modern"
+        given.action(given, Laboratory(env=os.environ, modern=modern))
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         for hint in error.hints:
@@ -77,6 +82,10 @@ def _ensure(given: argparse.Namespace, lab: Laboratory) -> None:
 
 def _release(given: argparse.Namespace, lab: Laboratory) -> None:
     lab.release(_hold(given, lab))
+
+
+def _inside(given: argparse.Namespace, lab: Laboratory) -> None:
+    lab.within(given.command)
 
 
 def _hold(given: argparse.Namespace, lab: Laboratory) -> Hold:

@@ -5,7 +5,7 @@ import hashlib
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -136,7 +136,7 @@ class Engine:
 
     def _bring_up(self, before: states.State, hold: states.Hold) -> None:
         self._refuse_what_is_not_ours_to_start()
-        install(missing(ENGINE_PACKAGES), log=self.state / "apt.log", why="a Docker engine")
+        self._provide()
         # installing the package starts it where an init system runs; another may just be starting
         starting = before.engine or self._starting_elsewhere()
         if starting is None and not self.answers():
@@ -146,6 +146,10 @@ class Engine:
         if starting is not None:
             self._wait(starting)
         states.save(self._file, before.with_hold(hold))
+
+    def _provide(self) -> None:
+        """Have the programs of an engine."""
+        install(missing(ENGINE_PACKAGES), log=self.state / "apt.log", why="a Docker engine")
 
     def _start_and_wait(self, before: states.State, hold: states.Hold) -> None:
         repairs = data_folder.repairs(self.data)
@@ -206,9 +210,12 @@ class Engine:
             self._add_bridge(self.bridge)
         data_folder.make(self.data)
         env = {**self.env, "PATH": f"{self.env.get('PATH', '')}:/usr/sbin:/usr/bin:/sbin:/bin"}
+        return self._launched([program, *self.options], env)
+
+    def _launched(self, argv: Sequence[str], env: Mapping[str, str]) -> Process:
         with self._log.open("wb") as log:
             started = subprocess.Popen(
-                [program, *self.options],
+                argv,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -244,8 +251,12 @@ class Engine:
             bridges = traces.bridges(self.env)
             if not process.stop(term_limit=STOP_LIMIT):
                 say(f"dockerd had to be killed after {STOP_LIMIT:.0f} s; see {self._log}")
-            traces.remove_bridges([*bridges, self.bridge] if self.bridge else bridges)
-            traces.unbind(self.data)
+            self._clear_up(bridges)
+
+    def _clear_up(self, bridges: Sequence[str]) -> None:
+        """Take away what the stopped engine left on the host."""
+        traces.remove_bridges([*bridges, self.bridge] if self.bridge else bridges)
+        traces.unbind(self.data)
 
     def _add_bridge(self, name: str) -> None:
         # with `--bridge none` a second engine would delete the bridge of the first

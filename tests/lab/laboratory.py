@@ -1,21 +1,25 @@
 """The lab as a whole: an engine, Compose and images for the time they are held."""
 
+import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
-from tests.lab import compose_plugin, environment, images, runs
+from tests.lab import compose_plugin, environment, files, images, runs
 from tests.lab.commands import answers
 from tests.lab.engine import Engine
 from tests.lab.errors import EXIT_USAGE, LabError
 from tests.lab.files import cache_folder, make_folder
+from tests.lab.modern import ModernEngine
 from tests.lab.processes import find
 from tests.lab.state import Hold
 
 CLONE = Path(__file__).resolve().parents[2]
+MODERN_SETTINGS = "modern-env.json"
 REGISTRY_LIMIT = 10.0  # seconds to get the small image
 
 
@@ -27,6 +31,8 @@ class SettingError(LabError):
 class Laboratory:
     env: Mapping[str, str]
     clone: Path = CLONE
+    modern: bool = False
+    """The modern pair, beside the engine that there is otherwise."""
 
     @property
     def cache(self) -> Path:
@@ -44,7 +50,21 @@ class Laboratory:
 
     @property
     def engine(self) -> Engine:
-        return Engine.chosen(self.env)
+        first = Engine.chosen(self.env)
+        return self._beside(first) if self.modern else first
+
+    def _beside(self, first: Engine) -> ModernEngine:
+        return ModernEngine.beside(first, cache=self.cache, clone=self.clone)
+
+    def within(self, command: Sequence[str]) -> NoReturn:
+        """Become a command in the network of the modern pair, which has to be held."""
+        engine = self._beside(Engine.chosen(self.env))
+        try:
+            settings = json.loads((self.cache / MODERN_SETTINGS).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise LabError("the modern pair is not held: ensure --pair modern") from None
+        argv = engine.within(command)
+        os.execvpe(argv[0], argv, {**engine.env, **settings})  # noqa: S606  a list, no shell needed
 
     def hold(self, purpose: str, holder: int | None) -> Hold:
         """`holder` is the process whose end ends the hold; None holds until it is released."""
@@ -67,7 +87,9 @@ class Laboratory:
             if new:
                 self.engine.release(hold)
             raise
-        if with_images:
+        if self.modern:
+            files.replace(self.cache / MODERN_SETTINGS, environment.as_json(settings))
+        elif with_images:
             environment.write(self.cache, settings, commands=self.commands)
         return settings
 
@@ -91,6 +113,10 @@ class Laboratory:
 
     def _equip(self, *, with_images: bool) -> dict[str, str]:
         engine = self.engine
+        if isinstance(engine, ModernEngine):
+            names = self._images(Engine.chosen(self.env)) if with_images else {}
+            engine.carry_over(Engine.chosen(self.env), names.values())
+            return {**engine.settings, **names}
         with ThreadPoolExecutor(max_workers=1) as pool:
             compose = pool.submit(compose_plugin.ensure, self.cache, engine.env)
             names = self._images(engine) if with_images else {}

@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,28 +45,32 @@ def make_debian(archive: Path, *, work: Path, log: Path) -> None:
             "making images with debootstrap needs root",
             "run it as root once, or use an engine that reaches an image registry",
         )
-    install(missing(IMAGE_PACKAGES), log=log, why="making images")
     with scratch(work) as root:
-        _first_stage(root, log)
-        _configure(root)
-        run_logged(
-            [*CONFINED, "chroot", str(root), "/debootstrap/debootstrap", "--second-stage"],
-            log=log,
-            limit=STAGE_LIMIT,
-            env=_build_environment(),
-        )
-        _tidy(root)
+        bootstrap(root, SUITE, lines(BASE_FOLDER / "packages.txt"), log=log)
         pack(root, archive)
 
 
-def _first_stage(root: Path, log: Path) -> None:
-    packages = ",".join(lines(BASE_FOLDER / "packages.txt"))
+def bootstrap(root: Path, suite: str, packages: Sequence[str], *, log: Path) -> None:
+    """Put a Debian with these packages into a folder; needs root."""
+    install(missing(IMAGE_PACKAGES), log=log, why="making images")
+    _first_stage(root, suite, packages, log)
+    _configure(root)
+    run_logged(
+        [*CONFINED, "chroot", str(root), "/debootstrap/debootstrap", "--second-stage"],
+        log=log,
+        limit=STAGE_LIMIT,
+        env=_build_environment(),
+    )
+    _tidy(root)
+
+
+def _first_stage(root: Path, suite: str, packages: Sequence[str], log: Path) -> None:
     argv = [
         "debootstrap",
         "--foreign",
         "--variant=minbase",
-        f"--include={packages}",
-        SUITE,
+        f"--include={','.join(packages)}",
+        suite,
         str(root),
     ]
     mirror = host_mirror()

@@ -11,7 +11,7 @@ from tests.lab.processes import find
 from tests.support.processes import python_process
 from tests.support.stacks import docker, leftovers, tiny_image, token, try_docker
 
-pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("engine"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(120)]
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""A Docker engine in memory. It passes the same contract tests as the real one.
+"""A Docker engine in memory, or in a file. It passes the same contract tests as the real one.
+
+Kept in a file it is a thing outside the program: several processes use it in turn, and it survives
+when they are killed, half-way through a call with half of that done.
 
 It reads Compose files written as JSON (which is YAML too) and the overrides that this program
 writes. Of commands it understands `sh -c` scripts of `echo`, `exit` and `sleep`; a container
@@ -7,12 +10,15 @@ without a command runs until it is stopped.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
-import itertools
 import json
+import os
+import pickle
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +41,7 @@ from ktrdr_sandbox.models import LABEL_HOME, LABEL_ID, LABEL_SLOT, LABEL_UUID, E
 from tests.support.compose_text import read_compose
 
 _BUILT_IN = {"bridge": ("172.17.0.0/16",), "host": (), "none": ()}
+_STATE: Final = ("held", "stubborn", "_images", "_networks", "_volumes", "_number")
 _PROJECT: Final = "com.docker.compose.project"
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}")
 
@@ -84,7 +91,7 @@ def locked(method: Callable[..., Any]) -> Callable[..., Any]:
     """An engine answers several questions at once; this one answers them one after another."""
 
     def call(self: FakeEngine, *args: Any, **kwargs: Any) -> Any:
-        with self.lock:
+        with self.turn():
             self.calls.append(method.__name__)
             if self.failing is not None:
                 raise self.failing
@@ -96,7 +103,7 @@ def locked(method: Callable[..., Any]) -> Callable[..., Any]:
 class FakeEngine(Engine):
     """`failing` is raised by every call while it is set; what is in `stubborn` stays."""
 
-    def __init__(self, *, images: Sequence[str] = ()) -> None:
+    def __init__(self, *, images: Sequence[str] = (), file: Path | None = None) -> None:
         self.address = EngineAddress(host="fake://engine")
         self.lock = threading.RLock()
         self.calls: list[str] = []
@@ -106,7 +113,39 @@ class FakeEngine(Engine):
         self._images = set(images)
         self._networks: dict[str, dict[str, str]] = {}
         self._volumes: dict[str, dict[str, str]] = {}
-        self._numbers = itertools.count(1)
+        self._number = 0
+        self._file = file
+        self._in_turn = False
+
+    # -- kept in a file ----------------------------------------------------------------------
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """What is done meanwhile nobody else sees half of."""
+        with self.lock:
+            if self._in_turn or self._file is None:
+                yield
+                return
+            handle = os.open(self._file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT)
+            self._in_turn = True
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                if self._file.exists():
+                    self.__dict__.update(pickle.loads(self._file.read_bytes()))  # noqa: S301  ours
+                yield
+                self._save()
+            finally:
+                self._in_turn = False
+                os.close(handle)
+
+    def _save(self) -> None:
+        if self._file is None:
+            return
+        data = pickle.dumps({name: self.__dict__[name] for name in _STATE})
+        if not self._file.exists() or self._file.read_bytes() != data:
+            temporary = self._file.with_suffix(".new")
+            temporary.write_bytes(data)
+            temporary.replace(self._file)
 
     # -- for tests ---------------------------------------------------------------------------
 
@@ -238,15 +277,18 @@ class FakeEngine(Engine):
         for container in resources.containers:
             if container.name not in self.stubborn:
                 self.held.pop(container.id, None)
+            self._save()
         for name in resources.networks:
             if name not in self.stubborn and not self._users_of(name):
                 self._networks.pop(name, None)
                 for one in self.held.values():
                     one.cut_off |= name in one.networks
+            self._save()
         for name in resources.volumes:
             used = any(name in one.volumes for one in self.held.values())
             if name not in self.stubborn and not used:
                 self._volumes.pop(name, None)
+            self._save()
 
     @locked
     def stop(self, ids: Sequence[str], *, grace: int | None) -> None:
@@ -269,7 +311,11 @@ class FakeEngine(Engine):
             container.become("exited", exit_code=status, finished_at=self._now())
 
     def _now(self) -> str:
-        return f"2026-01-01T00:00:00.{next(self._numbers):09}Z"
+        return f"2026-01-01T00:00:00.{self._next():09}Z"
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number
 
     @locked
     def run_once(
@@ -338,6 +384,7 @@ class FakeEngine(Engine):
         self._remove_orphans(call, model)
         for name, service in services.items():
             self._create(call, model, name, service, anew=name in recreate)
+            self._save()
             progress(f" Container {call.project}-{name}-1  Created")
 
     def _provide_image(self, reference: str, *, builds: bool) -> None:
@@ -404,7 +451,7 @@ class FakeEngine(Engine):
     def _detail(
         self, label: str, name: str, number: int, service: Mapping[str, Any]
     ) -> ContainerDetail:
-        identity = hashlib.sha256(f"{label} {next(self._numbers)}".encode()).hexdigest()
+        identity = hashlib.sha256(f"{label} {self._next()}".encode()).hexdigest()
         test = tuple((service.get("healthcheck") or {}).get("test") or ())
         return ContainerDetail(
             id=identity,
@@ -439,6 +486,7 @@ class FakeEngine(Engine):
                 raise _failed("compose-failed", f"network of {detail.name} not found")
             if detail.state != "running":
                 self._start(container)
+            self._save()
             progress(f" Container {detail.name}  Started")
 
     @locked
@@ -477,7 +525,8 @@ class FakeEngine(Engine):
         self, container_id: str, *, follow: bool, tail: int | None, since: str | None
     ) -> Iterator[tuple[str, str]]:
         """Line n of a container was printed in second n; what is followed ends at once."""
-        container = self.held.get(container_id)
+        with self.turn():
+            container = self.held.get(container_id)
         lines = list(enumerate(container.log, start=1)) if container else []
         for number, text in lines[-tail:] if tail else lines:
             stamp = f"2026-01-01T00:{number // 60:02d}:{number % 60:02d}.000000000Z"

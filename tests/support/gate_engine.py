@@ -1,25 +1,21 @@
-"""An engine for the gate's tests: containers that the test changes while the gate looks on."""
+"""The fake engine with the containers of one stack, which a test changes as the gate looks on."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ktrdr_sandbox.docker.engine import (
-    Belonging,
     Container,
     ContainerDetail,
     ContainerState,
-    Engine,
     ExecResult,
-    Resources,
-    Versions,
 )
-from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import EngineAddress, Instance, PublishedPort, Role, Stack, StackService
+from tests.support.fake_engine import FakeEngine
 
 UUID = "6f1c0f3e-0000-4000-8000-000000000001"
 
@@ -80,10 +76,11 @@ def ready(detail: ContainerDetail, argv: Sequence[str]) -> ExecResult:
     return ExecResult(exit_code=0, output="")
 
 
-class GateEngine(Engine):
+class GateEngine(FakeEngine):
     """Containers of one stack, all running unless told otherwise, and a record of the calls."""
 
     def __init__(self, stack: Stack, *, state: ContainerState = "running") -> None:
+        super().__init__()
         self.address = EngineAddress()
         self.details: dict[str, ContainerDetail] = {}
         self.one_offs: dict[str, ContainerDetail] = {}
@@ -95,7 +92,6 @@ class GateEngine(Engine):
         self.executed: list[tuple[str, tuple[str, ...]]] = []
         self.inspections = 0
         self.listings = 0
-        self.failing: SandboxError | None = None
         self.slow_seconds = 0.0
         for one in stack.active:
             for replica in range(1, one.replicas + 1):
@@ -197,71 +193,3 @@ class GateEngine(Engine):
             run = self.details[one].started_at + "+"
             self.details[one] = replace(self.details[one], started_at=run, restart_count=0)
         self.on_restart(ids)
-
-    # -- what it must not ask --------------------------------------------------------------------
-
-    def versions(self) -> Versions:
-        raise NotImplementedError
-
-    def resources(self, uuid: str) -> Resources:
-        raise NotImplementedError
-
-    def belongings(self) -> tuple[Belonging, ...]:
-        raise NotImplementedError
-
-    def remove(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError
-
-    def stop(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError
-
-    def images(self) -> frozenset[str]:
-        raise NotImplementedError
-
-    def run_once(self, *args: Any, **kwargs: Any) -> int:
-        raise NotImplementedError
-
-    def execute_here(self, *args: Any, **kwargs: Any) -> int:
-        raise NotImplementedError
-
-    def join_unnamed(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError
-
-    def tag(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError
-
-    def untag(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError
-
-    def networks(self) -> Mapping[str, tuple[str, ...]]:
-        raise NotImplementedError
-
-    def cut_off(self, *args: Any, **kwargs: Any) -> tuple[str, ...]:
-        raise NotImplementedError
-
-    def unused_networks(self) -> tuple[str, ...]:
-        raise NotImplementedError
-
-    def compose_config(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        raise NotImplementedError
-
-    def compose_create(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError
-
-    def compose_start(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError
-
-    def compose_stop(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError
-
-    def describe(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
-        raise NotImplementedError
-
-    def compose_run(self, *args: Any, **kwargs: Any) -> str:
-        raise NotImplementedError
-
-    def end_commands(self, *, at_once: bool = False) -> None:
-        """Nothing runs beside this process."""
-
-    def stamped_logs(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, str]]:
-        raise NotImplementedError

@@ -93,9 +93,11 @@ def held_slot() -> Iterator[int]:
     Counted from the last one down, because other stacks on a machine fill from the first.
     """
     folder = Path(tempfile.gettempdir())
+    network = Path("/proc/self/ns/net")  # each has ports of its own
+    where = network.stat().st_ino if network.exists() else 0
     with contextlib.ExitStack() as stack:
         for slot in range(LAST_SLOT, 0, -1):
-            path = folder / f"ktrdr-sandbox-test-slot-{slot}-{os.getuid()}.lock"
+            path = folder / f"ktrdr-sandbox-test-slot-{slot}-{os.getuid()}-{where}.lock"
             lock = stack.enter_context(path.open("w"))
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -125,7 +125,8 @@ def _open_instead(number: int, path: str, flags: int) -> None:
     os.close(opened)
 
 
-def _import_all() -> None:
+def import_all() -> None:
+    """Import the whole program, and what it imports late."""
     for module in pkgutil.walk_packages(ktrdr_sandbox.__path__, "ktrdr_sandbox."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
@@ -134,5 +135,5 @@ def _import_all() -> None:
 
 
 if __name__ == "__main__":
-    _import_all()
+    import_all()
     serve(_act)

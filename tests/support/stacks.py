@@ -20,10 +20,10 @@ from typing import Any, Final
 from ktrdr_sandbox.commands.demo import make_repository
 from tests.support import documents
 from tests.support.http import get_json, post_json
+from tests.support.labels import LABEL_UUID
 from tests.support.processes import held_slot, run_to_end
 
 PROGRAM: Final = (sys.executable, "-m", "ktrdr_sandbox")
-LABEL_UUID: Final = "ktrdr.sandbox.uuid"
 PATIENCE: Final = 240.0
 """Seconds for one command: far more than any needs, less than a test has."""
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from ktrdr_sandbox.cli.boundary import command, leave_with_failure
 from ktrdr_sandbox.commands import init_shared as use_case
@@ -14,46 +14,25 @@ from ktrdr_sandbox.console import shared, shared_progress
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.paths import Home
 
+_FROM = "A checkout, another shared folder, or a .tar.gz or .tar.zst of one."
+_MINIMAL = "The small seed pack of this program; no network."
+_OVERWRITE = "Replace files that were changed in the shared folder."
+_TIMEOUT = "Try a download again when nothing comes for so long."
+
 
 def init_shared(
-    source: Annotated[
-        Path | None,
-        typer.Option(
-            "--from",
-            metavar="PATH",
-            help="A checkout, another shared folder, or a .tar.gz or .tar.zst of one.",
-        ),
-    ] = None,
-    minimal: Annotated[
-        bool, typer.Option("--minimal", help="The small seed pack of this program; no network.")
-    ] = False,
-    url: Annotated[
-        str | None,
-        typer.Option("--url", metavar="URL", help="An archive to fetch."),
-    ] = None,
+    source: Annotated[Path | None, Option("--from", metavar="PATH", help=_FROM)] = None,
+    minimal: Annotated[bool, Option("--minimal", help=_MINIMAL)] = False,
+    url: Annotated[str | None, Option("--url", metavar="URL", help="An archive to fetch.")] = None,
     sha256: Annotated[
-        str | None,
-        typer.Option("--sha256", metavar="HASH", help="What the archive must be."),
+        str | None, Option("--sha256", metavar="HASH", help="What the archive must be.")
     ] = None,
     link: Annotated[
-        bool, typer.Option("--link", help="Use the folders where they lie; copy nothing.")
+        bool, Option("--link", help="Use the folders where they lie; copy nothing.")
     ] = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace files that were changed in the shared folder."),
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only tell what would be copied.")
-    ] = False,
-    stall: Annotated[
-        float,
-        typer.Option(
-            "--timeout",
-            min=0.1,
-            metavar="SECONDS",
-            help="Try a download again when nothing comes for so long.",
-        ),
-    ] = 30.0,
+    overwrite: Annotated[bool, Option("--overwrite", help=_OVERWRITE)] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Only tell what would be copied.")] = False,
+    stall: Annotated[float, Option("--timeout", min=0.1, metavar="SECONDS", help=_TIMEOUT)] = 30.0,
 ) -> None:
     """Fill the folders that all instances share: data, models, strategies.
 
@@ -62,16 +41,7 @@ def init_shared(
     """
     interrupted = "Everything that was copied is whole; the same command goes on from there."
     with command("init-shared", when_interrupted=interrupted) as output:
-        request = use_case.Request(
-            source=source,
-            minimal=minimal,
-            url=url,
-            sha256=sha256,
-            link=link,
-            overwrite=overwrite,
-            dry_run=dry_run,
-            stall=stall,
-        )
+        request = use_case.Request(source, minimal, url, sha256, link, overwrite, dry_run, stall)
         home = Home.from_environment()
         with shared_progress.shown_progress(output) as observe:
             done = use_case.init_shared(home, request, tell=output.tell, observe=observe)

@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 CONFIG: Final = "alembic.ini"
-
 _REVISION_FILE: Final = re.compile(r"(?!\.#|__init__).*\.py")
+_VARIABLES: Final = ("revision", "down_revision", "depends_on")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,18 +42,17 @@ def alembic_files(root: Path, *, working_dir: str) -> AlembicFiles | None:
     if scripts is not None and not given:
         versions = [scripts / "versions"]
     folders = [one for one in (scripts, *versions) if one is not None and (root / one).is_dir()]
-    usual = not {"sourceless", "recursive_version_locations"} & {
-        name for name, value in options.items() if value != "false"
-    }
+    outer = [one for one in dict.fromkeys(folders) if not set(folders) & set(one.parents)]
+    unusual = [
+        name
+        for name in ("sourceless", "recursive_version_locations")
+        if options.get(name, "false") != "false"
+    ]
     known = [root / one for one in versions if one is not None]
-    certain = usual and scripts is not None and len(known) == len(versions)
-    return AlembicFiles(
-        root=root,
-        folders=tuple(
-            one for one in dict.fromkeys(folders) if not any(up in folders for up in one.parents)
-        ),
-        head=_only_head(root / scripts, known) if certain and scripts is not None else None,
-    )
+    head = None
+    if scripts is not None and len(known) == len(versions) and not unusual:
+        head = _only_head(root / scripts, known)
+    return AlembicFiles(root=root, folders=tuple(outer), head=head)
 
 
 def _options(path: Path) -> dict[str, str]:
@@ -107,15 +106,9 @@ def _revision(text: str) -> tuple[str, tuple[str, ...]]:
     values: dict[str, object] = {}
     for statement in ast.parse(text).body:
         if isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value is not None:
-            targets = (
-                [statement.target] if isinstance(statement, ast.AnnAssign) else statement.targets
-            )
-            for target in targets:
-                if isinstance(target, ast.Name) and target.id in (
-                    "revision",
-                    "down_revision",
-                    "depends_on",
-                ):
+            many = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            for target in many:
+                if isinstance(target, ast.Name) and target.id in _VARIABLES:
                     values[target.id] = ast.literal_eval(statement.value)
     revision, parents = values.get("revision"), values.get("down_revision", False)
     if parents is None or isinstance(parents, str):
@@ -125,4 +118,4 @@ def _revision(text: str) -> tuple[str, tuple[str, ...]]:
         raise ValueError(text)
     if not isinstance(parents, (tuple, list)) or not all(isinstance(one, str) for one in parents):
         raise ValueError(text)
-    return revision, tuple(str(one) for one in parents)
+    return revision, tuple(parents)

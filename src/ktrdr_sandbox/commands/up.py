@@ -141,8 +141,7 @@ def _up(
         engine = context.engine(instance.engine)
         with interruptible(engine, instance):
             log.begin("files and image tags")
-            ready = prepared(context, instance, engine)
-            composition = ready.composition
+            composition, recreate = prepared(context, instance, engine)
             build = to_build(composition, everything=options.build)
             kept: list[Notice] = []
             with explained(engine, composition):
@@ -151,7 +150,7 @@ def _up(
                 engine.compose_create(
                     composition.call,
                     build=list(build.values()),
-                    recreate=ready.recreate,
+                    recreate=recreate,
                     progress=noting_volumes(progress, instance, kept),
                 )
                 keep_names_at_home(engine, composition)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from ktrdr_sandbox.gate.result import CheckResult, GateResult, ServiceLog
+from ktrdr_sandbox.gate.result import GateResult, ServiceLog
 
 
 def report_lines(result: GateResult) -> list[str]:
@@ -15,47 +16,29 @@ def report_lines(result: GateResult) -> list[str]:
     for check in result.checks:
         lines.append(f"{'✓' if check.passed else '✗'} {check.title}")
         lines += [f"  → {fact}" for fact in check.facts]
-        if not check.passed:
-            lines += _failure_lines(check, printed)
+        if check.passed:
+            continue
+        for log in check.logs:
+            if log not in printed:
+                printed.add(log)
+                of, count = f" of {log.service}" if len(check.logs) > 1 else "", len(log.lines)
+                heading = f"Last {count} log lines{of}:" if count > 1 else f"Last log line{of}:"
+                lines.append(f"  → {heading if count else f'No log lines{of}'}")
+                lines += [f"    {line}" for line in log.lines]
+        if check.cause:
+            lines.append(f"  → Likely cause: {check.cause}")
+        if check.next_command:
+            lines.append(f"  → Next: {check.next_command}")
     return lines
-
-
-def _failure_lines(check: CheckResult, printed: set[ServiceLog]) -> list[str]:
-    lines = []
-    for log in check.logs:
-        if log not in printed:
-            printed.add(log)
-            lines += _log_lines(log, named=len(check.logs) > 1)
-    if check.cause:
-        lines.append(f"  → Likely cause: {check.cause}")
-    if check.next_command:
-        lines.append(f"  → Next: {check.next_command}")
-    return lines
-
-
-def _log_lines(log: ServiceLog, *, named: bool) -> list[str]:
-    of = f" of {log.service}" if named else ""
-    if not log.lines:
-        return [f"  → No log lines{of}"]
-    count = len(log.lines)
-    heading = f"  → Last {count} log lines{of}:" if count > 1 else f"  → Last log line{of}:"
-    return [heading, *(f"    {line}" for line in log.lines)]
 
 
 def as_json(result: GateResult) -> dict[str, Any]:
     """Give every fact of the result, in plain dictionaries, lists and numbers (seconds)."""
-    return {
-        "passed": result.passed,
-        "seconds": round(result.seconds, 3),
-        "healed": list(result.healed),
-        "checks": [
-            {
-                **asdict(check),
-                "facts": list(check.facts),
-                "services": list(check.services),
-                "seconds": round(check.seconds, 3),
-                "logs": [{"service": log.service, "lines": list(log.lines)} for log in check.logs],
-            }
-            for check in result.checks
-        ],
-    }
+    document = asdict(result, dict_factory=_plain)
+    del document["not_applicable"]
+    return document
+
+
+def _plain(fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    plain = {tuple: list, float: lambda seconds: round(seconds, 3)}
+    return {name: plain.get(type(value), lambda same: same)(value) for name, value in fields}

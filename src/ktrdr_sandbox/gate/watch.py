@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from types import TracebackType
 from typing import Final, Self
 
 from ktrdr_sandbox.background import in_background
@@ -14,19 +13,17 @@ from ktrdr_sandbox.gate.http import Http
 from ktrdr_sandbox.gate.snapshot import Reading, monotonic
 from ktrdr_sandbox.models import Stack
 
-GROWTH: Final = 0.03
-"""Pause as a share of the time since the last change: the lag stays within 3 % of the wait."""
+GROWTH: Final = 0.03  # a pause as a share of the time since the last change
 
+# A pause is at least so many times what the engine took to answer, so that asking a machine that is
+# busy starting a stack does not become the reason why it is busy.
 BUSY: Final = 2.0
-"""A pause is at least so many times what the engine took to answer, so that asking a machine that
-is busy starting a stack does not become the reason why it is busy."""
 
 
 class StackWatch:
-    """One stack's containers, their health commands and a client for its ports.
+    """One stack's containers (with the instance's uuid), health commands and HTTP client.
 
-    Only containers with the instance's uuid count. `one_off` is the id of a container that is
-    asked about in the same request and is none of the stack's.
+    `one_off` is the id of a container asked about in the same request and none of the stack's.
     """
 
     def __init__(
@@ -70,7 +67,7 @@ class StackWatch:
                     raise
                 return None
             self._silent_since = None
-            self._latest = Reading(taken=taken, details=details)
+            self._latest = Reading(taken, details)
             return self._latest
 
     def _read(self) -> tuple[ContainerDetail, ...]:
@@ -91,12 +88,7 @@ class StackWatch:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.health.close()
         await self.http.aclose()
 
@@ -107,11 +99,10 @@ class StackWatch:
 
     async def woken(self, timeout: float) -> bool:  # noqa: ASYNC109  a pause, no deadline
         """Wait for a change; False when none came within `timeout` seconds."""
-        change = self._change
         try:
             # Not `wait_for`: in Python 3.11 it loses a cancellation that meets the event.
             async with asyncio.timeout(timeout):
-                await change.wait()
+                await self._change.wait()
         except TimeoutError:
             return False
         return True
@@ -123,7 +114,7 @@ class Backoff:
     def __init__(self, *, first: float, longest: float) -> None:
         self._first = first
         self._longest = longest
-        self._changed_at = monotonic()
+        self.changed()
 
     def changed(self) -> None:
         """Something moved: more may follow at once."""

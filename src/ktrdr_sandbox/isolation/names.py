@@ -25,16 +25,14 @@ def own_names(resources: Section, instance_id: str) -> dict[str, str]:
 
     Keys that are declared with the same name are the same resource, and stay one.
     """
-    declared = {key: declared_name(key, body) for key, body in resources.items()}
     first_key: dict[str, str] = {}
-    for key, name in declared.items():
+    own = {}
+    for key, body in resources.items():
+        name = declared_name(key, body)
         first_key.setdefault(name, key)
-    return {
-        key: f"{instance_id}_{first_key[name]}"
-        for key, name in declared.items()
-        if resources[key].get("external")
-        or not name.startswith((f"{instance_id}_", f"{instance_id}-"))
-    }
+        if body.get("external") or not name.startswith((f"{instance_id}_", f"{instance_id}-")):
+            own[key] = f"{instance_id}_{first_key[name]}"
+    return own
 
 
 def scope_volumes(model: StackModel, request: IsolationRequest) -> Findings:
@@ -45,8 +43,7 @@ def scope_volumes(model: StackModel, request: IsolationRequest) -> Findings:
             reason = "an external volume is one for all: this instance gets its own, empty"
             yield reset(("volumes", key, "external"), reason, before="true")
         reason = "a fixed name is one volume for all instances"
-        before = declared_name(key, body)
-        yield edit(("volumes", key, "name"), name, reason, before=before, after=name)
+        yield edit(("volumes", key, "name"), name, reason, before=declared_name(key, body))
 
 
 def container_name(name: str, service: Service, request: IsolationRequest) -> str:
@@ -72,16 +69,14 @@ def release_container_names(model: StackModel, request: IsolationRequest) -> Fin
         own = container_name(name, service, request)
         if own.startswith(f"{request.instance.id}."):
             reason = "another instance has a container of the name that Compose would make up"
-            yield edit(path, own, reason, before=fixed, after=own)
+            yield edit(path, own, reason, before=fixed)
         elif fixed:
             yield reset(path, "a container name exists once per engine", before=fixed)
-        if not fixed:
-            continue
-        for network in attachments(service) if fixed not in model.services else ():
+        for network in attachments(service) if fixed and fixed not in model.services else ():
             if network not in model.external:
                 aliases = ("services", name, "networks", network, "aliases")
                 reason = "the dropped container name still leads here, inside this instance"
-                yield edit(aliases, [fixed], reason, after=fixed)
+                yield edit(aliases, [fixed], reason)
 
 
 def label_everything(model: StackModel, request: IsolationRequest) -> Findings:
@@ -93,15 +88,15 @@ def label_everything(model: StackModel, request: IsolationRequest) -> Findings:
     instance = request.instance
     labels = {LABEL_ID: instance.id, LABEL_UUID: instance.uuid, LABEL_HOME: request.home_id}
     with_slot = {**labels, LABEL_SLOT: str(instance.slot)}
-    owners = [
-        *(("services", name, with_slot) for name in model.services),
-        *(("networks", name, with_slot) for name in model.own_networks),
-        *(("volumes", name, labels) for name in model.volumes),
-    ]
     reason = "only what carries our uuid is ever removed"
     after = f"{LABEL_UUID}={instance.uuid}"
-    for section, name, wanted in owners:
-        yield edit((section, name, "labels"), wanted, reason, after=after)
+    for section, keys, wanted in (
+        ("services", model.services, with_slot),
+        ("networks", model.own_networks, with_slot),
+        ("volumes", model.volumes, labels),
+    ):
+        for key in keys:
+            yield edit((section, key, "labels"), wanted, reason, after=after)
 
 
 def name_the_instance(model: StackModel, instance_id: str) -> Findings:
@@ -115,8 +110,7 @@ def name_the_instance(model: StackModel, instance_id: str) -> Findings:
         ):
             before = environment.get(key) or ""
             if value != before:
-                path = ("services", name, "environment", key)
-                yield edit(path, value, reason, before=before, after=value)
+                yield edit(("services", name, "environment", key), value, reason, before=before)
 
 
 def resource_attributes(existing: str | None, instance_id: str) -> str:

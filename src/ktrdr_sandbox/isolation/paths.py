@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import posixpath
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from ktrdr_sandbox.isolation.model import escape, unescape
 from ktrdr_sandbox.isolation.request import IsolationRequest
-
-_UP: Final = ".."
-_LONGEST_SUFFIX: Final = 5
 
 
 class Place(NamedTuple):
@@ -37,8 +34,6 @@ class Paths:
         self._request = request
         self._root = posixpath.normpath(request.instance.path)
         self._compose_directory = posixpath.normpath(request.compose_directory)
-        parent = request.parent_checkout
-        self._parent = None if parent is None else posixpath.normpath(parent)
         self._shared = {name: posixpath.normpath(path) for name, path in request.shared.items()}
 
     def settle(
@@ -51,8 +46,14 @@ class Paths:
         the checkout is taken for a climbing path where it is a folder to build from only: `/` is
         often mounted as such.
         """
+        raw: Any = self._request.unresolved  # in the end, the path as the Compose file spells it
+        try:
+            for key in at:
+                raw = raw[key]
+        except (KeyError, IndexError, TypeError):
+            raw = None
         path = posixpath.normpath(unescape(source))
-        home = self._bring_home(path, raw=self._raw(*at), is_folder=is_folder)
+        home = self._bring_home(path, raw, is_folder=is_folder)
         return self._share(home) if share else home
 
     def is_own(self, path: str) -> bool:
@@ -62,39 +63,23 @@ class Paths:
     def exists(self, path: str) -> bool:
         return self._request.exists(Path(path))
 
-    def _raw(self, *at: str | int) -> str | None:
-        """The path as the Compose file spells it; None where that is not known."""
-        node: Any = self._request.unresolved
-        for key in at:
-            try:
-                node = node[key]
-            except (KeyError, IndexError, TypeError):
-                return None
-        return None if node is None else str(node)
-
-    def _bring_home(self, path: str, *, raw: str | None, is_folder: bool) -> Place:
+    def _bring_home(self, path: str, raw: str | None, *, is_folder: bool) -> Place:
         if self.is_own(path):
             return Place(path)
-        inside = None if self._parent is None else _below(path, self._parent)
-        if inside is None:
-            return self._climbed(path, raw=raw, is_folder=is_folder)
-        if inside.split("/")[0] == ".git":  # a worktree has no such folder, and git shares it
-            return Place(path)
-        return Place(self._join(inside), "the same place in this worktree, not the main checkout")
+        parent = self._request.parent_checkout
+        inside = None if parent is None else _below(path, posixpath.normpath(parent))
+        if inside is not None:
+            if inside.split("/")[0] == ".git":  # a worktree has no such folder, and git shares it
+                return Place(path)
+            reason = "the same place in this worktree, not the main checkout"
+            return Place(self._join(inside), reason)
+        is_relative = is_folder or _below(self._root, path) is None
+        if raw is not None:
+            is_relative = not raw.startswith(("/", "~"))
+        home = self._meant(path, raw) if is_relative else None
+        return Place(home, "relative to the Compose file's real folder") if home else Place(path)
 
-    def _climbed(self, path: str, *, raw: str | None, is_folder: bool) -> Place:
-        """A relative path that leaves the checkout, seen from where the Compose file really is."""
-        if raw is not None and raw.startswith(("/", "~")):
-            return Place(path)
-        if raw is None and not is_folder and _below(self._root, path) is not None:
-            return Place(path)
-        climb = posixpath.normpath(raw) if raw else posixpath.relpath(path, self._root)
-        home = self._meant(unescape(climb), instead_of=path if raw else None)
-        if home is None:
-            return Place(path)
-        return Place(home, "relative to the Compose file's real folder")
-
-    def _meant(self, climb: str, *, instead_of: str | None) -> str | None:
+    def _meant(self, path: str, raw: str | None) -> str | None:
         """The place in the worktree that a climbing path means, rather than the one outside.
 
         One that exists, or will in a shared folder; else, for a path that is known to be relative,
@@ -102,32 +87,27 @@ class Paths:
         worktree has none of them yet. What is outside may be there only because the main checkout's
         stack was started, for which the engine makes it: it must not be taken for what was meant.
         """
-        own = [part for part in climb.split("/") if part != _UP]
+        climb = posixpath.normpath(unescape(raw)) if raw else posixpath.relpath(path, self._root)
+        own = [part for part in climb.split("/") if part != ".."]
         candidates = [posixpath.normpath(posixpath.join(self._compose_directory, climb))]
         if own:
             candidates.append(self._join("/".join(own)))
         inside = [path for path in candidates if _below(path, self._root) is not None]
-        is_used = instead_of is not None and self._is_used(instead_of)
-        climbs = climb.split("/").count(_UP)
+        is_used = bool(raw) and self.exists(path) and not self._request.is_empty(Path(path))
+        climbs = climb.split("/").count("..")
         # `../x` of a file in the root that leads to something means just that.
         is_neighbour = is_used and self._compose_directory == self._root and climbs == 1
-        is_there = self.exists if is_neighbour else self._is_there
-        for path in inside:
-            if is_there(path):
-                return path
-        if not inside or instead_of is None:
+        for candidate in inside:
+            if self.exists(candidate) or (not is_neighbour and self._is_shared(candidate)):
+                return candidate
+        if not inside or not raw:
             return None
         # From a folder some levels down exactly as many levels up: no neighbour is meant by that.
         depth = len((_below(self._compose_directory, self._root) or "").split("/"))
         return inside[0] if not is_used or 1 < depth == climbs else None
 
-    def _is_used(self, path: str) -> bool:
-        """Whether a path exists and is not an empty folder, as the engine makes one."""
-        return self.exists(path) and not self._request.is_empty(Path(path))
-
-    def _is_there(self, path: str) -> bool:
-        if self.exists(path):
-            return True
+    def _is_shared(self, path: str) -> bool:
+        """Whether a shared folder has, or will have, what is missing in the worktree."""
         shared = self._share(Place(path)).path
         return shared in self._shared.values() or (shared != path and self.exists(shared))
 
@@ -150,11 +130,10 @@ def looks_like_file(path: str) -> bool:
 
     Dot folders such as `.cache` have no letters before the dot, and are no files; `.env` is one.
     """
-    name = posixpath.basename(path)
-    stem, dot, suffix = name.rpartition(".")
+    stem, dot, suffix = posixpath.basename(path).rpartition(".")
     if not stem:
         return suffix == "env" or (bool(dot) and suffix.endswith("rc"))
-    return suffix.isalpha() and suffix.isascii() and 1 < len(suffix) <= _LONGEST_SUFFIX
+    return suffix.isalpha() and suffix.isascii() and 2 <= len(suffix) <= 5
 
 
 def _below(path: str, root: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Fetches a pack over HTTP: with progress, resumed where it broke off, checked before it is used.
+"""Fetches a pack over HTTP: with progress, resumed where it broke off.
 
 A file that is still coming lies in the cache with its validator, so that a server's other file is
 never glued to the first half of this one.
@@ -10,16 +10,16 @@ import hashlib
 import json
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import cannot_write, replace_file
-from ktrdr_sandbox.shared.apply import no_room
+from ktrdr_sandbox.shared.apply import check_room
 from ktrdr_sandbox.shared.archive import HEAD, is_archive, not_an_archive
 from ktrdr_sandbox.shared.results import Observer, Progress
 
@@ -46,38 +46,15 @@ def identity_of(url: str) -> str:
     return hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
-def check_sha256(path: Path, expected: str | None, name: str) -> str:
-    """Return a file's checksum. Raises `checksum-mismatch`, `source-missing`."""
-    try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        message, details = f"Cannot read {path}: {error.strerror}.", {"source": str(path)}
-        raise SandboxError("source-missing", message, details=details) from error
-    if expected not in (None, found):
-        raise SandboxError(
-            "checksum-mismatch",
-            f"{name} is not the file that was expected: its SHA-256 is {found}, not {expected}.",
-            hints=("Nothing was unpacked. Check the address and the checksum.",),
-            details={"source": name, "expected": expected, "found": found},
-        )
-    return found
-
-
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Download:
-    """One pack on its way into the cache folder.
-
-    `stall`: seconds in which nothing may come. `known` are the facts of the same pack, when all of
-    it is there and it need not come again if the server's has not changed.
-    """
+    """One pack on its way into the cache folder. `stall`: seconds in which nothing may come."""
 
     url: str
     sha256: str | None
     stall: float
     cache: Path
     observe: Observer
-    known: dict[str, Any] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
@@ -85,26 +62,23 @@ class Download:
         return self.cache / f"{identity_of(self.url)}.part"
 
     @property
-    def _note(self) -> Path:
+    def _validator_path(self) -> Path:
         return self.path.with_suffix(".json")
 
     def forget(self) -> None:
         """Remove it from the cache."""
         self.path.unlink(missing_ok=True)
-        self._note.unlink(missing_ok=True)
+        self._validator_path.unlink(missing_ok=True)
 
-    def fetch(self) -> dict[str, Any] | None:
-        """Get it whole; return its facts, or None when the server's has not changed.
-
-        Raises `download-failed`, `checksum-mismatch`, `source-unusable`, `cannot-write`.
-        """
+    def fetch(self) -> None:
+        """Get it whole. Raises `download-failed`, `source-unusable`, `cannot-write`."""
         failures = 0
         with httpx.Client(timeout=self.stall, follow_redirects=True) as client:
             while True:
                 before = self._size()
                 try:
-                    facts = self._try_once(client, before)
-                    break
+                    self._try_once(client, before)
+                    return
                 except (_BrokenError, httpx.TransportError) as error:
                     failures = 1 if self._size() > before else failures + 1
                     if failures == _ATTEMPTS:
@@ -116,17 +90,15 @@ class Download:
                 except OSError as error:
                     raise cannot_write(self.path, error) from error
                 time.sleep(_FIRST_PAUSE * 2 ** (failures - 1))
-        if facts is None:
-            return None
-        try:
-            return facts | {"sha256": check_sha256(self.path, self.sha256, shown_url(self.url))}
-        except SandboxError:
-            self.forget()
-            raise
 
-    def _try_once(self, client: httpx.Client, have: int) -> dict[str, Any] | None:
-        noted = self._noted() if have else {}
-        headers = {"Accept-Encoding": "identity", **self._conditions(have, noted)}
+    def _try_once(self, client: httpx.Client, have: int) -> None:
+        headers = {"Accept-Encoding": "identity"}
+        if have:
+            validator = self._validator()
+            if validator or self.sha256 is not None:  # a checksum shows whether the halves fit
+                headers["Range"] = f"bytes={have}-"
+            if validator:
+                headers["If-Range"] = validator
         with client.stream("GET", self.url, headers=headers) as response:
             status = response.status_code
             sent = response.headers.get("Content-Range", "")
@@ -136,43 +108,24 @@ class Download:
                     f"it redirects to {shown_url(str(response.url))}, which is not encrypted",
                     "Give its checksum, and it may come from anywhere: --sha256",
                 )
-            if status == 304 and self.known and not have:
-                return None
             if status == 416 and have and sent.rpartition("/")[2] == str(have):
-                return noted  # all of it is there already
+                return  # all of it is there already
             if status == 416 or (status == 206 and not sent.startswith(f"bytes {have}-")):
                 self.forget()
                 raise _BrokenError("the server has another file now")
             if status not in (200, 206):
                 why = f"the server answers {status} {response.reason_phrase}".strip()
                 raise _BrokenError(why) if status in _AGAIN else self._failed(why)
-            etag = response.headers.get("ETag", "")
-            facts = {
-                "etag": "" if etag.startswith("W/") else etag,  # a weak one is of no use for ranges
-                "modified": response.headers.get("Last-Modified", ""),
-            }
-            self._receive(response, have if status == 206 else 0, facts)
-            return facts
+            self._receive(response, have if status == 206 else 0)
 
-    def _conditions(self, have: int, noted: dict[str, Any]) -> dict[str, str]:
-        if have:
-            if validator := noted.get("etag") or noted.get("modified"):
-                return {"Range": f"bytes={have}-", "If-Range": str(validator)}
-            # A checksum will show whether the halves fit.
-            return {"Range": f"bytes={have}-"} if self.sha256 is not None else {}
-        if etag := self.known.get("etag"):
-            return {"If-None-Match": str(etag)}
-        modified = self.known.get("modified")
-        return {"If-Modified-Since": str(modified)} if modified else {}
-
-    def _receive(self, response: httpx.Response, at: int, facts: dict[str, Any]) -> None:
+    def _receive(self, response: httpx.Response, at: int) -> None:
         length = response.headers.get("Content-Length", "")
         total = at + int(length) if length.isdecimal() else None
-        info = os.statvfs(self.cache)
-        free = info.f_bavail * info.f_frsize
-        if total is not None and total - at > free:
-            raise no_room(self.cache, needed=total - at, free=free)
-        replace_file(self._note, json.dumps(facts), mode=0o600)
+        check_room(self.cache, (total or at) - at)
+        etag = response.headers.get("ETag", "W/")
+        # A weak one is of no use for ranges.
+        validator = response.headers.get("Last-Modified", "") if etag.startswith("W/") else etag
+        replace_file(self._validator_path, json.dumps(validator), mode=0o600)
         handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.truncate(at)
@@ -193,12 +146,12 @@ class Download:
     def _size(self) -> int:
         return self.path.stat().st_size if self.path.is_file() else 0
 
-    def _noted(self) -> dict[str, Any]:
+    def _validator(self) -> str:
         try:
-            found = json.loads(self._note.read_text(encoding="utf-8"))
+            found = json.loads(self._validator_path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
+            return ""
+        return found if isinstance(found, str) else ""
 
     def _failed(self, why: str, hint: str = "") -> SandboxError:
         have, name = self._size(), shown_url(self.url)

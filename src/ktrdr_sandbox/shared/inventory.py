@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,14 +59,12 @@ def take_inventory(shared: Path) -> Inventory:
         root = str(shared / kind)
         files = size = 0
         names[kind] = set()
-        for entry in _files_below(root):
-            with contextlib.suppress(OSError):
-                info = entry.stat(follow_symlinks=False)
-                files, size = files + 1, size + info.st_size
-                newest = max(newest, info.st_mtime)
-                names[kind].add(entry.path[len(root) + 1 :].partition("/")[0])
-                if kind == "data" and (found := _SERIES.fullmatch(entry.name)):
-                    symbols.setdefault(found[1], set()).add(found[2])
+        for path, info in _files_below(root):
+            files, size = files + 1, size + info.st_size
+            newest = max(newest, info.st_mtime)
+            names[kind].add(path[len(root) + 1 :].partition("/")[0])
+            if kind == "data" and (found := _SERIES.fullmatch(path.rpartition("/")[2])):
+                symbols.setdefault(found[1], set()).add(found[2])
         link = os.path.realpath(root) if (shared / kind).is_symlink() else None
         folders[kind] = FolderInventory(files, size, link)
     return Inventory(
@@ -85,18 +84,16 @@ def is_empty(shared: Path) -> bool:
     return not any(True for kind in KINDS for _ in _files_below(str(shared / kind)))
 
 
-def _files_below(root: str) -> Iterator[os.DirEntry[str]]:
+def _files_below(root: str) -> Iterator[tuple[str, os.stat_result]]:
     """Give the regular files of a folder, which may be a link. Hidden ones are no content."""
-    below = [root]
-    while below:
-        with contextlib.suppress(OSError), os.scandir(below.pop()) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    below.append(entry.path)
-                elif entry.is_file(follow_symlinks=False):
-                    yield entry
+    for folder, names, files in os.walk(root):
+        names[:] = [name for name in names if not name.startswith(".")]
+        for name in files:
+            path = f"{folder}/{name}"
+            with contextlib.suppress(OSError):
+                info = os.lstat(path)
+                if stat.S_ISREG(info.st_mode) and not name.startswith("."):
+                    yield path, info
 
 
 def _by_duration(timeframes: set[str]) -> list[str]:

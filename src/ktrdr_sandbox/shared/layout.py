@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -48,7 +49,7 @@ def make_shared_folders(home: Home) -> None:
 
 
 def kind_of(path: str) -> str:
-    """Return the first part of a path below the shared folder."""
+    """Return which of the shared folders a path in the shared folder lies in, or is."""
     return path.partition("/")[0]
 
 
@@ -57,9 +58,9 @@ def is_below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
-def refuse_linked(shared: Path, kinds: list[str]) -> None:
-    """Refuse to copy where a folder is only linked to. Raises `shared-folder-linked`."""
-    for place in (shared / kind for kind in kinds):
+def refuse_linked(shared: Path, paths: Iterable[str]) -> None:
+    """Refuse to copy where a shared folder is only a link. Raises `shared-folder-linked`."""
+    for place in (shared / kind for kind in KINDS if kind in paths):
         if place.is_symlink():
             target = os.path.realpath(place)
             raise SandboxError(
@@ -70,37 +71,35 @@ def refuse_linked(shared: Path, kinds: list[str]) -> None:
             )
 
 
-def link_folders(shared: Path, targets: dict[str, str], *, dry_run: bool) -> int:
-    """Make each kind a link to its target; return how many were so already.
+def link_folders(home: Home, targets: dict[str, str], *, dry_run: bool) -> int:
+    """Make each kind a link to its target, and folders of the rest; return how many were so.
 
     An empty folder or another link gives way. Raises `would-lose-work` when a folder holds
     something, before any is touched, and `cannot-write`.
     """
-    places = {shared / kind: target for kind, target in targets.items()}
+    places = {home.shared / kind: target for kind, target in targets.items()}
     for place in places:
-        if place.exists() and not place.is_symlink():
-            _refuse_content(place)
+        is_empty = place.is_symlink() or (place.is_dir() and not any(place.iterdir()))
+        if place.exists() and not is_empty:
+            raise SandboxError(
+                "would-lose-work",
+                f"{place} is not empty; a link in its place would hide what it holds.",
+                hints=(f"Move it away first: mv {place} {place}.old", "Or copy: without --link."),
+                details={"path": str(place)},
+            )
     linked = [p for p, target in places.items() if p.is_symlink() and os.path.realpath(p) == target]
-    for place in places.keys() - linked if not dry_run else ():
+    if dry_run:
+        return len(linked)
+    make_shared_folders(home)
+    for place in places.keys() - linked:
         draft = place.with_name(f".{place.name}.link")
         try:
-            make_folder(shared)
             draft.unlink(missing_ok=True)
             draft.symlink_to(places[place])
-            if place.is_dir() and not place.is_symlink():
+            if not place.is_symlink():
                 place.rmdir()
             draft.rename(place)  # so that there is always one link or the other
         except OSError as error:
             draft.unlink(missing_ok=True)
             raise cannot_write(place, error) from error
     return len(linked)
-
-
-def _refuse_content(place: Path) -> None:
-    if not place.is_dir() or any(place.iterdir()):
-        raise SandboxError(
-            "would-lose-work",
-            f"{place} is not empty; a link in its place would hide what it holds.",
-            hints=(f"Move it away first: mv {place} {place}.old", "Or copy: without --link."),
-            details={"path": str(place)},
-        )

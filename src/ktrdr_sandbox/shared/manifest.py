@@ -1,61 +1,51 @@
 """What init-shared put into the shared folder, and from where: tells our changes from the user's.
 
-It is written before files are placed, with claims of what they will be, and again after that: so a
-file that a killed run placed is known to be ours. Without the manifest nothing is lost: a file with
-the size and time of its source counts as copied, and any other that differs is kept.
+A file is ours while it has a size and time recorded for its path. It gets a further record before
+it is replaced, so that what a killed run placed is known too, and only the last one afterwards.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from ktrdr_sandbox.files import cannot_write, make_folder
+from ktrdr_sandbox.files import cannot_write, make_folder, temporary_name
 
-_SCHEMA: Final = "ktrdr-sandbox/shared-manifest/1"
+_SCHEMA: Final = "ktrdr-sandbox/shared-manifest/2"
 SEED_KIND: Final = "seed"
+
+Record = list[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where files came from. `facts` are what a repeat needs: a pack's validator, for example."""
+    """Where files came from. `identity` tells addresses apart that differ in their secrets."""
 
     kind: str
     name: str
-    facts: Mapping[str, Any]
-
-    @property
-    def place(self) -> tuple[str, str, Any]:
-        """Equal for the same place; addresses may differ in what their names do not show."""
-        return self.kind, self.name, self.facts.get("identity")
+    identity: str = ""
 
 
 @dataclass(slots=True)
 class Manifest:
-    """Records by path: `<size>:<mtime_ns>:<origin>` for files, `>target:<origin>` for links.
-
-    `claims` are records of what killed runs were about to place; `origins` go by their number.
-    """
+    """Records by path: [size, mtime_ns, origin] for files, [target, origin] for links."""
 
     path: Path
-    records: dict[str, str] = field(default_factory=dict)
-    claims: dict[str, str] = field(default_factory=dict)
+    records: dict[str, list[Record]] = field(default_factory=dict)
     origins: dict[str, Origin] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path, *, tell: Callable[[str], None]) -> Manifest:
-        """Read it; one that is damaged is told and begun anew. Raises `cannot-write`."""
+        """Read it; a damaged one is reported and begun anew. Raises `cannot-write`."""
         try:
-            found = json.loads(path.read_bytes())
-            if found.pop("schema") != _SCHEMA:
+            content = json.loads(path.read_bytes())
+            if content.pop("schema") != _SCHEMA:
                 raise ValueError
-            origins = {number: Origin(**one) for number, one in found.pop("origins").items()}
-            return cls(path, origins=origins, **found)
+            origins = {number: Origin(**facts) for number, facts in content.pop("origins").items()}
+            return cls(path, origins=origins, **content)
         except FileNotFoundError:
             return cls(path)
         except OSError as error:
@@ -65,24 +55,24 @@ class Manifest:
             return cls(path)
 
     def number_of(self, origin: Origin) -> str:
-        """Return the short name of an origin in records; a new one where it is not yet known."""
+        """Return the number of an origin in records, adding it when it is new."""
         for number, known in self.origins.items():
-            if known.place == origin.place:
+            if known == origin:
                 return number
-        return str(len(self.origins) + 1)
+        number = str(len(self.origins) + 1)
+        self.origins[number] = origin
+        return number
 
     def write(self) -> None:
         """Replace the file. Without fsync: that would wait for every file just copied."""
         make_folder(self.path.parent)
-        content = {"schema": _SCHEMA, "records": self.records, "claims": self.claims}
-        content |= {"origins": {number: asdict(one) for number, one in self.origins.items()}}
+        origins = {number: asdict(origin) for number, origin in self.origins.items()}
+        content = {"schema": _SCHEMA, "records": self.records, "origins": origins}
+        draft = temporary_name(self.path)
         try:
-            handle, draft = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
-            try:
-                with os.fdopen(handle, "w", encoding="ascii") as stream:
-                    stream.write(json.dumps(content))
-                Path(draft).replace(self.path)
-            finally:
-                Path(draft).unlink(missing_ok=True)
+            draft.touch(mode=0o600)
+            draft.write_text(json.dumps(content), encoding="ascii")
+            draft.replace(self.path)
         except OSError as error:
+            draft.unlink(missing_ok=True)
             raise cannot_write(self.path, error) from error

@@ -1,4 +1,4 @@
-"""What init-shared gives back, field by field as its JSON, and tells meanwhile."""
+"""What init-shared gives back, field by field as its JSON, and reports meanwhile."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ appeared: written by something else while the copy ran."""
 
 
 class Progress(NamedTuple):
-    """How far one stage is, in bytes and files. Totals are None where nobody can know them yet."""
+    """How far one stage is, in bytes. `total` is None where it is not known."""
 
     stage: Literal["looking", "downloading", "checking", "copying"]
     size: int = 0
-    size_total: int | None = None
-    files: int = 0
-    files_total: int | None = None
+    total: int | None = None
 
 
 Observer = Callable[[Progress], None]
@@ -66,11 +64,7 @@ class Copied:
 
 @dataclass(slots=True, kw_only=True)
 class InitSharedResult:
-    """One run of init-shared, filled in as it goes. `ignored` counts what lies beside the kinds.
-
-    `linked` are whole folders that are used where they lie; `shared` is None where nothing has
-    changed, for looking through it would take as long as the run.
-    """
+    """One run of init-shared. `shared` is None when nothing has changed."""
 
     source: str
     destination: str
@@ -88,4 +82,4 @@ class InitSharedResult:
     @property
     def failures(self) -> int:
         """Return how many items should have been copied and were not."""
-        return sum(one.failed for one in self.left_out)
+        return sum(item.failed for item in self.left_out)

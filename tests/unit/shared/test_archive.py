@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from ktrdr_sandbox.commands.init_shared import Request, init_shared
-from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.shared import archive
 from ktrdr_sandbox.shared.archive import zstd
 from ktrdr_sandbox.shared.results import Kept, Progress
@@ -36,18 +34,9 @@ def test_an_archive_is_unpacked(sharing: Sharing, kind: str) -> None:
     info = (sharing.shared / "data/AAPL_1d.csv").stat()
     assert (info.st_mode & 0o777, info.st_mtime) == (0o644, 1_700_000_000)
     assert list(sharing.leftovers()) == []
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_second_run_writes_nothing(sharing: Sharing, kind: str) -> None:
-    path = written(sharing.root, pack(kind=kind), f"pack{kind}")
-    sharing.run(path)
     before = snapshot(sharing.shared)
-    done = sharing.run(path)
-    assert (done.copied.new, done.copied.replaced, done.unchanged) == (0, 0, 3)
-    assert snapshot(sharing.shared) == before
     (sharing.shared / "data/AAPL_1d.csv").unlink()
-    assert sharing.run(path).copied.new == 1
+    assert sharing.counts(path) == (1, 0, 2)
     assert snapshot(sharing.shared) == before
 
 
@@ -88,14 +77,9 @@ def test_what_tar_itself_makes_of_a_folder(sharing: Sharing, source: Path) -> No
     assert abs(given.st_mtime_ns - got.st_mtime_ns) < 1000, "tarfile itself writes a float"
 
 
-def test_of_two_members_of_one_name_the_last_counts(sharing: Sharing) -> None:
-    content = tar([file("data/a.csv", "old"), file("data/b.csv", "b"), file("data/a.csv", "new!")])
-    assert sharing.run(written(sharing.root, content)).copied.new == 2
-    assert files_of(sharing.shared) == {"data/a.csv": b"new!", "data/b.csv": b"b"}
-
-
 def test_a_second_name_of_a_file(sharing: Sharing) -> None:
     members = [file("data/a.csv", "content"), link("data/b.csv", "data/a.csv", hard=True)]
+    members = [file("data/a.csv", "an older one of this name"), *members]
     path = written(sharing.root, tar(members))
     assert sharing.run(path).copied.new == 2
     assert files_of(sharing.shared) == {"data/a.csv": b"content", "data/b.csv": b"content"}
@@ -104,34 +88,6 @@ def test_a_second_name_of_a_file(sharing: Sharing) -> None:
     done = sharing.run(path)
     assert (done.copied.new, done.kept) == (1, [Kept("data/a.csv", "changed")])
     assert files_of(sharing.shared)["data/b.csv"] == b"content", "not what was kept"
-
-
-def test_a_file_changed_in_the_shared_folder_is_kept(sharing: Sharing) -> None:
-    path = written(sharing.root, pack())
-    sharing.run(path)
-    write(sharing.shared / "data/AAPL_1d.csv", "own\n")
-    assert sharing.run(path).kept == [Kept("data/AAPL_1d.csv", "changed")]
-    assert sharing.run(path, overwrite=True).copied.replaced == 1
-    assert (sharing.shared / "data/AAPL_1d.csv").read_text() == PRICES
-
-
-def test_same_content_with_another_time_is_the_same(sharing: Sharing) -> None:
-    path = written(sharing.root, pack())
-    write(sharing.shared / "data/AAPL_1d.csv", PRICES)
-    done = sharing.run(path)
-    assert (done.copied.new, done.unchanged, done.kept) == (2, 1, [])
-    write(sharing.shared / "data/AAPL_1d.csv", PRICES.replace("185", "999"))
-    assert sharing.run(path).kept == [Kept("data/AAPL_1d.csv", "changed")]
-
-
-def test_a_link_in_the_way_is_never_written_through(sharing: Sharing) -> None:
-    outside = sharing.root / "outside"
-    write(outside / "v1" / "weights.bin", "own\n")
-    (sharing.shared / "models").mkdir(parents=True)
-    (sharing.shared / "models/momentum").symlink_to(outside)
-    done = sharing.run(written(sharing.root, pack()), overwrite=True)
-    assert done.kept == [Kept("models/momentum", "in-the-way", "no folder")]
-    assert files_of(outside) == {"v1/weights.bin": b"own\n"}
 
 
 def test_a_dry_run_reads_and_writes_nothing(sharing: Sharing) -> None:
@@ -158,7 +114,7 @@ EVIL = {
     "a name that goes up": ([file("../x")], "leads out of it"),
     "one that goes up inside": ([file("data/../../x")], "leads out of it"),
     "one that only could": ([file("data/../data/x")], "leads out of it"),
-    "an absolute name": ([file("/etc/cron.d/x")], "has an absolute name"),
+    "an absolute name": ([file("/etc/cron.d/x")], "leads out of it"),
     "a link out": ([link("data/x", "../../../etc")], "is a link that leads out of it"),
     "an absolute link": ([link("data/x", "/etc/passwd")], "is a link that leads out of it"),
     "a link beside the folders": ([link("data/x", "../other")], "is a link that leads out of it"),
@@ -167,7 +123,7 @@ EVIL = {
         [link("data/a/b/c", "../../../models"), link("data/a/b/d", "c/../../x")],
         "is a link that leads out of it",
     ),
-    "a hard link out": ([link("data/x", "/etc/passwd", hard=True)], "has an absolute name"),
+    "a hard link out": ([link("data/x", "/etc/passwd", hard=True)], "leads out of it"),
     "a hard link to nothing": (
         [link("data/x", "data/nothing", hard=True)],
         "is a second name of something that is not in it",
@@ -187,27 +143,31 @@ EVIL = {
     "a folder that is a link": ([link("data", "/etc")], "lies below data, which is no folder"),
     "a folder that is a link inside": ([link("data", "models")], "lies below data, which is no"),
     "a folder that is a file": ([file("models")], "models is no folder"),
-    "a device": ([file("data/x", b"", type=tarfile.CHRTYPE)], "is a device or a pipe"),
-    "a disk": ([file("data/x", b"", type=tarfile.BLKTYPE)], "is a device or a pipe"),
-    "a pipe": ([file("data/x", b"", type=tarfile.FIFOTYPE)], "is a device or a pipe"),
-    "an unknown kind": ([file("data/x", b"", type=b"Z")], "is of an unknown kind"),
-    "a name too long": ([file("data/" + "x" * 256)], "is too long a name"),
+    "a device": ([file("data/x", b"", type=tarfile.CHRTYPE)], "is no file, folder or link"),
+    "a disk": ([file("data/x", b"", type=tarfile.BLKTYPE)], "is no file, folder or link"),
+    "a pipe": ([file("data/x", b"", type=tarfile.FIFOTYPE)], "is no file, folder or link"),
+    "an unknown kind": ([file("data/x", b"", type=b"Z")], "is no file, folder or link"),
+    "a name too long": ([file("data/" + "x" * 256)], "is no name for a file"),
+    "signs that steer a terminal": (
+        [file("../\x1b[2Jevil\n" + "y" * 300)],
+        "../\\x1b[2Jevil\\nyyy",
+    ),
     "a name too deep": ([file("data/" + "x/" * 100 + "y")], "is no name for a file"),
 }
 
 
 @pytest.mark.parametrize("what", EVIL)
-@pytest.mark.parametrize("kind", [".tar.gz", ".tar.zst"])
-def test_a_hostile_archive_changes_nothing(sharing: Sharing, what: str, kind: str) -> None:
+def test_a_hostile_archive_changes_nothing(sharing: Sharing, what: str) -> None:
     sharing.run(written(sharing.root, pack()))
     before = snapshot(sharing.root)
     members, reason = EVIL[what]
     good = [file("data/AAPL_1d.csv", "worse\n"), file("data/good.csv")]
-    path = written(sharing.root, packed(tar([*good, *members, file("data/after")]), kind), "evil")
+    path = written(sharing.root, tar([*good, *members, file("data/after")]), "evil")
     error = sharing.refused(path, overwrite=True)
     assert error.code == "archive-unsafe", error
     assert reason in error.message
-    assert "\n" not in error.message
+    assert error.message.isprintable()
+    assert len(error.message) < 300
     path.unlink()
     assert without_marks(snapshot(sharing.root)) == without_marks(before)
 
@@ -308,19 +268,12 @@ def test_a_flipped_bit_is_refused(sharing: Sharing, kind: str) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"<html>not found</html>", b"PK\x03\x04" + bytes(600), b"\x1f\x8b", b"x" * 2000],
+    [b"", b"<html>not found</html>", b"\x1f\x8b", b"x" * 2000, pack({"src/main.py": "x"})],
 )
 def test_what_is_no_archive(sharing: Sharing, content: bytes) -> None:
     error = sharing.refused(written(sharing.root, content))
     assert error.code in ("source-unusable", "archive-damaged")
     assert not sharing.shared.exists()
-
-
-def test_an_archive_of_something_else(sharing: Sharing) -> None:
-    path = written(sharing.root, pack({"src/main.py": "x", "README.md": "y"}))
-    error = sharing.refused(path)
-    assert error.code == "source-unusable"
-    assert error.message == f"{path} has none of the folders data/, models/, strategies/."
 
 
 def test_numbers_that_make_no_sense(sharing: Sharing) -> None:
@@ -352,14 +305,6 @@ def test_an_archive_that_changes_while_it_is_read(sharing: Sharing) -> None:
         if progress.stage == "copying":
             path.write_bytes(path.read_bytes()[:1024])
 
-    with pytest.raises(SandboxError) as caught:
-        init_shared(sharing.home, Request(source=path), tell=sharing.told.append, observe=cut)
-    assert caught.value.code == "archive-damaged"
+    sharing.observe = cut
+    assert sharing.refused(path).code == "archive-damaged"
     assert set(files_of(sharing.shared)) <= {"data/AAPL_1d.csv", "models/momentum/v1/weights.bin"}
-
-
-def test_a_name_with_signs_that_steer_a_terminal_is_told_harmlessly(sharing: Sharing) -> None:
-    path = written(sharing.root, tar([file("../\x1b[2Jevil\n" + "y" * 300)]))
-    error = sharing.refused(path)
-    assert "../\\x1b[2Jevil\\nyyy" in error.message
-    assert len(error.message) < 300

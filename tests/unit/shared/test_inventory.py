@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ktrdr_sandbox.shared.inventory import FolderInventory, is_empty, take_inventory
+from ktrdr_sandbox.shared.inventory import FolderInventory, take_inventory
 from tests.support.trees import TIME_NS, write, write_tree
-
-
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    held = take_inventory(tmp_path / "shared")
-    assert (held.files, held.bytes, held.updated) == (0, 0, None)
-    assert (held.symbols, held.models, held.strategies, held.timeframes) == ({}, [], [], [])
-    assert is_empty(tmp_path / "shared")
 
 
 def test_everything_by_its_name(tmp_path: Path) -> None:
@@ -49,9 +42,3 @@ def test_a_linked_folder_is_looked_into_and_said_so(tmp_path: Path) -> None:
     assert held.symbols == {"AAPL": ["1d"]}
     assert held.folders["data"].linked_to == str(tmp_path / "disk")
     assert held.folders["models"].linked_to is None
-
-
-def test_folders_without_files_are_empty(tmp_path: Path) -> None:
-    (tmp_path / "data/deep").mkdir(parents=True)
-    write(tmp_path / "strategies/.gitkeep", "")
-    assert is_empty(tmp_path)

@@ -20,23 +20,6 @@ def test_the_folders_become_links_and_nothing_is_copied(sharing: Sharing, source
     assert done.shared is not None
 
 
-def test_again_it_changes_nothing(sharing: Sharing, source: Path) -> None:
-    sharing.run(source, link=True)
-    before = snapshot(sharing.shared)
-    assert sharing.run(source, link=True).unchanged == 3
-    assert snapshot(sharing.shared) == before
-
-
-def test_a_source_without_all_of_them_gets_real_folders_beside(
-    sharing: Sharing, tmp_path: Path
-) -> None:
-    write(tmp_path / "part/data/x.csv", "x")
-    sharing.run(tmp_path / "part", link=True)
-    assert (sharing.shared / "data").is_symlink()
-    assert not (sharing.shared / "models").is_symlink()
-    assert (sharing.shared / "models").is_dir()
-
-
 def test_an_empty_folder_and_another_link_give_way(
     sharing: Sharing, source: Path, tmp_path: Path
 ) -> None:
@@ -77,10 +60,3 @@ def test_copying_never_writes_through_such_a_link(
         )
     assert files_of(source) == before
     assert sharing.refused(source).code == "usage", "it is the same folder"
-
-
-def test_a_dry_run_links_nothing(sharing: Sharing, source: Path) -> None:
-    done = sharing.run(source, link=True, dry_run=True)
-    assert len(done.linked) == 3
-    assert done.shared is None
-    assert not sharing.home.root.exists()

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import subprocess
 import sys
 from pathlib import Path
-
-from ruamel.yaml import YAML
 
 from ktrdr_sandbox.shared.inventory import take_inventory
 from ktrdr_sandbox.shared.layout import SEED_FOLDER, SEED_TIME_NS
@@ -19,11 +16,6 @@ from tests.unit.shared.runs import Sharing
 ROOT = Path(__file__).parents[3]
 DIGESTS = {1_767_225_600: "3bce"}
 """The pack of each time: a run tells a new one by its time alone."""
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def packed() -> dict[str, bytes]:
@@ -52,18 +44,6 @@ def test_what_is_in_it() -> None:
     assert held.strategies == ["seed_rsi_trend.yaml"]
     assert held.bytes < 500_000
     assert "CC0" in (SEED_FOLDER / "README.md").read_text()
-
-
-def test_the_strategy_fits_the_data_beside_it() -> None:
-    strategy = YAML(typ="safe").load(SEED_FOLDER / "strategies/seed_rsi_trend.yaml")
-    assert strategy["version"] == "3.0"
-    training = strategy["training_data"]
-    series = f"{training['symbols']['symbol']}_{training['timeframes']['timeframe']}.csv"
-    assert len(rows(SEED_FOLDER / "data" / series)) > 10 * training["history_required"]
-    assert {one["indicator"] for one in strategy["fuzzy_sets"].values()} == set(
-        strategy["indicators"]
-    )
-    assert {one["fuzzy_set"] for one in strategy["nn_inputs"]} == set(strategy["fuzzy_sets"])
 
 
 # -- as a source ----------------------------------------------------------------------------------
