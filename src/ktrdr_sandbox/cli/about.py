@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
 
-import typer
+from typer import Argument, Option
 
 from ktrdr_sandbox.cli.boundary import command
 from ktrdr_sandbox.cli.error_table import entries
@@ -35,7 +35,7 @@ def schema() -> None:
 def explain(
     code: Annotated[
         str | None,
-        typer.Argument(
+        Argument(
             metavar="CODE",
             help="Of an error in --json. Left out: all.",
             autocompletion=lambda: get_args(ErrorCode),
@@ -66,11 +66,10 @@ def explain(
 
 def completion(
     shell: Annotated[
-        Shell | None, typer.Argument(metavar="[bash|zsh|fish]", help="Left out: that of $SHELL.")
+        Shell | None, Argument(metavar="[bash|zsh|fish]", help="Left out: that of $SHELL.")
     ] = None,
     install: Annotated[
-        bool,
-        typer.Option("--install", help="Put it where new shells of yours find it, and say where."),
+        bool, Option("--install", help="Put it where new shells of yours find it, and say where.")
     ] = False,
 ) -> None:
     """Print the script that completes commands, instances, services and branches on TAB."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import typer
 
@@ -22,10 +22,18 @@ def refuse_with_all(*given: tuple[str, object]) -> None:
 
 
 def run_on_all(
-    output: Output, instances: Sequence[Instance], arguments: Sequence[str], *, jobs: int | None
+    output: Output,
+    instances: Sequence[Instance],
+    options: Mapping[str, object],
+    *,
+    jobs: int | None,
 ) -> None:
-    """Run a command on each, tell of each as it ends, and leave with the worst of the statuses."""
-    command = arguments[0]
+    """Run the command with the options that have a value on each instance.
+
+    Tells of each as it ends, and leaves with the worst of the statuses.
+    """
+    command = output.command
+    arguments = [command, *(option for option, value in options.items() if value)]
     told: set[str] = set()
 
     def tell(run: parallel_runs.Run) -> None:

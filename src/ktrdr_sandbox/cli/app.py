@@ -16,6 +16,7 @@ from importlib.util import LazyLoader
 from typing import Annotated, Any, Final, cast
 
 import typer
+from typer import Option
 
 from ktrdr_sandbox import __version__
 from ktrdr_sandbox.cli import completion, error_table, params
@@ -118,9 +119,7 @@ def root(
     context: typer.Context,
     version: Annotated[
         bool,
-        typer.Option(
-            "--version", help="Show the version and exit; with --verbose, those of all tools."
-        ),
+        Option("--version", help="Show the version and exit; with --verbose, those of all tools."),
     ] = False,
 ) -> None:
     """One complete, isolated KTRDR stack per git branch."""

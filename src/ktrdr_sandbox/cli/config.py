@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from ktrdr_sandbox.cli import completion, params
 from ktrdr_sandbox.cli.boundary import command, confirm
@@ -26,7 +27,7 @@ config = typer.Typer(
 
 Checkout = Annotated[
     str | None,
-    typer.Argument(
+    Argument(
         metavar="NAME",
         help="Instance. Left out: the checkout that the current directory is in.",
         autocompletion=completion.instances,
@@ -44,9 +45,7 @@ def root(context: typer.Context) -> None:
 @config.command()
 def show(
     name: Checkout = None,
-    changed: Annotated[
-        bool, typer.Option("--changed", help="Only what is not the default.")
-    ] = False,
+    changed: Annotated[bool, Option("--changed", help="Only what is not the default.")] = False,
 ) -> None:
     """Each setting, its value, and where it came from."""
     with command("config show") as output:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Annotated, NoReturn
 
 import typer
+from typer import Argument, Option
 
 from ktrdr_sandbox.api_address import address_in
 from ktrdr_sandbox.cli import completion, params
@@ -26,8 +27,7 @@ from ktrdr_sandbox.paths import Home, working_directory
 def env(
     name: params.Name = None,
     export: Annotated[
-        bool,
-        typer.Option("--export", help='Lines for a shell: eval "$(ktrdr-sandbox env --export)"'),
+        bool, Option("--export", help='Lines for a shell: eval "$(ktrdr-sandbox env --export)"')
     ] = False,
 ) -> None:
     """Print the instance's .env.sandbox as it is, passwords included.
@@ -43,11 +43,11 @@ def env(
 
 
 def url(
-    url: Annotated[str | None, typer.Option("--url", metavar="URL", help="This one.")] = None,
+    url: Annotated[str | None, Option("--url", metavar="URL", help="This one.")] = None,
     port: Annotated[
-        str | None, typer.Option("--port", metavar="PORT", help="That port of this machine.")
+        str | None, Option("--port", metavar="PORT", help="That port of this machine.")
     ] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Also say why, on stderr.")] = False,
+    explain: Annotated[bool, Option("--explain", help="Also say why, on stderr.")] = False,
 ) -> None:
     """Print the API address that commands here are aimed at.
 
@@ -80,7 +80,7 @@ def run(command_line: params.CommandLine = None, instance: params.InstanceName =
 def execute(
     service: Annotated[
         str,
-        typer.Argument(
+        Argument(
             metavar="SERVICE",
             help="Service of the stack, for example backend.",
             autocompletion=completion.services,
@@ -103,7 +103,7 @@ def execute(
 def shell(
     service: Annotated[
         str | None,
-        typer.Argument(
+        Argument(
             metavar="SERVICE",
             help="Service of the stack. Left out: the backend.",
             show_default=False,
@@ -143,7 +143,7 @@ def _needed(given: list[str] | None, name: str, instance: str | None, example: s
 def open_tool(
     tool: Annotated[
         str,
-        typer.Argument(
+        Argument(
             metavar="TOOL",
             help="api, grafana, jaeger or prometheus.",
             autocompletion=lambda: completion.TOOLS,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.cli import completion, params
@@ -27,11 +27,11 @@ from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT, Instance
 
 def create(
     name: Annotated[
-        str, typer.Argument(help="Instance name (will be prefixed with ktrdr--).", metavar="NAME")
+        str, Argument(help="Instance name (will be prefixed with ktrdr--).", metavar="NAME")
     ],
     branch: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--branch",
             help="Git branch to check out. [default: NAME, made at the current commit if new]",
             autocompletion=completion.branches,
@@ -70,7 +70,7 @@ def init(slot: params.Slot = None, dry_run: params.DryRun = False) -> None:
 def move(
     slot: Annotated[
         int,
-        typer.Option(
+        Option(
             "--slot",
             min=FIRST_SLOT,
             max=LAST_SLOT,
@@ -91,27 +91,22 @@ def move(
 def destroy(
     name: params.Name = None,
     keep_worktree: Annotated[
-        bool, typer.Option("--keep-worktree", help="Don't delete the git worktree/directory.")
+        bool, Option("--keep-worktree", help="Don't delete the git worktree/directory.")
     ] = False,
     force: Annotated[
-        bool,
-        typer.Option("--force", help="Even with unsaved work: move the directory to the trash."),
+        bool, Option("--force", help="Even with unsaved work: move the directory to the trash.")
     ] = False,
     without_docker: Annotated[
         bool,
-        typer.Option(
-            "--without-docker", help="Do not ask Docker: for an engine that is gone for good."
-        ),
+        Option("--without-docker", help="Do not ask Docker: for an engine that is gone for good."),
     ] = False,
     now: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--now", help="Kill at once, even what writes to folders that outlive the instance."
         ),
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only list exactly what would go.")
-    ] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Only list exactly what would go.")] = False,
     yes: params.Yes = False,
     every: params.All = False,
     jobs: params.Jobs = None,
@@ -135,13 +130,13 @@ def destroy(
                 _show_all(output, look, instances, dry_run=dry_run)
             if not dry_run:
                 options = {
+                    "--yes": True,
                     "--keep-worktree": keep_worktree,
                     "--force": force,
                     "--without-docker": without_docker,
                     "--now": now,
                 }
-                given = [option for option, value in options.items() if value]
-                run_on_all(output, instances, ["destroy", "--yes", *given], jobs=jobs)
+                run_on_all(output, instances, options, jobs=jobs)
             return
         instance = instance_to_end(context, name)
         if instance is None:

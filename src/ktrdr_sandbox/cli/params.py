@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from typer import Argument, Option
 from typer.core import TyperCommand, TyperGroup
 
 from ktrdr_sandbox.cli import completion
@@ -22,7 +23,7 @@ from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT
 
 Name = Annotated[
     str | None,
-    typer.Argument(
+    Argument(
         metavar="NAME",
         help="Instance, with or without 'ktrdr--'. Left out: that of the current directory.",
         autocompletion=completion.instances,
@@ -30,7 +31,7 @@ Name = Annotated[
 ]
 InstanceName = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--instance",
         "-i",
         metavar="NAME",
@@ -40,7 +41,7 @@ InstanceName = Annotated[
 ]
 Slot = Annotated[
     int | None,
-    typer.Option(
+    Option(
         "--slot",
         min=FIRST_SLOT,
         max=LAST_SLOT,
@@ -48,20 +49,16 @@ Slot = Annotated[
         autocompletion=completion.free_slots,
     ),
 ]
-All = Annotated[bool, typer.Option("--all", help="Every instance, several at once.")]
+All = Annotated[bool, Option("--all", help="Every instance, several at once.")]
 Jobs = Annotated[
     int | None,
-    typer.Option(
-        "--jobs", min=1, metavar="COUNT", help="With --all: how many at once. [default: 3]"
-    ),
+    Option("--jobs", min=1, metavar="COUNT", help="With --all: how many at once. [default: 3]"),
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Only show what would be done, and do nothing.")
-]
+Yes = Annotated[bool, Option("--yes", "-y", help="Do not ask.")]
+DryRun = Annotated[bool, Option("--dry-run", help="Only show what would be done, and do nothing.")]
 Timeout = Annotated[
     float | None,
-    typer.Option(
+    Option(
         "--timeout",
         min=1,
         metavar="SECONDS",
@@ -69,8 +66,7 @@ Timeout = Annotated[
     ),
 ]
 CommandLine = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="COMMAND", help="Command to run, with its own arguments."),
+    list[str] | None, Argument(metavar="COMMAND", help="Command to run, with its own arguments.")
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from ktrdr_sandbox.cli import completion, params
 from ktrdr_sandbox.cli.boundary import command, leave_with_failure
@@ -22,18 +22,18 @@ from ktrdr_sandbox.targeting import target
 def doctor(
     name: Annotated[
         str | None,
-        typer.Argument(
+        Argument(
             metavar="NAME",
             help="Leave out what is about other instances.",
             autocompletion=completion.instances,
         ),
     ] = None,
     fix: Annotated[
-        bool, typer.Option("--fix", help="Apply the repairs that cannot lose anything.")
+        bool, Option("--fix", help="Apply the repairs that cannot lose anything.")
     ] = False,
     bundle: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             "--bundle",
             metavar="FILE",
             help="Write a new .tar.gz with what a report about the instance needs: these findings, "

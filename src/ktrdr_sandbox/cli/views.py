@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from ktrdr_sandbox.cli import completion, error_table, params
 from ktrdr_sandbox.cli.all_instances import refuse_with_all
@@ -41,20 +42,20 @@ def status(name: params.Name = None, every: params.All = False) -> None:
 def logs(
     services: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             metavar="[SERVICE]...", help="Only these services.", autocompletion=completion.services
         ),
     ] = None,
     instance: params.InstanceName = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
+    follow: Annotated[bool, Option("--follow", "-f", help="Go on as lines come.")] = False,
     tail: Annotated[
-        int | None, typer.Option("--tail", min=0, metavar="LINES", help="Last lines only.")
+        int | None, Option("--tail", min=0, metavar="LINES", help="Last lines only.")
     ] = None,
     since: Annotated[
-        str | None, typer.Option("--since", metavar="TIME", help="Since a time, or 10m ago.")
+        str | None, Option("--since", metavar="TIME", help="Since a time, or 10m ago.")
     ] = None,
     timestamps: Annotated[
-        bool, typer.Option("--timestamps", "-t", help="Show when each line was printed.")
+        bool, Option("--timestamps", "-t", help="Show when each line was printed.")
     ] = False,
 ) -> None:
     """View logs for instance services, also of containers that have stopped."""

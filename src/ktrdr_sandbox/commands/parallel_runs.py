@@ -16,11 +16,8 @@ from typing import Any, Final
 from ktrdr_sandbox.commands.context import Context
 from ktrdr_sandbox.models import Instance
 
-AT_ONCE: Final = 3
-"""A start keeps two cores busy for some seconds; more at once make each slower, not all quicker."""
-
-PATIENCE: Final = 5.0
-"""Seconds that interrupted runs may take to tell how things stand; two is what they need."""
+AT_ONCE: Final = 3  # a start keeps two cores busy; more at once make each slower, not all quicker
+PATIENCE: Final = 5.0  # seconds for interrupted runs to tell how things stand; two is their need
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +51,7 @@ class AllRuns:
 
 
 def all_instances(context: Context) -> list[Instance]:
-    """Every registered instance, by slot."""
+    """List every registered instance, by slot."""
     return sorted(context.registry.read().instances.values(), key=lambda one: one.slot)
 
 
@@ -126,7 +123,6 @@ class _Children:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                text=True,
                 encoding="utf-8",
                 errors="replace",
                 process_group=0,
@@ -135,26 +131,22 @@ class _Children:
         stdout, stderr = child.communicate()
         with self._lock:
             self._running.discard(child)
-        return _run(instance, child.returncode, stdout, stderr)
-
-
-def _run(instance: Instance, exit_code: int, stdout: str, stderr: str) -> Run:
-    try:
-        document = json.loads(stdout)
-    except ValueError:  # it was killed, or died before it could tell of it
-        last = (stderr.strip().splitlines() or [""])[-1]
-        said = repr(last) if last else "nothing"
-        error: dict[str, Any] = {
-            "code": "interrupted" if exit_code in (130, -2, -9, -15) else "internal",
-            "message": f"It ended with status {exit_code} and said {said}.",
-            "hints": [],
-            "details": {},
-        }
-        return Run(instance=instance, exit_code=exit_code, error=error)
-    return Run(
-        instance=instance,
-        exit_code=exit_code,
-        data=document["data"],
-        messages=tuple(document["messages"]),
-        error=document["error"],
-    )
+        status = child.returncode
+        try:
+            said = json.loads(stdout)
+        except ValueError:  # it was killed, or died before it could tell of it
+            last = repr(stderr.strip().splitlines()[-1]) if stderr.strip() else "nothing"
+            error: dict[str, Any] = {
+                "code": "interrupted" if status in (130, -2, -9, -15) else "internal",
+                "message": f"It ended with status {status} and said {last}.",
+                "hints": [],
+                "details": {},
+            }
+            said = {"data": {}, "messages": [], "error": error}
+        return Run(
+            instance=instance,
+            exit_code=status,
+            data=said["data"],
+            messages=tuple(said["messages"]),
+            error=said["error"],
+        )

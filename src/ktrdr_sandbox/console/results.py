@@ -64,15 +64,10 @@ def _plain(shape: Any, value: Any) -> Any:
 
 
 def creation(result: CreatePlan) -> dict[str, Any]:
-    return fill(
-        "CreationData",
-        result,
-        skipped_slots={
-            slot: [port.port for port in ports] for slot, ports in result.skipped.items()
-        },
-        copied=result.copies.copied,
-        not_copied=[{"path": path, "reason": why} for path, why in result.copies.left_out],
-    )
+    busy = {slot: [port.port for port in ports] for slot, ports in result.skipped.items()}
+    left_out = [{"path": path, "reason": why} for path, why in result.copies.left_out]
+    copied = result.copies.copied
+    return fill("CreationData", result, skipped_slots=busy, copied=copied, not_copied=left_out)
 
 
 def startup(result: Startup) -> dict[str, Any]:
@@ -89,17 +84,11 @@ def destroy_plan(plan: DestroyPlan, *, done: bool = False) -> dict[str, Any]:
 
 
 def listing(result: Listing) -> dict[str, Any]:
-    rows = [
-        fill(
-            "ListedData",
-            row.instance,
-            status=row.status,
-            api_port=row.api_port,
-            workers=row.workers,
-        )
-        for row in result.instances
-    ]
-    return {"instances": rows, "dropped": [entry.id for entry in result.dropped]}
+    each = []
+    for row in result.instances:
+        own = {"status": row.status, "api_port": row.api_port, "workers": row.workers}
+        each.append(fill("ListedData", row.instance, **own))
+    return {"instances": each, "dropped": [entry.id for entry in result.dropped]}
 
 
 def isolation(found: Composition) -> dict[str, Any]:
@@ -127,17 +116,11 @@ def all_runs(found: AllRuns) -> dict[str, Any]:
 
 
 def settings(found: Survey, shown: Sequence[Setting]) -> dict[str, Any]:
-    each = [
-        fill(
-            "SettingData",
-            setting,
-            source=setting.origin.kind,
-            file=setting.origin.path,
-            line=setting.origin.line,
-            variable=setting.origin.variable,
-        )
-        for setting in shown
-    ]
+    each = []
+    for setting in shown:
+        kind, path = setting.origin.kind, setting.origin.path
+        where = {"line": setting.origin.line, "variable": setting.origin.variable}
+        each.append(fill("SettingData", setting, source=kind, file=path, **where))
     unapproved = found.withheld.values if found.withheld is not None else {}
     return fill("SettingsData", found, settings=each, unapproved=unapproved)
 

@@ -30,9 +30,6 @@ _LINKS: Final = (
 _NO_INSTANCES: Final = "No instances. Create one: ktrdr-sandbox create <name>"
 
 
-# -- parts of texts --------------------------------------------------------------------------------
-
-
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Align columns by spaces, no trailing ones."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -90,9 +87,6 @@ def _local(stamp: str) -> str:
         return stamp
 
 
-# -- create, init, move ----------------------------------------------------------------------------
-
-
 def creation(result: CreatePlan, *, verb: str) -> str:
     """Tell what create or init made, with its addresses and the next command."""
     instance = result.instance
@@ -140,9 +134,6 @@ def move(result: MovePlan, *, dry_run: bool = False) -> str:
     head = f"{instance.id} {verb} slot {instance.slot} (before: {result.former_slot})"
     after = f"Next: {own_commands.on(instance.name, 'up')}"
     return "\n".join([head, *facts(links(result.ports)), after])
-
-
-# -- up, down, destroy -----------------------------------------------------------------------------
 
 
 def startup(result: Startup) -> str:
@@ -215,9 +206,6 @@ def destruction(plan: DestroyPlan) -> str:
         if plan.unsaved.commits:
             lines.append(f"Its commits: git fetch '{plan.trash}/lost-commits.bundle' HEAD")
     return "\n".join(lines)
-
-
-# -- list, status ----------------------------------------------------------------------------------
 
 
 def listing(result: Listing) -> str:
