@@ -18,7 +18,7 @@ ALLOWED = {
     "gate": {*BASE, "docker.engine"},
     "state": {*BASE, "docker.engine", "env_file", "git", "isolation.request"},
     "settings": {"errors", "paths", "settings_sources"},
-    "settings_sources": {"errors", "paths", "settings", "trust"},
+    "settings_sources": {"errors", "paths", "settings"},
     "targeting": {*BASE, "env_file", "state"},
     "api_address": {*BASE, "env_file"},
     "real_ktrdr": {*BASE, "settings", "commands.configuration"},
@@ -89,7 +89,7 @@ def importers(package: str) -> set[str]:
 
 
 def test_processes_are_started_by_the_one_runner() -> None:
-    assert importers("subprocess") == {"process", "commands.parallel_runs"}
+    assert importers("subprocess") == {"process"}
 
 
 def test_python_on_whales_is_imported_in_one_file() -> None:

@@ -11,21 +11,15 @@ from ktrdr_sandbox.paths import ENV_FILE_NAME as ENV_FILE_NAME
 
 FIRST_SLOT: Final = 1
 LAST_SLOT: Final = 10
+ID_PREFIX: Final = "ktrdr--"
 
-
-LABEL_ID: Final = "ktrdr.sandbox.instance"
-"""Label with the instance id, for people and for `docker ps --filter`."""
-
-LABEL_UUID: Final = "ktrdr.sandbox.uuid"
-"""Label with the instance's uuid. The only proof of ownership: nothing without it is removed."""
-
+LABEL_ID: Final = "ktrdr.sandbox.instance"  # for people and for `docker ps --filter`
 LABEL_SLOT: Final = "ktrdr.sandbox.slot"
-
+LABEL_UUID: Final = "ktrdr.sandbox.uuid"
+"""The only proof of ownership: nothing without it is removed."""
 LABEL_HOME: Final = "ktrdr.sandbox.home"
 """Label with the id of the KTRDR_HOME that the instance is registered in. What carries it and
 belongs to no instance of that home is an orphan; what carries another is somebody else's."""
-
-ID_PREFIX: Final = "ktrdr--"
 
 HOST_VARIABLES: Final[Mapping[str, str]] = {
     "OTEL_EXPORTER_OTLP_ENDPOINT": "KTRDR_JAEGER_OTLP_PORT",
@@ -40,9 +34,7 @@ HOST_VARIABLES: Final[Mapping[str, str]] = {
 Role = Literal["backend", "db", "grafana", "jaeger_ui", "jaeger_otlp", "prometheus", "worker"]
 """What a published port is for. The seven names of the port map, with `worker` for worker_base."""
 
-Protocol = Literal["tcp", "udp", "sctp"]
-"""What a port may be published for. A port of one protocol is free for the others."""
-
+Protocol = Literal["tcp", "udp", "sctp"]  # a port of one is free for the others
 InstanceState = Literal["creating", "created", "removing"]
 CreatedBy = Literal["create", "init"]
 
@@ -154,10 +146,7 @@ class Stack:
 
     def service(self, name: str) -> StackService:
         """The service of that name. Raises KeyError."""
-        for service in self.services:
-            if service.name == name:
-                return service
-        raise KeyError(name)
+        return {service.name: service for service in self.services}[name]
 
     @property
     def active(self) -> tuple[StackService, ...]:
@@ -170,10 +159,8 @@ class Stack:
 
     @property
     def has_ktrdr_workers(self) -> bool:
-        """Whether some worker is of a type that KTRDR has, no matter whether it is to start.
-
-        Elsewhere a service that is called a worker is Celery's, say, and registers nowhere.
-        """
+        """Whether some worker is of a type that KTRDR has, no matter whether it is to start:
+        elsewhere a service that is called a worker is Celery's, say, and registers nowhere."""
         return any(service.worker_type is not None for service in self.services)
 
     def with_role(self, role: Role) -> tuple[StackService, ...]:
@@ -183,7 +170,4 @@ class Stack:
     def port(self, role: Role) -> PublishedPort | None:
         """The first host port of an active service's role, or None when it is not published."""
         names = {service.name for service in self.active}
-        for port in self.ports:
-            if port.role == role and port.service in names:
-                return port
-        return None
+        return next((one for one in self.ports if one.role == role and one.service in names), None)

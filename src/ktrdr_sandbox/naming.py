@@ -39,8 +39,7 @@ def instance_id(text: str) -> str:
 
 def derive_instance_id(path: Path) -> str:
     """The id for an existing directory, from its own name: `ktrdr--x` as is, `Ktrdr 2` slugged."""
-    slug = _slug(path.name.removeprefix(ID_PREFIX)) or "checkout"
-    return ID_PREFIX + slug
+    return ID_PREFIX + (_slug(path.name.removeprefix(ID_PREFIX)) or "checkout")
 
 
 def alternatives(identity: str) -> Iterator[str]:

@@ -107,7 +107,7 @@ def checkout_root(start: Path) -> Path | None:
 
 def log_folder() -> Path:
     """Where report files of this program's own defects go, as the platform has it."""
-    import platformdirs  # loads configparser, and is needed on the way to a report alone
+    import platformdirs  # loads configparser, and few commands need it
 
     return Path(platformdirs.user_log_dir("ktrdr-sandbox", appauthor=False))
 

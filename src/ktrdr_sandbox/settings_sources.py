@@ -1,14 +1,19 @@
 """Read the sources of settings, judge what they say, and tell where each value came from.
 
 Order, strongest first: `KTRDR_SANDBOX_*` variables, `.ktrdr-sandbox.toml` in the checkout,
-`$KTRDR_HOME/sandbox/config.toml`, defaults. Key by key; what the checkout's file may set only with
-approval is told in `trust.py`.
+`$KTRDR_HOME/sandbox/config.toml`, defaults. Key by key.
+
+The checkout's file comes from a branch, perhaps a stranger's, and counts as soon as the branch is
+checked out. So what would run a program on this machine, publish ports to others or lift a refusal
+of isolation counts only once a person has approved exactly that content for that repository. A
+setting that nobody has judged harmless is among those: forgetting one here must not open a door.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import hashlib
 import json
 import os
 import re
@@ -44,13 +49,30 @@ from ktrdr_sandbox.settings import (
     Settings,
     as_data,
 )
-from ktrdr_sandbox.trust import digest, is_loosening, is_personal
 
 Kind = Literal["variable", "checkout", "home", "default"]
+
+# How the branch's own stack is found and proven. `copy_files` is read from the main worktree's
+# file and only names files that git ignores there.
+HARMLESS: Final = frozenset(
+    {"compose_file", "copy_files", "env_files", "gate_timeout", "heal_workers", "health_paths"}
+    | {"hook_timeout", "migrate", "profiles"}
+)
 
 _TABLE: Final = re.compile(r"\s*\[\s*([\w.-]+)\s*\]")
 _KEY: Final = re.compile(r"\s*[\"']?([\w.-]+)[\"']?\s*=")
 _PLACE: Final = re.compile(r"\(at line (\d+), column (\d+)\)")
+
+
+def is_personal(key: str) -> bool:
+    """Settings about the machine and not about a checkout: its file cannot set them at all."""
+    return key in ("destroy_grace", "lock_patience", "trash_days") or key.startswith("demo_")
+
+
+def _needs_approval(key: str, value: Any) -> bool:
+    if key in HARMLESS or not value:
+        return False
+    return not (key == "bind_address" and ip_address(value).is_loopback)
 
 
 def _several(value: Any) -> Any:
@@ -98,18 +120,14 @@ class _Variables(EnvSettingsSource):
 
     def decode_complex_value(self, field_name: str, field: Any, value: Any) -> Any:
         text = str(value).strip()
-        if not text.startswith(("[", "{")) and _holds_texts(field.annotation):
+        kinds = get_args(field.annotation)
+        optional = [get_args(kind) for kind in kinds if type(None) in kinds]
+        if not text.startswith(("[", "{")) and any(str in one for one in (kinds, *optional)):
             return [word.strip() for word in text.split(",") if word.strip()]
         try:
             return super().decode_complex_value(field_name, field, text)
         except ValueError:
             return text
-
-
-def _holds_texts(annotation: Any) -> bool:
-    """Whether a setting is a list of texts, or may be left out and is one otherwise."""
-    kinds = get_args(annotation)
-    return str in kinds or any(str in get_args(kind) for kind in kinds if type(None) in kinds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +163,7 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Withheld:
+class Asked:
     """What a checkout's file sets but may not by itself: flat keys with validated values."""
 
     path: Path
@@ -153,27 +171,42 @@ class Withheld:
 
     @property
     def digest(self) -> str:
-        return digest(self.values)
+        """SHA-256, whatever their order in the file and whatever stands around them."""
+        text = json.dumps(self.values, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One setting by its flat key; `value` is JSON-ready."""
+
+    name: str
+    value: Any
+    origin: Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
     """The settings that count, the origin of each key, and what a user should be told of them.
 
-    `asked` is what the checkout's file sets and needs approval for, approved or not; `withheld`
-    the same where it is not approved. `remarks` are sentences by what they are about, so that the
-    same content in two checkouts is told once.
+    `asked` is what the checkout's file sets and needs approval for. `remarks` are sentences by what
+    they are about, so that the same content in two checkouts is told once.
     """
 
+    checkout: Path | None
     settings: Settings
     origins: Mapping[str, Origin]
-    asked: Withheld | None = None
-    withheld: Withheld | None = None
+    asked: Asked | None
+    approved: bool
     remarks: Mapping[str, str]
 
-    def value(self, key: str) -> Any:
-        """The value of a flat key, JSON-ready."""
-        return _flat(as_data(self.settings))[key]
+    def each(self) -> dict[str, Setting]:
+        """All settings by flat key."""
+        values = _flat(as_data(self.settings))
+        return {
+            key: Setting(name=key, value=values[key], origin=origin)
+            for key, origin in self.origins.items()
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,48 +257,44 @@ class BadSettingsError(SandboxError):
         )
 
 
-def resolve(
-    home: Home, *, checkout: Path | None, approved: Approved = lambda *_: False
-) -> Resolution:
+def resolve(home: Home, *, checkout: Path | None, approved: Approved) -> Resolution:
     """Read all sources. Raises `bad-settings` with key, value, what is allowed, and the place.
 
     Each source is judged by itself and as a whole: what does not count today may do so tomorrow.
     """
     variables, told = _variables()
-    layers = [variables]
     remarks = {text: text for text in told}
-    asked = withheld = None
+    asked, is_approved = None, True
     theirs = _read_file(checkout / CHECKOUT_FILE, "checkout") if checkout is not None else None
     if checkout is not None and theirs is not None:
         validated = _flat(as_data(_judged(theirs)))
-        personal = {key for key in theirs.values if is_personal(key)}
-        for key in sorted(personal):
+        personal = sorted(key for key in theirs.values if is_personal(key))
+        for key in personal:
             text = f"{key} is ignored; it is read from your own settings file alone."
             remarks[key] = f"{theirs.origin(key)}: {text}"
         theirs = theirs.without(personal)
-        loosening = {k: validated[k] for k in theirs.values if is_loosening(k, validated.get(k))}
-        if loosening:
-            asked = Withheld(path=checkout / CHECKOUT_FILE, values=loosening)
-        if asked is not None and not approved(checkout, asked.digest):
-            withheld = asked
+        held = {k: validated[k] for k in theirs.values if _needs_approval(k, validated.get(k))}
+        if held:
+            asked = Asked(path=checkout / CHECKOUT_FILE, values=held)
+            is_approved = approved(checkout, asked.digest)
+        if asked is not None and not is_approved:
             remarks[asked.digest] = (
-                f"{asked.path} sets {', '.join(sorted(asked.values))}: ignored, because a checkout "
+                f"{asked.path} sets {', '.join(sorted(held))}: ignored, because a checkout "
                 "may do so only with your approval. To see it and decide, run there: "
                 "ktrdr-sandbox config approve"
             )
-            theirs = theirs.without(asked.values)
-        layers.append(theirs)
+            theirs = theirs.without(held)
     own = _read_file(home.config, "home")
-    if own is not None:
-        layers.append(own)
+    layers = [layer for layer in (own, theirs, variables) if layer is not None]
     for layer in layers:
         _judged(layer)
-    origins = {key: layer.origin(key) for layer in reversed(layers) for key in layer.values}
+    origins = {key: layer.origin(key) for layer in layers for key in layer.values}
     return Resolution(
-        settings=_settings({k: v for layer in reversed(layers) for k, v in layer.values.items()}),
+        checkout=checkout,
+        settings=_settings({k: v for layer in layers for k, v in layer.values.items()}),
         origins={key: origins.get(key, Origin()) for key in FIELDS},
         asked=asked,
-        withheld=withheld,
+        approved=is_approved,
         remarks=remarks,
     )
 
@@ -297,7 +326,7 @@ def _variables() -> tuple[Layer, list[str]]:
     endings = [name.removeprefix(PREFIX) for name in known]
     strange = [
         f"{given[name]}: {_no_such(name.removeprefix(PREFIX), endings, prefix=PREFIX)} (ignored)"
-        for name in sorted(given.keys() - known.keys())
+        for name in sorted(given.keys() - known)
     ]
     return Layer(Origin(kind="variable"), values, origins), strange
 
@@ -309,6 +338,7 @@ def _read_file(path: Path, kind: Kind) -> Layer | None:
     never ends.
     """
     whole = Origin(kind=kind, path=path)
+    column = None
     try:
         if not path.is_symlink() and not path.exists():
             return None
@@ -316,18 +346,17 @@ def _read_file(path: Path, kind: Kind) -> Layer | None:
             raise OSError(0, "it is not a regular file")
         text = path.read_bytes().decode("utf-8")
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        place = _PLACE.search(str(error))
-        line, column = (int(place[1]), int(place[2])) if place else (None, None)
-        fault = f"no valid TOML: {_PLACE.sub('', str(error)).strip()}"
-        fault += f" (column {column})" if column else ""
-        raise BadSettingsError(Problem(fault, replace(whole, line=line), column=column)) from error
-    except UnicodeDecodeError as error:
-        fault = f"cannot read it: byte {error.start} is not UTF-8"
-        raise BadSettingsError(Problem(fault, whole)) from error
-    except (OSError, RecursionError) as error:
-        fault = f"cannot read it: {getattr(error, 'strerror', 'it is nested too deeply')}"
-        raise BadSettingsError(Problem(fault, whole)) from error
+    except (OSError, RecursionError, ValueError) as error:
+        if isinstance(error, tomllib.TOMLDecodeError):
+            fault = f"no valid TOML: {_PLACE.sub('', str(error)).strip()}"
+            if place := _PLACE.search(str(error)):
+                whole, column = replace(whole, line=int(place[1])), int(place[2])
+                fault += f" (column {column})"
+        elif isinstance(error, UnicodeDecodeError):
+            fault = f"cannot read it: byte {error.start} is not UTF-8"
+        else:
+            fault = f"cannot read it: {getattr(error, 'strerror', 'it is nested too deeply')}"
+        raise BadSettingsError(Problem(fault, whole, column=column)) from error
     origins = {key: replace(whole, line=number) for key, number in reversed(list(_lines(text)))}
     return Layer(whole, _flat(values), origins)
 
@@ -346,10 +375,16 @@ def _judged(layer: Layer) -> Settings:
     """A layer by itself. Raises `bad-settings` with all that is wrong with it."""
     unknown = [key for key in layer.values if key not in FIELDS and key not in TABLES]
     problems = [Problem(_no_such(key, FIELDS), layer.origin(key), key) for key in unknown]
+    judged = Settings()
     try:
         judged = _settings(layer.without(unknown).values)
     except ValidationError as error:
-        raise BadSettingsError(*problems, *_faults(layer, error)) from None
+        for fault in error.errors():
+            parts = [str(part) for part in fault["loc"]]
+            key = ".".join(parts[:2] if parts[0] in TABLES else parts[:1])
+            text = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
+            where = f"entry {int(parts[-1]) + 1} " if parts[-1].isdigit() else ""
+            problems.append(Problem(where + text, layer.origin(key), key, (fault["input"],)))
     if problems:
         raise BadSettingsError(*problems)
     return judged
@@ -370,17 +405,8 @@ def _settings(values: Mapping[str, Any]) -> Settings:
     return Settings(**found)
 
 
-def _faults(layer: Layer, error: ValidationError) -> Iterator[Problem]:
-    for fault in error.errors():
-        parts = [str(part) for part in fault["loc"]]
-        key = ".".join(parts[:2] if parts[0] in TABLES else parts[:1])
-        text = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        where = f"entry {int(parts[-1]) + 1} " if parts[-1].isdigit() else ""
-        yield Problem(where + text, layer.origin(key), key, (fault["input"],))
-
-
 def _no_such(key: str, known: Collection[str], *, prefix: str = "") -> str:
-    """That there is no such setting, and the one that was probably meant, with the prefix."""
+    """That there is no such setting, and the one that was probably meant."""
     near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.6)
     return "no such setting" + (f"; did you mean '{prefix}{near[0]}'?" if near else "")
 

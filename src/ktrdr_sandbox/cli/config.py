@@ -17,6 +17,8 @@ from ktrdr_sandbox.commands.context import Context
 from ktrdr_sandbox.console import reports, results
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.redaction import redact
+from ktrdr_sandbox.settings import settings_files
+from ktrdr_sandbox.settings_sources import json_schema
 
 config = typer.Typer(
     help="Settings: values, origins, approval.",
@@ -50,10 +52,11 @@ def show(
     """Each setting, its value, and where it came from."""
     with command("config show") as output:
         context = command_context(output)
-        found = configuration.survey(context, _checkout(context, name))
-        for remark in found.remarks:
+        found = configuration.resolved(context.home, _checkout(context, name))
+        for remark in found.remarks.values():
             output.tell(remark)
-        shown = [one for one in found.settings if not changed or one.origin.kind != "default"]
+        every = found.each().values()
+        shown = [one for one in every if not changed or one.origin.kind != "default"]
         output.result(reports.settings(shown), results.settings(found, shown))
 
 
@@ -61,8 +64,8 @@ def show(
 def schema() -> None:
     """JSON Schema of a settings file, for editors."""
     with command("config schema") as output:
-        found = configuration.schema()
-        output.result(json.dumps(found, indent=2), {"schema": dict(found)})
+        found = json_schema()
+        output.result(json.dumps(found, indent=2), {"schema": found})
 
 
 @config.command()
@@ -70,7 +73,7 @@ def path(name: Checkout = None) -> None:
     """The settings files that count here, strongest first."""
     with command("config path") as output:
         context = command_context(output)
-        found = configuration.files(context, _checkout(context, name))
+        found = settings_files(context.home, _checkout(context, name))
         text = "\n".join(f"{path}{'' if path.exists() else ' (not there)'}" for path in found)
         files = [{"path": str(path), "exists": path.exists()} for path in found]
         output.result(text, {"files": files})
@@ -92,9 +95,10 @@ def approve(name: Checkout = None, yes: params.Yes = False) -> None:
                 hints=("Go to the checkout, or name an instance.",),
                 details={"path": str(context.cwd)},
             )
-        wanted = configuration.request(context, checkout)
+        wanted = configuration.resolved(context.home, checkout)
+        repository = configuration.repository_of(checkout)
         shown = reports.approval_request(wanted)
-        done = f"\nIt was approved before, for {wanted.repository}."
+        done = f"\nIt was approved before, for {repository}."
         if wanted.asked is None:
             done = ""
         elif not wanted.approved:
@@ -109,14 +113,14 @@ def approve(name: Checkout = None, yes: params.Yes = False) -> None:
             if not yes:
                 confirm(
                     output,
-                    f"{shown}\nApprove exactly this for {wanted.repository}?",
+                    f"{shown}\nApprove exactly this for {repository}?",
                     refusal=f"{shown}\nconfig approve asks, and there is no terminal to ask on.",
                     hint="If that may be so, add --yes.",
                     declined="Nothing was approved.",
                 )
-            configuration.grant(context, wanted)
-            done = f"\nApproved, for {wanted.repository}."
-        output.result(f"{shown}{done}", results.approval(wanted))
+            configuration.approve(context, checkout, wanted.asked.digest)
+            done = f"\nApproved, for {repository}."
+        output.result(f"{shown}{done}", results.approval(wanted, repository))
 
 
 def _checkout(context: Context, name: str | None) -> Path | None:

@@ -157,9 +157,9 @@ def open_tool(
     """
     with command("open") as output:
         context = command_context(output)
-        page = environment.page(context, instance_of(context, instance), tool)
-        why_not = "" if output.json_mode else _open(page.url)
-        output.result(page.url, results.fill("PageData", page))
+        service, url = environment.page(context, instance_of(context, instance), tool)
+        why_not = "" if output.json_mode else _open(url)
+        output.result(url, {"tool": tool, "url": url, "service": service})
         if why_not:
             output.tell(f"Not opened: {why_not}.")
 

@@ -105,10 +105,9 @@ def _settings(home: Home, output: Output, told: set[str], checkout: Path | None)
     """Settings for a checkout; what there is to say of them is told once a command."""
     if is_nothing_set(home, checkout):
         return Settings()
-    from ktrdr_sandbox.commands.configuration import is_approved
-    from ktrdr_sandbox.settings_sources import resolve  # pydantic, 0.2 s
+    from ktrdr_sandbox.commands.configuration import resolved  # pydantic, 0.2 s
 
-    found = resolve(home, checkout=checkout, approved=functools.partial(is_approved, home))
+    found = resolved(home, checkout)
     for about, remark in found.remarks.items():
         if about not in told:
             told.add(about)

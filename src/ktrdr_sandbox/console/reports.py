@@ -14,13 +14,13 @@ from ktrdr_sandbox.console.text import counted, facts, links_of, table
 
 if TYPE_CHECKING:  # the records only
     from ktrdr_sandbox.commands.compose_project import Composition
-    from ktrdr_sandbox.commands.configuration import Request, Setting
     from ktrdr_sandbox.commands.demo import Cleanup, Demonstration
     from ktrdr_sandbox.commands.doctor import Examination
     from ktrdr_sandbox.commands.gc import Collection
     from ktrdr_sandbox.commands.parallel_runs import AllRuns, Run
     from ktrdr_sandbox.commands.tool_versions import ToolVersions
     from ktrdr_sandbox.isolation.request import Change, IsolatedStack
+    from ktrdr_sandbox.settings_sources import Resolution, Setting
 
 _SIGNS: Final = {"ok": "✓", "note": "·", "problem": "✗"}
 _DONE: Final = {"up": "up", "down": "down", "destroy": "destroyed"}
@@ -70,7 +70,7 @@ def _as_written(value: Any) -> str:
     return json.dumps(int(value) if whole else value, ensure_ascii=False)
 
 
-def approval_request(wanted: Request) -> str:
+def approval_request(wanted: Resolution) -> str:
     """Show exactly what would be approved, in signs that no terminal takes for commands."""
     if wanted.asked is None:
         return f"{wanted.checkout} asks for nothing that needs approval."

@@ -16,7 +16,6 @@ from ktrdr_sandbox.models import EngineAddress
 
 if TYPE_CHECKING:  # the records only, whose modules need not be loaded to write them down
     from ktrdr_sandbox.commands.compose_project import Composition
-    from ktrdr_sandbox.commands.configuration import Request, Setting, Survey
     from ktrdr_sandbox.commands.create import CreatePlan
     from ktrdr_sandbox.commands.destroy import DestroyPlan
     from ktrdr_sandbox.commands.down import DownPlan
@@ -24,6 +23,7 @@ if TYPE_CHECKING:  # the records only, whose modules need not be loaded to write
     from ktrdr_sandbox.commands.inspect import Listing
     from ktrdr_sandbox.commands.parallel_runs import AllRuns
     from ktrdr_sandbox.commands.up import Startup
+    from ktrdr_sandbox.settings_sources import Resolution, Setting
 
 SCHEMA_FILE: Final = Path(__file__).with_name("ktrdr-sandbox-1.schema.json")
 
@@ -115,17 +115,16 @@ def all_runs(found: AllRuns) -> dict[str, Any]:
     return {"instances": runs, "succeeded": len(runs) - failed, "failed": failed}
 
 
-def settings(found: Survey, shown: Sequence[Setting]) -> dict[str, Any]:
+def settings(found: Resolution, shown: Sequence[Setting]) -> dict[str, Any]:
     each = []
     for setting in shown:
         kind, path = setting.origin.kind, setting.origin.path
         where = {"line": setting.origin.line, "variable": setting.origin.variable}
         each.append(fill("SettingData", setting, source=kind, file=path, **where))
-    unapproved = found.withheld.values if found.withheld is not None else {}
+    unapproved = {} if found.asked is None or found.approved else found.asked.values
     return fill("SettingsData", found, settings=each, unapproved=unapproved)
 
 
-def approval(wanted: Request) -> dict[str, Any]:
-    asked = wanted.asked
-    values, digest = (asked.values, asked.digest) if asked is not None else ({}, None)
-    return fill("ApprovalData", wanted, asked=values, sha256=digest)
+def approval(wanted: Resolution, repository: str) -> dict[str, Any]:
+    values, digest = (wanted.asked.values, wanted.asked.digest) if wanted.asked else ({}, None)
+    return fill("ApprovalData", wanted, repository=repository, asked=values, sha256=digest)

@@ -22,26 +22,20 @@ def current_address(environment: Mapping[str, str]) -> EngineAddress:
 
     Reads Docker's configuration file rather than asking the command, so that it costs no process.
     """
-    host = environment.get("DOCKER_HOST")
-    if host:
-        return _by_host(host, environment)
+    if host := environment.get("DOCKER_HOST"):
+        return EngineAddress(
+            host=host,
+            tls_verify=bool(environment.get("DOCKER_TLS_VERIFY")),
+            cert_path=environment.get("DOCKER_CERT_PATH") or None,
+        )
     context = environment.get("DOCKER_CONTEXT") or _configured_context(environment)
     if context and context != "default":
         return EngineAddress(context=context)
     return EngineAddress(host=PLATFORM_SOCKET)
 
 
-def _by_host(host: str, environment: Mapping[str, str]) -> EngineAddress:
-    return EngineAddress(
-        host=host,
-        tls_verify=bool(environment.get("DOCKER_TLS_VERIFY")),
-        cert_path=environment.get("DOCKER_CERT_PATH") or None,
-    )
-
-
 def _configured_context(environment: Mapping[str, str]) -> str | None:
-    configured = environment.get("DOCKER_CONFIG")
-    folder = Path(configured) if configured else Path.home() / ".docker"
+    folder = Path(environment.get("DOCKER_CONFIG") or Path.home() / ".docker")
     try:
         document = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import posixpath
+import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,27 +17,25 @@ from typing import Final
 
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import cannot_write, replace_file, temporary_name
-from ktrdr_sandbox.git.git import git, try_git
+from ktrdr_sandbox.git.git import failed, git, try_git
 from ktrdr_sandbox.git.repository import worktrees
 from ktrdr_sandbox.models import ENV_FILE_NAME
 
-INCLUDE_FILE: Final = ".worktreeinclude"
-_NEVER: Final = frozenset({".git", ENV_FILE_NAME, f"{ENV_FILE_NAME}.tmp"})
+_HIDDEN: Final = (ENV_FILE_NAME, f"{ENV_FILE_NAME}.tmp")
+"""The second is what a kill while it was being replaced leaves."""
+_NEVER: Final = frozenset({".git", *_HIDDEN})
 
 
 def include_patterns(main: Path) -> tuple[str, ...]:
     """The lines of the main worktree's `.worktreeinclude`. Raises `bad-settings`."""
-    path = main / INCLUDE_FILE
+    path = main / ".worktreeinclude"
     if not path.is_file():
         return ()
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
-        raise SandboxError(
-            "bad-settings",
-            f"Cannot read {path}: {error.strerror}.",
-            details={"path": str(path)},
-        ) from error
+        message = f"Cannot read {path}: {error.strerror}."
+        raise SandboxError("bad-settings", message, details={"path": str(path)}) from error
     return tuple(text.splitlines())
 
 
@@ -49,22 +48,42 @@ def included(main: Path, patterns: Sequence[str]) -> tuple[str, ...]:
     wanted = [line for line in patterns if line.strip() and not line.startswith("#")]
     if not wanted or not (main / ".git").exists():  # a bare repository has no files
         return ()
-    others = ["ls-files", "--others", "--ignored", "-z"]
-    listed = _split(git([*others, "--exclude-standard", "--directory"], cwd=main))
-    single = frozenset(listed)
+    listing = ["ls-files", "--others", "--ignored", "--directory", "-z"]
+    listed = _whole(_split(git([*listing, "--exclude-standard"], cwd=main)))
     unnamed = tuple(name for name in listed if name.endswith("/") and not _is_named(name, wanted))
+    # Git looks into no folder that is matched as a whole, so into node_modules only when asked to.
+    closed = [re.sub(r"([*?\[\\])", r"\\\1", name) for name in unnamed if "\n" not in name]
     with tempfile.TemporaryDirectory(prefix="ktrdr-sandbox-") as folder:
         rules = Path(folder) / "patterns"
-        text = "".join(f"{line}\n" for line in patterns)
+        text = "".join(f"{line}\n" for line in (*patterns, *(f"/{name}" for name in closed)))
         rules.write_text(text, encoding="utf-8", errors="surrogateescape")
-        matching = _split(git([*others, f"--exclude-from={rules}"], cwd=main))
-    found = [
+        matching = _whole(_split(git([*listing, f"--exclude-from={rules}"], cwd=main)))
+    found = {
         name
-        for name in matching
-        if _NEVER.isdisjoint(name.split("/")) and (name in single or not name.startswith(unnamed))
-    ]
-    really = ignored(main, found)
-    return tuple(sorted(name for name in set(found) if name in really))
+        for match in matching
+        if not match.startswith(unnamed)
+        for name in (_files_in(main, match) if match.endswith("/") else (match,))
+        if _NEVER.isdisjoint(name.split("/"))
+    }
+    return tuple(sorted(found & ignored(main, found)))
+
+
+def _whole(names: Sequence[str]) -> list[str]:
+    """Without the folders that git lists beside their files, as nothing else is in them."""
+    around = {f"{parent}/" for name in names for parent in Path(name).parents}
+    return [name for name in names if name not in around]
+
+
+def _files_in(main: Path, folder: str) -> Iterator[str]:
+    """All files below, and repositories as one entry each."""
+    for here, folders, files in os.walk(main / folder):
+        place = f"{os.path.relpath(here, main)}/"
+        if ".git" in (*folders, *files):
+            folders.clear()
+            yield place
+        else:
+            links = [name for name in folders if (Path(here) / name).is_symlink()]
+            yield from (f"{place}{name}" for name in (*files, *links))
 
 
 def _is_named(folder: str, patterns: Iterable[str]) -> bool:
@@ -94,16 +113,12 @@ def ignored(root: Path, names: Iterable[str]) -> frozenset[str]:
         return frozenset()
     outcome = try_git(["check-ignore", "--stdin", "-z"], cwd=root, stdin=given)
     if outcome.exit_code not in (0, 1):  # 1: none of them
-        git(["check-ignore", "--stdin", "-z"], cwd=root, stdin=given)
+        raise failed(outcome)
     return frozenset(_split(outcome.stdout))
 
 
 def _split(text: str) -> list[str]:
     return [name for name in text.split("\0") if name]
-
-
-_LINKED: Final = "a link there leads elsewhere"
-_THERE: Final = "it is there already"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,10 +137,8 @@ def size_of(main: Path, names: Sequence[str]) -> int:
     """Bytes of these files together, as far as they can be seen."""
     total = 0
     for name in names:
-        try:
+        with contextlib.suppress(OSError):
             total += (main / name).lstat().st_size
-        except OSError:
-            continue
     return total
 
 
@@ -136,9 +149,8 @@ def copy_into(main: Path, worktree: Path, names: Sequence[str]) -> Copies:
     commit it, and it may well hold a secret.
     """
     left_out: dict[str, str] = {}
-    candidates = [name for name in names if _obstacle(main, worktree, name) is None]
-    safe = ignored(worktree, candidates)
     copied = []
+    safe = ignored(worktree, [name for name in names if not _obstacle(main, worktree, name)])
     for name in names:
         try:
             if reason := _obstacle(main, worktree, name):
@@ -152,13 +164,18 @@ def copy_into(main: Path, worktree: Path, names: Sequence[str]) -> Copies:
     return Copies(copied=tuple(copied), left_out=tuple(sorted(left_out.items())))
 
 
+_THERE: Final = "it is there already"
+
+
 def _obstacle(main: Path, worktree: Path, name: str) -> str | None:
     if name.endswith("/"):
         return "it is a repository of its own"
     for parent in reversed(Path(name).parents[:-1]):
         place = worktree / parent
-        if place.is_symlink() or (place.exists() and not place.is_dir()):
-            return _LINKED if place.is_symlink() else "a file is in the way"
+        if place.is_symlink():
+            return "a link there leads elsewhere"
+        if place.exists() and not place.is_dir():
+            return "a file is in the way"
     if os.path.lexists(worktree / name):
         return _THERE
     try:
@@ -174,10 +191,18 @@ def _obstacle(main: Path, worktree: Path, name: str) -> str | None:
     return f"it is a link to {goal}, out of the checkout" if leaves else None
 
 
+def _goal(link: Path) -> str:
+    return os.readlink(link)  # noqa: PTH115  the text itself, of which a Path makes another
+
+
 def _copy(main: Path, worktree: Path, name: str) -> None:
     source, target = main / name, worktree / name
     try:
-        _make_parents(main, worktree, Path(name).parent)
+        for parent in reversed(Path(name).parents):
+            if not (worktree / parent).is_dir():
+                mode = stat.S_IMODE((main / parent).stat().st_mode)
+                (worktree / parent).mkdir()
+                (worktree / parent).chmod(mode & 0o777 | 0o700)
         if source.is_symlink():
             target.symlink_to(_goal(source))
         else:
@@ -186,18 +211,6 @@ def _copy(main: Path, worktree: Path, name: str) -> None:
         raise _LeftOut(_THERE) from error
     except OSError as error:
         raise cannot_write(target, error) from error
-
-
-def _goal(link: Path) -> str:
-    return os.readlink(link)  # noqa: PTH115  the text itself, of which a Path makes another
-
-
-def _make_parents(main: Path, worktree: Path, relative: Path) -> None:
-    """With the modes that they have in main."""
-    for parent in [*reversed(relative.parents), relative]:
-        if not (worktree / parent).is_dir():
-            (worktree / parent).mkdir()
-            (worktree / parent).chmod(stat.S_IMODE((main / parent).stat().st_mode) & 0o777 | 0o700)
 
 
 def _copy_file(source: Path, target: Path) -> None:
@@ -215,10 +228,7 @@ def _copy_file(source: Path, target: Path) -> None:
         os.utime(target, ns=(facts.st_atime_ns, facts.st_mtime_ns))
 
 
-_HIDDEN: Final = (ENV_FILE_NAME, f"{ENV_FILE_NAME}.tmp")
-"""The second is what a kill while it was being replaced leaves."""
-_ORIGIN: Final = "# ktrdr-sandbox"
-_LINES: Final = (_ORIGIN, *(f"/{name}" for name in _HIDDEN))
+_LINES: Final = ("# ktrdr-sandbox", *(f"/{name}" for name in _HIDDEN))
 
 
 def is_hidden(root: Path) -> bool:
@@ -233,7 +243,7 @@ def hide_env_file(common_dir: Path) -> None:
     No tracked file is touched. Needs the repository's lock. Raises `cannot-write`.
     """
     lines = _excluded(common_dir)
-    if not _has_ours(lines):
+    if _ours_at(lines) is None:
         _write_excluded(common_dir, [*lines, *_LINES])
 
 
@@ -248,14 +258,14 @@ def show_env_file(main: Path, common_dir: Path) -> None:
         temporary_name((common_dir / "info" / "exclude").resolve()).unlink(missing_ok=True)
     lines = _excluded(common_dir)
     needed = any((worktree.path / ENV_FILE_NAME).is_file() for worktree in worktrees(main))
-    if _has_ours(lines) and not needed:
-        at = lines.index(_ORIGIN)
+    at = _ours_at(lines)
+    if at is not None and not needed:
         _write_excluded(common_dir, [*lines[:at], *lines[at + len(_LINES) :]])
 
 
-def _has_ours(lines: Sequence[str]) -> bool:
-    at = lines.index(_ORIGIN) if _ORIGIN in lines else None
-    return at is not None and tuple(lines[at : at + len(_LINES)]) == _LINES
+def _ours_at(lines: Sequence[str]) -> int | None:
+    starts = [at for at in range(len(lines)) if tuple(lines[at : at + len(_LINES)]) == _LINES]
+    return starts[0] if starts else None
 
 
 def _excluded(common_dir: Path) -> list[str]:
@@ -269,8 +279,7 @@ def _excluded(common_dir: Path) -> list[str]:
 
 
 def _write_excluded(common_dir: Path, lines: Sequence[str]) -> None:
-    path = common_dir / "info" / "exclude"
+    path = (common_dir / "info" / "exclude").resolve()  # a symlink to a file elsewhere stays one
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
     text = "".join(f"{line}\n" for line in lines)
-    # A symlink to a file elsewhere stays one.
-    replace_file(path.resolve(), text, mode=mode, errors="surrogateescape")
+    replace_file(path, text, mode=mode, errors="surrogateescape")

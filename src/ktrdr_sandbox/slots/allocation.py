@@ -9,6 +9,8 @@ from typing import Final
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT
 
+ANOTHER_SLOT: Final = "--slot N, or leave --slot out to get a free one"
+
 A_CONTAINER: Final = "a container"
 """How a holder begins that is known to be a container, and not which."""
 
@@ -38,7 +40,7 @@ def allocate(
     taken: Mapping[int, str],
     wanted: int | None,
     busy: Callable[[int], Sequence[BusyPort]],
-    another_slot: str = "--slot N, or leave --slot out to get a free one",
+    another_slot: str = ANOTHER_SLOT,
 ) -> Allocation:
     """Choose the lowest free slot none of whose ports is busy, or check the wanted one.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ktrdr_sandbox.errors import CommandError, SandboxError
-from ktrdr_sandbox.git.git import REPOSITORY_VARIABLES, _HalfMadePatience, failed, git, try_git
+from ktrdr_sandbox.git.git import REPOSITORY_VARIABLES, failed, git, try_git
 from ktrdr_sandbox.git.repository import worktrees
 from tests.support.repositories import repository
 
@@ -92,7 +92,7 @@ def half_made(tmp_path: Path) -> tuple[Path, Path, str]:
 def test_a_worktree_that_is_being_made_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ktrdr_sandbox.git.git._patience", _HalfMadePatience(30.0))
+    monkeypatch.setattr("ktrdr_sandbox.git.git._patience", [30.0])
     root, file, text = half_made(tmp_path)
     writing = threading.Timer(0.3, file.write_text, [text])
     writing.start()
@@ -105,7 +105,7 @@ def test_a_worktree_that_is_being_made_is_waited_for(
 def test_one_that_stays_half_made_is_told_before_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ktrdr_sandbox.git.git._patience", _HalfMadePatience(0.2))
+    monkeypatch.setattr("ktrdr_sandbox.git.git._patience", [0.2])
     root, _, _ = half_made(tmp_path)
     began = time.monotonic()
     for _ in range(20):
