@@ -15,16 +15,15 @@ _REVISION_FILE: Final = re.compile(r"(?!\.#|__init__).*\.py")
 _VARIABLES: Final = ("revision", "down_revision", "depends_on")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class AlembicFiles:
     """`folders` are those of scripts and versions, relative to the checkout and there.
 
     `head` is the only head of the revisions, or None when that is not certain.
     """
 
-    root: Path
-    folders: tuple[PurePosixPath, ...]
-    head: str | None
+    folders: tuple[PurePosixPath, ...] = ()
+    head: str | None = None
 
 
 def alembic_files(root: Path, *, working_dir: str) -> AlembicFiles | None:
@@ -34,42 +33,24 @@ def alembic_files(root: Path, *, working_dir: str) -> AlembicFiles | None:
     """
     if not (root / CONFIG).is_file():
         return None
-    options = _options(root / CONFIG)
+    parser = configparser.ConfigParser({"here": "."})
+    try:
+        parser.read_string((root / CONFIG).read_text(encoding="utf-8"))
+        option = parser["alembic"].get
+        location, several = option("script_location", ""), option("version_locations", "")
+        unusual = {option("sourceless"), option("recursive_version_locations")} - {None, "false"}
+    except (OSError, ValueError, KeyError, configparser.Error):
+        return AlembicFiles()
     base = PurePosixPath(working_dir)
-    scripts = _relative(options.get("script_location", ""), base)
-    given = [one for one in re.split(r"[,;:\s]+", options.get("version_locations", "")) if one]
-    versions = [_relative(one, base) for one in given]
-    if scripts is not None and not given:
+    scripts = _relative(location.strip(), base)
+    versions = [_relative(one, base) for one in re.split(r"[,;:\s]+", several) if one]
+    if scripts is not None and not versions:
         versions = [scripts / "versions"]
     folders = [one for one in (scripts, *versions) if one is not None and (root / one).is_dir()]
-    outer = [one for one in dict.fromkeys(folders) if not set(folders) & set(one.parents)]
-    unusual = [
-        name
-        for name in ("sourceless", "recursive_version_locations")
-        if options.get(name, "false") != "false"
-    ]
+    outer = tuple(one for one in dict.fromkeys(folders) if not set(folders) & set(one.parents))
     known = [root / one for one in versions if one is not None]
-    head = None
-    if scripts is not None and len(known) == len(versions) and not unusual:
-        head = _only_head(root / scripts, known)
-    return AlembicFiles(root=root, folders=tuple(outer), head=head)
-
-
-def _options(path: Path) -> dict[str, str]:
-    """The `[alembic]` section, `%(here)s` being the checkout; without values that are not plain."""
-    parser = configparser.ConfigParser({"here": "."})
-    found = {}
-    try:
-        parser.read_string(path.read_text(encoding="utf-8"))
-        names = parser.options("alembic")
-    except (OSError, ValueError, configparser.Error):
-        return {}
-    for name in names:
-        try:
-            found[name] = parser.get("alembic", name).strip()
-        except configparser.Error:
-            continue
-    return found
+    certain = len(known) == len(versions) and not unusual
+    return AlembicFiles(outer, _only_head(root / scripts, known) if scripts and certain else None)
 
 
 def _relative(location: str, base: PurePosixPath) -> PurePosixPath | None:

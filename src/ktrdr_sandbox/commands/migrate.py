@@ -8,7 +8,7 @@ import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -206,7 +206,7 @@ def plan_migration(
     )
     if only_checked:
         return (plan if plan.head is not None else None), ()
-    document = {"services": {backend.service: _one_off_service(files, backend)}}
+    document = {"services": {backend.service: _one_off_service(instance.path, files, backend)}}
     replace_file(path, json.dumps(document, indent=2) + "\n", mode=0o600)
     return plan, ()
 
@@ -225,7 +225,9 @@ def _obstacle(
     return f"its database is {', '.join(foreign)}, not this stack's" if foreign else None
 
 
-def _one_off_service(files: AlembicFiles | None, backend: ContainerDetail) -> dict[str, Any]:
+def _one_off_service(
+    root: Path, files: AlembicFiles | None, backend: ContainerDetail
+) -> dict[str, Any]:
     """What the one-off container has beyond the backend: the migrations where it works."""
     if files is None:
         return {}
@@ -237,7 +239,7 @@ def _one_off_service(files: AlembicFiles | None, backend: ContainerDetail) -> di
         "volumes": [
             {
                 "type": "bind",
-                "source": str(files.root / path).replace("$", "$$"),
+                "source": str(root / path).replace("$", "$$"),
                 "target": str(target / path).replace("$", "$$"),
                 "read_only": True,
                 "bind": {"create_host_path": False},

@@ -73,10 +73,7 @@ def _refuse_unisolated(isolation: IsolatedStack) -> None:
 
 
 def _refuse_foreign(composition: Composition, belongings: Sequence[Belonging]) -> None:
-    """What has our project name, or the name of a volume or network of ours, and is not ours.
-
-    Compose would take it over: containers would be replaced, and data in a volume used.
-    """
+    """Of our names and not ours: Compose would replace such containers, and use such volumes."""
     instance, override = composition.instance, composition.isolation.override
     keys = [*override.get("networks", {}), *override.get("volumes", {})]
     names = {f"{instance.id}_{key}" for key in keys}
@@ -150,11 +147,8 @@ def _cut_off(
     containers: Sequence[Container],
     services: Mapping[str, Mapping[str, Any]],
 ) -> tuple[str, ...]:
-    """Services that Compose would leave with a network which was removed while they were stopped,
-    by `docker network prune` or with the engine's own records. It looks at running ones only.
-
-    What shares the network, or another namespace, of such a container hangs on to it by its id.
-    """
+    """Services whose network was removed while they were stopped, and what shares namespaces
+    with them by their ids: Compose looks at running ones only."""
     stopped = {
         one.id: one.service
         for one in containers
@@ -228,8 +222,7 @@ def explained(engine: Engine, composition: Composition) -> Iterator[None]:
 def keep_names_at_home(engine: Engine, composition: Composition) -> None:
     """Let no container of the instance carry a service's name on a network that it only joins.
 
-    Those that run are left alone, for it would cut their connections. One that is not on its
-    network, because this was interrupted, joins it: Compose looks at that of running ones only.
+    Those that run are left alone, for it would cut their connections.
     """
     memberships = composition.isolation.memberships
     if not memberships:
@@ -257,10 +250,7 @@ _DEPENDENCY_FILES: Final = (
 
 
 def to_build(composition: Composition, *, everything: bool) -> dict[str, str]:
-    """Images to build, each with one service of it: KTRDR's seven that share a tag need one build.
-
-    An image that is there, or was just named from the base tag, is only built with --build.
-    """
+    """Images that are not there, or all, each with one of the services that share it."""
     here = composition.images | {seed.target for seed in composition.isolation.seeds}
     first: dict[str, str] = {}
     for service in composition.isolation.stack.active:
@@ -273,11 +263,7 @@ def to_build(composition: Composition, *, everything: bool) -> dict[str, str]:
 def stale_images(
     context: Context, composition: Composition, *, built: frozenset[str]
 ) -> list[Notice]:
-    """Note what each image was made of, and tell where the checkout has other files now.
-
-    An instance starts from the image that the base tag names, or goes on with the one it built, so
-    that nothing rebuilds by itself.
-    """
+    """Note what each image was made of, and tell where the checkout has other files now."""
     instance, parent = composition.instance, composition.instance.parent_repo
     former = last_up.load(context.home, instance)
     seeded = {seed.target for seed in composition.isolation.seeds}

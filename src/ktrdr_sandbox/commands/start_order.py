@@ -28,12 +28,6 @@ _KEPT_HOOK: Final = re.compile(r"hook container (\w+) retained")
 class CannotStartError(Exception):
     """A service can no longer start, because what it waits for ended. The gate tells the rest."""
 
-    def __init__(self, service: str, dependency: str, reason: str) -> None:
-        super().__init__(f"{service} waits for {dependency}, which {reason}")
-        self.service = service
-        self.dependency = dependency
-        self.reason = reason
-
 
 @dataclass
 class Starter:
@@ -121,32 +115,29 @@ class Starter:
             if dependency not in self._started:
                 met = False
                 continue
-            try:
-                met = self._is_met(service.name, dependency, condition, reading) and met
-            except CannotStartError:
-                if dependency not in service.optional_dependencies:
-                    raise
+            answer = self._is_met(dependency, condition, reading)
+            if not isinstance(answer, str):
+                met = met and answer
+            elif dependency not in service.optional_dependencies:
+                raise CannotStartError(f"{service.name} waits for {dependency}, which {answer}")
         return met
 
-    def _is_met(self, service: str, dependency: str, condition: str, reading: Reading) -> bool:
-        if condition not in ("service_healthy", "service_completed_successfully"):
+    def _is_met(self, dependency: str, condition: str, reading: Reading) -> bool | str:
+        """Whether a condition is met; a text tells why it never will be."""
+        tests = {
+            "service_healthy": self._is_healthy,
+            "service_completed_successfully": _has_completed,
+        }
+        if condition not in tests:
             return True
-        details = reading.of(dependency)
-        if not details:
-            raise CannotStartError(service, dependency, "has no container")
-        if condition == "service_healthy":
-            met = [self._is_healthy(service, detail) for detail in details]
-            return all(met)  # each was asked
-        for detail in details:
-            if detail.state == "exited" and detail.exit_code:
-                reason = f"failed with exit status {detail.exit_code}"
-                raise CannotStartError(service, dependency, reason)
-        return all(detail.state == "exited" for detail in details)
+        answers = [tests[condition](detail) for detail in reading.of(dependency)]
+        if not answers:
+            return "has no container"
+        return next((one for one in answers if isinstance(one, str)), all(answers))
 
-    def _is_healthy(self, service: str, detail: ContainerDetail) -> bool:
+    def _is_healthy(self, detail: ContainerDetail) -> bool | str:
         if detail.state in ("exited", "dead"):
-            reason = f"ended with exit status {detail.exit_code}"
-            raise CannotStartError(service, detail.service, reason)
+            return f"ended with exit status {detail.exit_code}"
         if detail.state != "running":
             return False
         if not detail.health_test:
@@ -157,6 +148,9 @@ class Starter:
                 details={"service": detail.service},
             )
         health = self.watch.health.status(detail)
-        if health.hopeless:
-            raise CannotStartError(service, detail.service, f"is not healthy: {health.trouble}")
-        return health.healthy
+        return f"is not healthy: {health.trouble}" if health.hopeless else health.healthy
+
+
+def _has_completed(detail: ContainerDetail) -> bool | str:
+    failed = detail.state == "exited" and detail.exit_code
+    return f"failed with exit status {detail.exit_code}" if failed else detail.state == "exited"

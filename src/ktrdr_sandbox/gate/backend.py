@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.gate.check import (
@@ -16,12 +16,11 @@ from ktrdr_sandbox.gate.check import (
     to_be_healthy,
 )
 from ktrdr_sandbox.gate.http import Answer, shown_url
-from ktrdr_sandbox.gate.result import GateRequest
 from ktrdr_sandbox.gate.snapshot import ContainerStatus, Snapshot, monotonic
-from ktrdr_sandbox.gate.watch import StackWatch
 from ktrdr_sandbox.models import PublishedPort
 
 
+@dataclass(eq=False)
 class BackendCheck(Check):
     """HTTP 200, given by a container of ours that publishes the port.
 
@@ -32,15 +31,10 @@ class BackendCheck(Check):
     name = "backend"
     ready_title = "Backend healthy"
     failed_title = "Backend health check failed"
-
-    def __init__(
-        self, watch: StackWatch, request: GateRequest, *, service: str, port: PublishedPort | None
-    ) -> None:
-        super().__init__(watch, request)
-        self.service = service
-        self.port = port
-        self._paths = request.health_paths
-        self._unknown_since: float | None = None
+    service: str
+    port: PublishedPort | None
+    _known_path: str | None = None
+    _unknown_since: float | None = None
 
     async def look(self, snapshot: Snapshot) -> Verdict:
         failed = snapshot.failed(self.service)
@@ -72,17 +66,19 @@ class BackendCheck(Check):
         return self._waiting(snapshot, self.port, answers[-1])
 
     async def _ask(self, port: PublishedPort) -> list[Answer]:
-        """The answers of the paths in turn, up to the first that is not 404; that is asked first
-        from then on."""
+        """The answers of the paths in turn, up to the first that is not 404."""
         answers = []
-        for path in self._paths:
+        for path in self._paths():
             answer = await self.watch.http.get(port, path)
             answers.append(answer)
             if answer.status != 404:
-                if answer.status is not None:
-                    self._paths = (path, *(other for other in self._paths if other != path))
+                self._known_path = path if answer.status is not None else self._known_path
                 break
         return answers
+
+    def _paths(self) -> list[str]:
+        """The one that was known is asked first from then on."""
+        return sorted(self.request.health_paths, key=lambda path: path != self._known_path)
 
     def _without_health_address(
         self, snapshot: Snapshot, ours: ContainerStatus, answers: list[Answer]
@@ -115,21 +111,16 @@ class BackendCheck(Check):
         unstarted = [one.fact for one in snapshot.of(self.service) if one.condition == "waiting"]
         if not unstarted:
             now = f" (now {answer.status})" if answer.status not in (None, 404) else ""
-            doing = f"waiting for HTTP 200 at {shown_url(port, self._paths[0])}{now}"
-            suspicion: str | None = (
-                f"{self.service} gives no 200 there; the setting health_paths names other paths"
-            )
+            doing = f"waiting for HTTP 200 at {shown_url(port, self._paths()[0])}{now}"
+            said = "gives no 200 there; the setting health_paths names other paths"
             if answer.silent:
-                suspicion = (
-                    f"{self.service} accepts connections and does not get to answering: it hangs"
-                )
+                said = "accepts connections and does not get to answering: it hangs"
             elif answer.status is None:
-                suspicion = (
-                    f"{self.service} runs, and its program does not listen on {port.target} yet"
-                )
+                said = f"runs, and its program does not listen on {port.target} yet"
             elif answer.status >= 500:
-                suspicion = f"{self.service} runs and reports an error of its own: see its log"
-            return Verdict("waiting", doing, (answer.fact,), (self.service,), suspicion=suspicion)
+                said = "runs and reports an error of its own: see its log"
+            told = f"{self.service} {said}"
+            return Verdict("waiting", doing, (answer.fact,), (self.service,), suspicion=told)
         # A container that was never started has no log; what it waits for has one.
         awaited = to_be_healthy(self.watch, snapshot, self.service)
         failed = failed_before(self.request.stack, snapshot, self.service)

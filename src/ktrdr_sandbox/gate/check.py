@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from ktrdr_sandbox.gate.result import CheckName, GateRequest
@@ -18,24 +18,23 @@ from ktrdr_sandbox.models import PublishedPort, Stack
 class Verdict:
     """What one look found. `failed` means that it can no longer come true.
 
-    `doing` says what is waited for. `cause` is certain; `suspicion` is for when the logs show none.
-    `proof` holds the container runs that a pass rests on: when one of them ends, the pass is void.
-    `not_applicable` marks a pass that proves nothing, to be left out of the report. `containers`
-    are those whose log is worth showing, each with a name; without any it is those of `services`.
+    `cause` is certain; `suspicion` is for when the logs show none. `containers` are those whose log
+    is worth showing, each with a name; without any it is those of `services`.
     """
 
     outcome: Literal["waiting", "passed", "failed"]
-    doing: str = ""
+    doing: str = ""  # what is waited for
     facts: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
     cause: str | None = None
     suspicion: str | None = None
     next_command: str | None = None
-    proof: frozenset[Run] = frozenset()
-    not_applicable: bool = False
+    proof: frozenset[Run] = frozenset()  # what a pass rests on: it is void when one of them ends
+    not_applicable: bool = False  # a pass that proves nothing, to be left out of the report
     containers: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(eq=False)
 class Check(ABC):
     """One thing that must be true of a stack. `verdict` is the latest.
 
@@ -45,14 +44,15 @@ class Check(ABC):
     name: ClassVar[CheckName]
     ready_title: ClassVar[str]
     failed_title: ClassVar[str]
+    watch: StackWatch
+    request: GateRequest
+    verdict: Verdict = field(default=Verdict("waiting", "has not answered yet"), init=False)
+    task: asyncio.Task[None] | None = field(default=None, init=False)
+    settled_at: float | None = field(default=None, init=False)
 
-    def __init__(self, watch: StackWatch, request: GateRequest) -> None:
-        self.watch = watch
-        self.request = request
-        self.instance_name = request.instance.name
-        self.verdict = Verdict("waiting", "has not answered yet")
-        self.task: asyncio.Task[None] | None = None
-        self.settled_at: float | None = None
+    @property
+    def instance_name(self) -> str:
+        return self.request.instance.name
 
     @abstractmethod
     async def look(self, snapshot: Snapshot) -> Verdict:

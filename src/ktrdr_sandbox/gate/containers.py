@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.gate.check import Check, Verdict, lost, runs, service_names, to_be_healthy
 from ktrdr_sandbox.gate.health import Health, last_line
-from ktrdr_sandbox.gate.result import GateRequest
 from ktrdr_sandbox.gate.snapshot import ContainerStatus, Snapshot, monotonic
-from ktrdr_sandbox.gate.watch import StackWatch
 
 Troubled = list[tuple[ContainerStatus, Health]]
 
 
+@dataclass(eq=False)
 class ContainersCheck(Check):
     """Container states, and the health tests of services that no other check speaks for.
 
@@ -25,10 +24,7 @@ class ContainersCheck(Check):
     name = "containers"
     ready_title = "Containers running"
     failed_title = "Containers not running"
-
-    def __init__(self, watch: StackWatch, request: GateRequest, *, covered: frozenset[str]) -> None:
-        super().__init__(watch, request)
-        self._covered = covered
+    covered: frozenset[str]
 
     async def look(self, snapshot: Snapshot) -> Verdict:
         failed = tuple(one for one in snapshot.statuses if one.condition == "failed")
@@ -38,7 +34,7 @@ class ContainersCheck(Check):
         waiting = tuple(one for one in statuses if one.condition == "waiting")
         if waiting:
             return self._unstarted(snapshot, waiting)
-        uncovered = [one for one in statuses if one.service not in self._covered]
+        uncovered = [one for one in statuses if one.service not in self.covered]
         troubled = self._troubled(one for one in uncovered if one.condition == "running")
         if troubled:
             names = ", ".join(status.label for status, _ in troubled)
@@ -47,18 +43,19 @@ class ContainersCheck(Check):
         complaints = tuple(
             f"Docker calls {one.label} unhealthy: {last_line(one.detail.health_log) or 'no output'}"
             for one in statuses
-            if one.service in self._covered and one.detail and one.detail.health == "unhealthy"
+            if one.service in self.covered and one.detail and one.detail.health == "unhealthy"
         )
         return Verdict("passed", facts=complaints, proof=runs(statuses))
 
-    def unsteady(self, snapshot: Snapshot) -> bool:
-        """Tell whether a container runs for too short a time to be sure of it."""
+    def unsteady_for(self, snapshot: Snapshot) -> float:
+        """Give the seconds until all containers have run for long enough to be sure of them."""
         request = self.request
-        return any(
-            monotonic() - one.since < (request.steady if self._unproven(one) else request.poll_max)
+        steady_at = [
+            one.since + (request.steady if self._unproven(one) else request.poll_max)
             for one in snapshot.statuses
             if one.condition == "running"
-        )
+        ]
+        return max(steady_at, default=0.0) - monotonic()
 
     def _settled(self, status: ContainerStatus) -> ContainerStatus:
         """What has died meanwhile must have stayed up for a while where that is all it shows."""
@@ -70,7 +67,7 @@ class ContainersCheck(Check):
     def _unproven(self, status: ContainerStatus) -> bool:
         """Whether nothing speaks for a container but that it runs."""
         has_test = status.detail is not None and bool(status.detail.health_test)
-        return status.service not in self._covered and not has_test
+        return status.service not in self.covered and not has_test
 
     def _troubled(self, statuses: Iterable[ContainerStatus]) -> Troubled:
         known = [(one, self.watch.health.status(one.detail)) for one in statuses if one.detail]

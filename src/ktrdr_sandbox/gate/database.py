@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ktrdr_sandbox.background import in_background
@@ -13,9 +13,7 @@ from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.causes import DISK_FULL, FREE_SPACE, remove_volumes
 from ktrdr_sandbox.gate.check import Check, Verdict, lost, runs
 from ktrdr_sandbox.gate.health import last_line
-from ktrdr_sandbox.gate.result import GateRequest
 from ktrdr_sandbox.gate.snapshot import ContainerStatus, Run, Snapshot, monotonic
-from ktrdr_sandbox.gate.watch import StackWatch
 
 # Everything secret stays inside the container: the script is constant and reads what the image's
 # own start-up read. It goes to the container's address and not to the socket or to localhost,
@@ -75,30 +73,26 @@ _REFUSALS: Final = {  # what the server says, and what the volume was then made 
 }
 
 
+@dataclass(eq=False)
 class DatabaseCheck(Check):
     """`SELECT 1` in each container of each database service, with the container's own password."""
 
     name = "database"
     ready_title = "Database ready"
     failed_title = "Database not ready"
-
-    def __init__(
-        self, watch: StackWatch, request: GateRequest, *, services: tuple[str, ...]
-    ) -> None:
-        super().__init__(watch, request)
-        self._services = services
-        self._refused: dict[Run, float] = {}
-        self._without_client: set[Run] = set()
+    services: tuple[str, ...]
+    _refused: dict[Run, float] = field(default_factory=dict)
+    _without_client: set[Run] = field(default_factory=set)
 
     async def look(self, snapshot: Snapshot) -> Verdict:
-        failed = snapshot.failed(*self._services)
+        failed = snapshot.failed(*self.services)
         if failed:
             return lost(failed)
-        statuses = snapshot.of(*self._services)
+        statuses = snapshot.of(*self.services)
         unstarted = tuple(one for one in statuses if one.condition != "running")
         if unstarted:
             doing = f"waiting for {unstarted[0].label} to start"
-            return Verdict("waiting", doing, tuple(s.fact for s in unstarted), self._services)
+            return Verdict("waiting", doing, tuple(s.fact for s in unstarted), self.services)
         answers = await asyncio.gather(
             *(self._query(one, one.detail) for one in statuses if one.detail is not None)
         )

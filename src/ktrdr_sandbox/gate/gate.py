@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from math import inf
 from typing import Final
 
 from ktrdr_sandbox import own_commands
@@ -53,27 +53,23 @@ async def run_gate(
     """Prove that a stack is ready, or tell why it is not.
 
     May begin before its containers are started; `started` is then set by the caller once every
-    start was issued. Without it the containers are taken as they are found: one that has ended
-    is a failure, one that was never started may still be. `watch` is shared with whoever starts
-    the stack.
-
-    `observe` is called in the event loop, whenever a check's state changes. Cancelling returns at
-    once; an engine call under way is left to end by itself.
+    start was issued. Without it the containers are taken as they are found. `watch` is shared with
+    whoever starts the stack. `observe` is called in the event loop when a check's state changes.
+    Cancelling returns at once; an engine call under way is left to end by itself.
 
     Raises `SandboxError`: the engine's own when it does not answer, `usage` when the request asks
     for nothing that this stack has, `compose-file-invalid` for a stack without containers.
     """
-    async with AsyncExitStack() as stack:
-        if watch is None:
-            own = StackWatch(
-                engine,
-                request.stack,
-                request.instance.uuid,
-                probe_timeout=request.probe_timeout,
-                patience=3 * request.poll_max,
-            )
-            watch = await stack.enter_async_context(own)
+    if watch is not None:
         return await _Gate(watch, request, observe, started).run()
+    async with StackWatch(
+        engine,
+        request.stack,
+        request.instance.uuid,
+        probe_timeout=request.probe_timeout,
+        patience=3 * request.poll_max,
+    ) as own:
+        return await _Gate(own, request, observe, started).run()
 
 
 class _Gate:
@@ -89,19 +85,16 @@ class _Gate:
         self._observe = observe
         self._started = started
         self._begun = monotonic()
-        self._history = StatusHistory(request, starting=started is not None)
+        self._history = StatusHistory(request, started is not None)
         self._snapshot: Snapshot | None = None
         self._told: dict[CheckName, tuple[str, bool, bool]] = {}
         self._containers, checks = _derive_checks(watch, request, self._history)
-        wanted = self._reported = _asked_for(request, checks)
+        self._reported = _asked_for(request, checks)
         # Workers are counted by the backend and migrations wait for the database, so these are
         # looked at even when nobody asked for them.
-        supports = {"backend": "workers" in wanted, "database": "migrations" in wanted}
-        self._checks = {
-            check.name: check
-            for check in checks
-            if check.name in wanted or supports.get(check.name, False)
-        }
+        supports = {"workers": "backend", "migrations": "database"}
+        wanted = {*self._reported, *(supports.get(name) for name in self._reported)}
+        self._checks = {check.name: check for check in checks if check.name in wanted}
         # Services that need the database may die until it answers, and until it has its tables
         # where those are being made; from then on it counts.
         database = self._checks.get("database")
@@ -128,17 +121,18 @@ class _Gate:
         while True:
             began = monotonic()
             outcomes = {check.verdict.outcome for check in self._checks.values()}
-            fresh = await self._take(final=outcomes == {"passed"})
+            fresh, unsteady_for = await self._take(final=outcomes == {"passed"}), inf
             if "failed" in outcomes:
                 return await self._last_look()
             if fresh is not None and all(one.holds(fresh) for one in self._checks.values()):
-                if not self._containers.unsteady(fresh):
+                unsteady_for = self._containers.unsteady_for(fresh)
+                if unsteady_for <= 0:
                     return None
             elif monotonic() >= self._deadline():
                 return self._disown_passes()
             if fresh is not None:
                 self._begin_looks(fresh)
-            pause = pace.pause(took=monotonic() - began)
+            pause = min(pace.pause(took=monotonic() - began), unsteady_for)
             if await self._watch.woken(min(pause, max(0.01, self._deadline() - monotonic()))):
                 pace.changed()
 
@@ -220,16 +214,13 @@ class _Gate:
         told = [check for check in reported if not check.verdict.not_applicable]
         results = await asyncio.gather(*(self._result(check) for check in told))
         workers = self._checks.get("workers")
+        left_out = [check.verdict for check in reported if check.verdict.not_applicable]
         return GateResult(
             passed=all(result.passed for result in results),
             checks=tuple(results),
             seconds=monotonic() - self._begun,
             healed=workers.healed if isinstance(workers, WorkersCheck) else (),
-            not_applicable=tuple(
-                (check.verdict.services[0], check.verdict.facts[0])
-                for check in reported
-                if check.verdict.not_applicable
-            ),
+            not_applicable=tuple((one.services[0], one.facts[0]) for one in left_out),
         )
 
     async def _result(self, check: Check) -> CheckResult:
@@ -316,27 +307,25 @@ def _derive_checks(
     workers = tuple(service for service in stack.with_role("worker") if service.replicas)
     found_tools = tools(stack)
     covered = {*databases, *(tool.service for tool in found_tools)}
-    database = DatabaseCheck(watch, request, services=databases) if databases else None
+    database = DatabaseCheck(watch, request, databases) if databases else None
     checks: list[Check] = [database] if database is not None else []
     migrations = None
     if request.migration is not None:
-        plan = request.migration
-        migrations = MigrationsCheck(watch, request, migration=plan, database=database)
+        migrations = MigrationsCheck(watch, request, request.migration, database)
         checks.append(migrations)
     if backends:
         port = stack.port("backend")
         name = port.service if port else backends[0].name
-        backend = BackendCheck(watch, request, service=name, port=port)
+        backend = BackendCheck(watch, request, name, port)
         checks.append(backend)
         covered.add(name)
         if workers:
-            check = WorkersCheck(watch, request, workers, backend, migrations, history)
-            checks.append(check)
+            checks.append(WorkersCheck(watch, request, workers, backend, migrations, history))
             if stack.has_ktrdr_workers:  # else the check may turn out to prove nothing
                 covered.update(service.name for service in workers)
     if found_tools:
-        checks.append(ObservabilityCheck(watch, request, tools=found_tools))
-    containers = ContainersCheck(watch, request, covered=frozenset(covered))
+        checks.append(ObservabilityCheck(watch, request, found_tools))
+    containers = ContainersCheck(watch, request, frozenset(covered))
     return containers, [containers, *checks] if stack.startable else []
 
 

@@ -10,7 +10,7 @@ import asyncio
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -75,20 +75,18 @@ class _Known:
     task: asyncio.Task[None] | None = None
 
 
+@dataclass(eq=False)
 class HealthProbes:
     """Health of containers, by one probe for all who ask. `changed` is called when one settles.
 
     `left_to_others`: services whose health something else proves, and tells by `proven`.
     """
 
-    def __init__(
-        self, engine: Engine, http: Http, *, changed: Callable[[], None] = lambda: None
-    ) -> None:
-        self.changed = changed
-        self.left_to_others: frozenset[str] = frozenset()
-        self._engine = engine
-        self._http = http
-        self._known: dict[Run, _Known] = {}
+    engine: Engine
+    http: Http
+    changed: Callable[[], None] = lambda: None
+    left_to_others: frozenset[str] = frozenset()
+    _known: dict[Run, _Known] = field(default_factory=dict)
 
     async def close(self) -> None:
         """Ask nothing more."""
@@ -165,7 +163,7 @@ class HealthProbes:
         port = published_port(detail, parts.port or 80) if probe.url else None
         if port is not None:
             path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            answer = await self._http.get(port, path, host=parts.netloc)
+            answer = await self.http.get(port, path, host=parts.netloc)
             if answer.status is not None and answer.status < 300:
                 return HEALTHY
             if monotonic() < known.next_exec_at:
@@ -174,7 +172,7 @@ class HealthProbes:
         limit = detail.health_timeout
         try:
             result = await in_background(
-                lambda: self._engine.execute(detail.id, probe.argv, timeout=limit)
+                lambda: self.engine.execute(detail.id, probe.argv, timeout=limit)
             )
         except SandboxError as error:
             return Health(trouble=error.message)

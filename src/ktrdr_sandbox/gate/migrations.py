@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Final
 
 from ktrdr_sandbox import own_commands
@@ -12,9 +13,8 @@ from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.causes import MIGRATING, likely_cause
 from ktrdr_sandbox.gate.check import Check, Verdict
 from ktrdr_sandbox.gate.database import DatabaseCheck
-from ktrdr_sandbox.gate.result import GateRequest, Migration
+from ktrdr_sandbox.gate.result import Migration
 from ktrdr_sandbox.gate.snapshot import Snapshot, monotonic
-from ktrdr_sandbox.gate.watch import StackWatch
 
 COMMAND: Final = "alembic upgrade head"
 NO_ALEMBIC: Final = 97  # exit status of a one-off container whose image has no alembic to run
@@ -24,6 +24,7 @@ _NO_SHELL: Final = re.compile(r'exec: "/bin/sh": .*(?:no such file|not found)')
 _ALONE: Final = 'To start without it: the setting migrate = "never" leaves the schema as it is'
 
 
+@dataclass(eq=False)
 class MigrationsCheck(Check):
     """Migrates once the database answers, and passes when that has ended well.
 
@@ -33,35 +34,24 @@ class MigrationsCheck(Check):
     name = "migrations"
     ready_title = "Schema migrated"
     failed_title = "Schema migration failed"
-
-    def __init__(
-        self,
-        watch: StackWatch,
-        request: GateRequest,
-        *,
-        migration: Migration,
-        database: DatabaseCheck | None,
-    ) -> None:
-        super().__init__(watch, request)
-        self._migration = migration
-        self._database = database
-        self._container: str | None = None
-        self._began = 0.0
-        self._behind_since: float | None = None
-        self._up = own_commands.on(self.instance_name, "up")
+    migration: Migration
+    database: DatabaseCheck | None
+    _container: str | None = None
+    _began: float = 0.0
+    _behind_since: float | None = None
 
     async def look(self, snapshot: Snapshot) -> Verdict:  # noqa: ARG002  it reads the database
         try:
             return await self._look()
         except SandboxError as error:
-            if _NO_SHELL.search(error.message) and not self._migration.required:
+            if _NO_SHELL.search(error.message) and not self.migration.required:
                 return self._without_alembic("shell to look for alembic with")
             return self._failed(f"{COMMAND} could not be run: {error.message}")
 
     async def _look(self) -> Verdict:
         if self._container is not None:
             return await self._watch(self._container)
-        if self._database is not None and self._database.verdict.outcome != "passed":
+        if self.database is not None and self.database.verdict.outcome != "passed":
             return Verdict(
                 "waiting",
                 "waiting for the database",
@@ -69,10 +59,10 @@ class MigrationsCheck(Check):
                 cause="migrations need the database: see its check",
                 next_command=self._up,
             )
-        if await in_background(self._migration.is_applied):
+        if await in_background(self.migration.is_applied):
             return self._passed()
-        if self._migration.only_checked:
-            if not await in_background(self._migration.has_alembic):
+        if self.migration.only_checked:
+            if not await in_background(self.migration.has_alembic):
                 return self._without_alembic("alembic")
             # Somebody else may be migrating; when nobody is, nothing will come of waiting.
             self._behind_since = self._behind_since or monotonic()
@@ -81,12 +71,12 @@ class MigrationsCheck(Check):
                 "failed" if final else "waiting",
                 "waiting for the schema to be migrated",
                 ("The schema is not at the head of the checkout's revisions",),
-                (self._migration.service,),
+                (self.migration.service,),
                 "nothing has migrated it since the checkout changed",
                 next_command=self._up,
             )
         self._began = monotonic()
-        self._container = await in_background(self._migration.start)
+        self._container = await in_background(self.migration.start)
         self.watch.one_off = self._container
         return self._running()
 
@@ -102,9 +92,9 @@ class MigrationsCheck(Check):
     async def _judge(self, ended: ContainerDetail) -> Verdict:
         if ended.exit_code == 0:
             return self._passed(f"{COMMAND} took {monotonic() - self._began:.1f} s")
-        if ended.exit_code == NO_ALEMBIC and not self._migration.required:
+        if ended.exit_code == NO_ALEMBIC and not self.migration.required:
             return self._without_alembic("alembic")
-        if await in_background(self._migration.is_applied):
+        if await in_background(self.migration.is_applied):
             return self._passed("Something else migrated the database at the same time")
         lines = await in_background(lambda: self.watch.engine.logs(ended.id, tail=_READ_FOR_CAUSE))
         cause = likely_cause(lines, among=MIGRATING)
@@ -112,7 +102,7 @@ class MigrationsCheck(Check):
         complaints = [line for line in lines if _COMPLAINT.match(line)]
         return self._failed(
             f"{COMMAND} ended with exit status {ended.exit_code} in a one-off container of "
-            f"{self._migration.service}",
+            f"{self.migration.service}",
             *complaints[-1:],
             cause=cause.text if cause else None,
             next_command=cause.command_for(self.instance_name) if cause else None,
@@ -137,8 +127,8 @@ class MigrationsCheck(Check):
         return Verdict(
             "passed",
             facts=facts,
-            services=(self._migration.service,),
-            proof=self._database.verdict.proof if self._database is not None else frozenset(),
+            services=(self.migration.service,),
+            proof=self.database.verdict.proof if self.database is not None else frozenset(),
             not_applicable=not_applicable,
         )
 
@@ -149,11 +139,15 @@ class MigrationsCheck(Check):
             "failed",
             facts=(*facts, _ALONE),
             # Without a container of its own there is no log that tells more.
-            services=(self._migration.service,) if self._container is not None else (),
+            services=(self.migration.service,) if self._container is not None else (),
             cause=cause,
             next_command=next_command or self._up,
             containers=self._logs(),
         )
+
+    @property
+    def _up(self) -> str:
+        return own_commands.on(self.instance_name, "up")
 
     def _logs(self) -> tuple[tuple[str, str], ...]:
         return (("migration", self._container),) if self._container is not None else ()

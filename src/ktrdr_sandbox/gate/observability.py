@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from ktrdr_sandbox.gate.check import Check, Verdict, lost, owner, runs, stranger
 from ktrdr_sandbox.gate.http import shown_url
-from ktrdr_sandbox.gate.result import GateRequest
 from ktrdr_sandbox.gate.snapshot import Snapshot
-from ktrdr_sandbox.gate.watch import StackWatch
 from ktrdr_sandbox.models import PublishedPort, Role, Stack
 
 _TOOLS: Final[tuple[tuple[str, Role, str], ...]] = (
@@ -40,27 +39,25 @@ def tools(stack: Stack) -> tuple[Tool, ...]:
     return tuple(found)
 
 
+@dataclass(eq=False)
 class ObservabilityCheck(Check):
     """Each tool's health address gives 200."""
 
     name = "observability"
     ready_title = "Observability ready"
     failed_title = "Observability not ready"
-
-    def __init__(self, watch: StackWatch, request: GateRequest, *, tools: tuple[Tool, ...]) -> None:
-        super().__init__(watch, request)
-        self._tools = tools
+    tools: tuple[Tool, ...]
 
     async def look(self, snapshot: Snapshot) -> Verdict:
-        failed = snapshot.failed(*(tool.service for tool in self._tools))
+        failed = snapshot.failed(*(tool.service for tool in self.tools))
         if failed:
             return lost(failed)
         get = self.watch.http.get
-        answers = await asyncio.gather(*(get(tool.port, tool.path) for tool in self._tools))
-        owners = [owner(snapshot, tool.port) for tool in self._tools]
+        answers = await asyncio.gather(*(get(tool.port, tool.path) for tool in self.tools))
+        owners = [owner(snapshot, tool.port) for tool in self.tools]
         silent = {
             tool: stranger(tool.port) if answer.status == 200 else answer.fact
-            for tool, answer, ours in zip(self._tools, answers, owners, strict=True)
+            for tool, answer, ours in zip(self.tools, answers, owners, strict=True)
             if answer.status != 200 or ours is None
         }
         if not silent:

@@ -65,9 +65,8 @@ def _registration(entry: Mapping[str, object]) -> Registration:
 class RegistrationDiff:
     """Registrations held against the containers that should have made them.
 
-    A worker that registered twice, before and after a restart, counts once. `missing` are the
-    containers known not to have registered; `unsure` those of which that cannot be told, because
-    registrations do not say which replica they are of.
+    `missing` are the containers known not to have registered; `unsure` those of which that cannot
+    be told, because registrations do not say which replica they are of.
     """
 
     expected: int
@@ -118,14 +117,12 @@ def reconcile(
             counted.append(one)
     absent = [one for one in containers if one.label not in known]
     doubtful = {one.label for one in absent if _doubtful(one, services, loose)}
-    expected_by_type: Counter[str] = Counter()
-    for wanted in services:
-        if wanted.worker_type:
-            expected_by_type[wanted.worker_type] += wanted.replicas
     return RegistrationDiff(
         expected=sum(service.replicas for service in services),
         found=len(counted),
-        expected_by_type=expected_by_type,
+        expected_by_type=Counter(
+            one.worker_type for one in services if one.worker_type for _ in range(one.replicas)
+        ),
         found_by_type=Counter(one.worker_type for one in counted),
         missing=tuple(one for one in absent if one.label not in doubtful),
         unsure=tuple(one for one in absent if one.label in doubtful),
@@ -150,10 +147,9 @@ def _container(registration: Registration, containers: Sequence[ContainerStatus]
 def _doubtful(container: ContainerStatus, services: Sequence[StackService], loose: Loose) -> bool:
     """Whether one of the loose registrations could be this container's."""
     own_type = next(one.worker_type for one in services if one.name == container.service)
-    known_types = {service.worker_type for service in services} - {None}
-    for (service, _), registration in loose.items():
-        kind = registration.worker_type
-        of_its_type = own_type in (None, kind) or kind not in known_types
-        if service == container.service or (not service and of_its_type):
-            return True
-    return False
+    known = {service.worker_type for service in services} - {None}
+    return any(
+        service == container.service
+        or (not service and (own_type in (None, one.worker_type) or one.worker_type not in known))
+        for (service, _), one in loose.items()
+    )

@@ -4,7 +4,7 @@ seen before."""
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple
 
@@ -91,6 +91,7 @@ class _Seen:
     state_since: float
 
 
+@dataclass(eq=False)
 class StatusHistory:
     """Judges each reading by what the earlier ones told.
 
@@ -98,14 +99,12 @@ class StatusHistory:
     `excused`: ids of containers that the gate itself is restarting.
     """
 
-    def __init__(self, request: GateRequest, *, starting: bool) -> None:
-        self.started_at: float | None = None
-        self.excused: frozenset[str] = frozenset()
-        self._request = request
-        self._starting = starting
-        self._one_shots = one_shots(request.stack)
-        self._seen: dict[str, _Seen] = {}
-        self._forgiving_except: frozenset[str] | None = None
+    request: GateRequest
+    starting: bool
+    started_at: float | None = None
+    excused: frozenset[str] = frozenset()
+    _seen: dict[str, _Seen] = field(default_factory=dict)
+    _forgiving_except: frozenset[str] | None = None
 
     def forgive_restarts(self, *, except_services: frozenset[str]) -> None:
         """Until `count_restarts`: a service that dies while the database initialises may do so
@@ -124,9 +123,9 @@ class StatusHistory:
     def judge(self, reading: Reading) -> Snapshot:
         """Give the status of every container that there is, and of every one that should be."""
         statuses: list[ContainerStatus] = []
-        now, grace = reading.taken, self._request.start_grace
+        now, grace = reading.taken, self.request.start_grace
         starts_over = self.started_at is not None and now - self.started_at >= grace
-        for service in self._request.stack.active:
+        for service in self.request.stack.active:
             # All that are there, not only as many as there should be: an interrupted change can
             # leave the old container, which still answers, beside the new one, which is broken.
             present = reading.of(service.name) if service.replicas else ()
@@ -141,7 +140,7 @@ class StatusHistory:
                     condition="failed" if starts_over else "waiting",
                     reason="has no container",
                     cause="nothing has started it",
-                    next_command=own_commands.on(self._request.instance.name, "up"),
+                    next_command=own_commands.on(self.request.instance.name, "up"),
                 )
                 for place in range(len(present), service.replicas)
             ]
@@ -156,12 +155,12 @@ class StatusHistory:
         restarts = 0 if forgiven else detail.restart_count - seen.restarts
         judged = judge(
             detail,
-            lasting=now - seen.state_since >= self._request.start_grace,
+            lasting=now - seen.state_since >= self.request.start_grace,
             restarts=restarts,
-            left_over=self._starting and _appearance(detail) == seen.first,
+            left_over=self.starting and _appearance(detail) == seen.first,
             starts_over=starts_over,
             excused=detail.id in self.excused,
-            one_shot=service.name in self._one_shots,
+            one_shot=service.name in one_shots(self.request.stack),
             may_end=is_job(service),
             loop_after=loop_after(service),
         )
@@ -179,7 +178,7 @@ class StatusHistory:
         seen = self._seen.get(detail.id)
         if seen is None:
             # One found down between two runs may be in a loop.
-            in_loop = detail.state == "restarting" and not self._starting
+            in_loop = detail.state == "restarting" and not self.starting
             restarts = 0 if in_loop else detail.restart_count
             first, since = _appearance(detail), now - _age(detail)
             seen = self._seen[detail.id] = _Seen(first, restarts, run, since, detail.state, now)

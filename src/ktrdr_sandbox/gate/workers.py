@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ktrdr_sandbox import own_commands
@@ -15,9 +15,7 @@ from ktrdr_sandbox.gate.health import published_port
 from ktrdr_sandbox.gate.http import Answer
 from ktrdr_sandbox.gate.migrations import MigrationsCheck
 from ktrdr_sandbox.gate.registrations import RegistrationDiff, parse, reconcile
-from ktrdr_sandbox.gate.result import GateRequest
 from ktrdr_sandbox.gate.snapshot import ContainerStatus, Run, Snapshot, StatusHistory, monotonic
-from ktrdr_sandbox.gate.watch import StackWatch
 from ktrdr_sandbox.models import StackService
 
 PATH: Final = "/api/v1/workers"
@@ -36,67 +34,58 @@ STEADY: Final = 2  # times `poll_max` that a backend has to say that it keeps no
 Containers = tuple[ContainerStatus, ...]
 
 
+@dataclass(eq=False)
 class WorkersCheck(Check):
     """Registrations by type, and the one cure for workers that are up and do not register.
 
     A worker tries five times, 2 s apart, and then waits for a call that never comes. It counts as
     lost when the backend answers, all worker containers run, this one's program answers too, and
-    nothing has registered for `lost_after` seconds. A restart brings it back; what is silent
-    after that as well cannot register. A worker that does not answer yet is starting.
-
-    Where no worker is of a type that KTRDR has, `worker` may be just a name, as it is of Celery's:
-    when the backend keeps no list of workers either, the check proves nothing and fails nothing.
+    nothing has registered for `lost_after` seconds. A restart brings it back; what is silent after
+    that as well cannot register. Where no worker is of a type that KTRDR has, and the backend keeps
+    no list of workers, as with Celery's, the check proves nothing and fails nothing.
     """
 
     name = "workers"
     ready_title = "Workers registered"
     failed_title = "Workers not registered"
+    services: tuple[StackService, ...]
+    backend: BackendCheck
+    migrations: MigrationsCheck | None
+    history: StatusHistory
+    healed: tuple[str, ...] = ()
+    _tried_to_heal: bool = False
+    _found: int = 0
+    _rose_at: float | None = None
+    _answered_at: dict[Run, float] = field(default_factory=dict)
+    _to_restart: Containers = ()
+    _notes: tuple[str, ...] = ()
+    _said: tuple[str, frozenset[Run]] | None = None
+    _said_since: float = 0.0
 
-    def __init__(
-        self,
-        watch: StackWatch,
-        request: GateRequest,
-        services: tuple[StackService, ...],
-        backend: BackendCheck,
-        migrations: MigrationsCheck | None,
-        history: StatusHistory,
-    ) -> None:
-        super().__init__(watch, request)
-        self.healed: tuple[str, ...] = ()
-        self._tried_to_heal = False
-        self._services = services
-        self._names = tuple(service.name for service in services)
-        self._backend = backend
-        self._history = history
-        self._migrations = migrations
-        self._found = 0
-        self._rose_at: float | None = None
-        self._answered_at: dict[Run, float] = {}
-        self._to_restart: Containers = ()
-        self._notes: tuple[str, ...] = ()
-        self._said: tuple[str, frozenset[Run]] | None = None
-        self._said_since = 0.0
+    @property
+    def _names(self) -> list[str]:
+        return [service.name for service in self.services]
 
     async def look(self, snapshot: Snapshot) -> Verdict:
         failed = snapshot.failed(*self._names)
         if failed:
             return lost(failed)
-        if self._backend.verdict.outcome != "passed":  # zero workers would be true and no help
+        if self.backend.verdict.outcome != "passed":  # zero workers would be true and no help
             return Verdict(
-                "failed" if snapshot.failed(self._backend.service) else "waiting",
+                "failed" if snapshot.failed(self.backend.service) else "waiting",
                 "waiting for the backend",
                 ("Backend is not answering, so its workers cannot be counted",),
                 cause="workers register with the backend: see its check",
-                next_command=own_commands.logs(self.instance_name, self._backend.service),
+                next_command=own_commands.logs(self.instance_name, self.backend.service),
             )
         if self._to_restart:
             await self._restart()
             return replace(self.verdict, doing="restarted lost workers")
         workers = snapshot.of(*self._names)
-        if self._backend.port is None:
-            fact = f"{self._backend.service} publishes no port, so its workers were not counted"
+        if self.backend.port is None:
+            fact = f"{self.backend.service} publishes no port, so its workers were not counted"
             return self._uncounted(workers, fact)
-        answer = await self.watch.http.get(self._backend.port, PATH, body=True)
+        answer = await self.watch.http.get(self.backend.port, PATH, body=True)
         return await self._judge(answer, workers)
 
     def _uncounted(
@@ -108,7 +97,7 @@ class WorkersCheck(Check):
         return Verdict(
             "passed",
             facts=(fact,),
-            services=(self._backend.service,),
+            services=(self.backend.service,),
             proof=self._proof(workers),
             not_applicable=not_applicable,
         )
@@ -117,11 +106,11 @@ class WorkersCheck(Check):
         registrations = parse(answer.body) if answer.status == 200 else None
         if registrations is None:
             return self._no_list(answer, workers)
-        diff = reconcile(self._services, workers, registrations)
+        diff = reconcile(self.services, workers, registrations)
         progress = f"{diff.found} of {diff.expected} registered"
         if diff.complete:
             # A worker that has registered is of no use before its tables are there.
-            if self._migrations is not None and self._migrations.verdict.outcome == "waiting":
+            if self.migrations is not None and self.migrations.verdict.outcome == "waiting":
                 return Verdict("waiting", f"{progress}; waiting for the schema")
             facts = (*self._notes, *_unhealthy(diff))
             return Verdict("passed", facts=facts, proof=self._proof(workers))
@@ -140,7 +129,7 @@ class WorkersCheck(Check):
     def _no_list(self, answer: Answer, workers: Containers) -> Verdict:
         no_list = f"GET {answer.shown} gave no list of workers"
         fact = answer.fact if answer.status != 200 else no_list
-        said = (fact, self._backend.verdict.proof)
+        said = (fact, self.backend.verdict.proof)
         if said != self._said:
             self._said, self._said_since = said, monotonic()
         # A backend that is not KTRDR's says for a while that there is no such list. Not only 404
@@ -155,7 +144,7 @@ class WorkersCheck(Check):
             "waiting",
             f"waiting for the list of workers at {answer.shown}",
             (fact, *self._notes),
-            (self._backend.service,),
+            (self.backend.service,),
             f"this backend has no {PATH}" if answer.status == 404 else None,
         )
 
@@ -222,7 +211,7 @@ class WorkersCheck(Check):
         lost_ones, self._to_restart = self._to_restart, ()
         self._tried_to_heal = True
         ids = [one.detail.id for one in lost_ones if one.detail]
-        self._history.excused = frozenset(ids)
+        self.history.excused = frozenset(ids)
         troubles = await asyncio.gather(*(self._restart_one(one) for one in ids))
         outcomes = tuple(zip(lost_ones, troubles, strict=True))
         self.healed = tuple(one.label for one, trouble in outcomes if trouble is None)
@@ -233,8 +222,8 @@ class WorkersCheck(Check):
         )
         reading = await self.watch.read()
         if reading is not None:
-            self._history.judge(reading)
-        self._history.excused = frozenset()
+            self.history.judge(reading)
+        self.history.excused = frozenset()
 
     async def _restart_one(self, identity: str) -> str | None:
         """What the engine has against it, or None."""
@@ -245,7 +234,7 @@ class WorkersCheck(Check):
         return None
 
     def _proof(self, workers: Containers) -> frozenset[Run]:
-        return runs(workers) | self._backend.verdict.proof
+        return runs(workers) | self.backend.verdict.proof
 
 
 def _labels(workers: Containers) -> str:

@@ -20,7 +20,7 @@ from ktrdr_sandbox.models import Role
 
 Kind = Literal["backend", "db", "grafana", "jaeger", "prometheus", "worker"]
 
-_TARGETS: Final[dict[Role, tuple[Kind, int]]] = {  # container ports, as the stack's services listen
+_TARGETS: Final[dict[Role, tuple[Kind, int]]] = {
     "backend": ("backend", 8000),
     "db": ("db", 5432),
     "grafana": ("grafana", 3000),
@@ -40,11 +40,9 @@ _IMAGE_WORDS: Final[dict[Kind, set[str]]] = {
     "prometheus": {"prometheus"},
 }
 _NAME_WORDS: Final[dict[Kind, set[str]]] = {
+    **_IMAGE_WORDS,
     "backend": {"backend", "api"},
     "db": _IMAGE_WORDS["db"] | {"db", "database"},
-    "grafana": {"grafana"},
-    "jaeger": {"jaeger"},
-    "prometheus": {"prometheus"},
 }
 # Words of services that carry the name of what they serve: `postgres-exporter` is no database.
 _SIDE_TOOLS: Final = {
@@ -89,8 +87,8 @@ def assign_roles(
     """Give out the roles. `targets` are the TCP container ports that each service publishes.
 
     Workers are in the order of container port, then name; never of host port, which the file may
-    take from the very variables that are derived here. Services with profiles come last, so that
-    adding one, or enabling its profile, renumbers nothing else.
+    take from the very variables that are derived here. Those with profiles come last, so that
+    adding one renumbers nothing else.
     """
     parts = [_part(name, body, targets.get(name, ()), active) for name, body in services.items()]
     roles: dict[str, set[Role]] = {name: set() for name in services}
@@ -160,8 +158,7 @@ def kind_of(name: str, image: str) -> Kind | None:
 def worker_type(name: str, service: Service) -> str | None:
     """The type under which a worker registers with KTRDR's backend, or None when nothing tells.
 
-    The service's name tells first, then what KTRDR's own files give a worker: `WORKER_TYPE` and
-    the program that it runs.
+    Told by the service's name, else by `WORKER_TYPE`, else by the program that it runs.
     """
     given = pairs(service.get("environment")).get("WORKER_TYPE") or ""
     command = service.get("command") or ""
@@ -179,10 +176,7 @@ def _words(name: str) -> list[str]:
 
 
 def _image_words(image: str) -> set[str]:
-    """Words of the last part of an image's repository: `grafana/loki` is not Grafana.
-
-    Jaeger's images are told by their organisation: `jaegertracing/all-in-one`.
-    """
+    """Words of an image's name, and Jaeger's organisation: `grafana/loki` is not Grafana."""
     repository, _, last = image.partition("@")[0].rpartition("/")
     words = set(_words(last.partition(":")[0]))
     return words | ({"jaegertracing"} & set(repository.split("/")))

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ktrdr_sandbox.isolation.images import full_reference, own_image
-from ktrdr_sandbox.isolation.override import plain
 from ktrdr_sandbox.isolation.request import ImageSeed
-from tests.unit.isolation.requests import an_instance, isolated
+from tests.unit.isolation.requests import an_instance, isolated, plain
 
 BUILD = {"context": "/dev/code/ktrdr--feat-x", "dockerfile": "Dockerfile"}
 OWN = "ktrdr--feat-x/app:dev"
