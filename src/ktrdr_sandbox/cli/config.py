@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
+from ktrdr_sandbox import settings_sources
 from ktrdr_sandbox.cli import completion, params
 from ktrdr_sandbox.cli.boundary import command, confirm
 from ktrdr_sandbox.cli.wiring import command_context, instance_of
@@ -18,7 +19,6 @@ from ktrdr_sandbox.console import reports, results
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.redaction import redact
 from ktrdr_sandbox.settings import settings_files
-from ktrdr_sandbox.settings_sources import json_schema
 
 config = typer.Typer(
     help="Settings: values, origins, approval.",
@@ -64,7 +64,7 @@ def show(
 def schema() -> None:
     """JSON Schema of a settings file, for editors."""
     with command("config schema") as output:
-        found = json_schema()
+        found = settings_sources.json_schema()
         output.result(json.dumps(found, indent=2), {"schema": found})
 
 
