@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 from ktrdr_sandbox.background import BackgroundThread, run_in_background
-from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.errors import ErrorCode, SandboxError
 from ktrdr_sandbox.redaction import redact_all
 
 if TYPE_CHECKING:
@@ -115,6 +115,14 @@ class Outcome:
         return self.stderr.strip() or self.stdout.strip()
 
 
+class CommandError(SandboxError):
+    """An external command failed. Keeps all of it; display goes through redaction."""
+
+    def __init__(self, code: ErrorCode, message: str, outcome: Outcome, **more: Any) -> None:
+        super().__init__(code, message, **more)
+        self.outcome = outcome
+
+
 def run(
     argv: Sequence[str],
     *,
@@ -202,11 +210,12 @@ def run_interruptibly(work: Callable[[], T]) -> T:
     """
     if threading.current_thread() is not threading.main_thread():
         return work()
-    future = run_in_background(work)
+    future = None
     try:
+        future = run_in_background(work)
         return future.result()
     finally:
-        if not future.done():
+        if future is None or not future.done():
             end_all()
 
 

@@ -39,7 +39,7 @@ from ktrdr_sandbox.docker.parsing import (
     parse_container,
     parse_detail,
 )
-from ktrdr_sandbox.errors import CommandError, SandboxError
+from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import LABEL_UUID, EngineAddress
 
 _ANSWER_TIME: Final = 20.0  # seconds for a plain question, before it counts as not answering
@@ -198,8 +198,9 @@ class DockerEngine(ComposeEngine):
                 f"'{since}' is no time and no duration.",
                 hints=("Write it like 10m, 2h30m or 2026-01-31T13:00:00Z.",),
             )
+        outcome = process.Outcome(argv=tuple(argv), exit_code=None, stdout="", stderr=complaint)
         message = f"docker logs failed: {complaint}"
-        raise CommandError("engine-failed", message, argv=argv, exit_code=None, stderr=complaint)
+        raise process.CommandError("engine-failed", message, outcome)
 
     def execute(self, container_id: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
         mark = f"KTRDR_SANDBOX_EXEC={secrets.token_hex(8)}"
