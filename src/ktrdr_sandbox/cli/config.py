@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from ktrdr_sandbox import settings_sources
 from ktrdr_sandbox.cli import completion, params
 from ktrdr_sandbox.cli.boundary import command, confirm
 from ktrdr_sandbox.cli.wiring import command_context, instance_of
@@ -64,7 +63,7 @@ def show(
 def schema() -> None:
     """JSON Schema of a settings file, for editors."""
     with command("config schema") as output:
-        found = settings_sources.json_schema()
+        found = configuration.json_schema()
         output.result(json.dumps(found, indent=2), {"schema": found})
 
 
