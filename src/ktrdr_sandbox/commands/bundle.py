@@ -24,8 +24,7 @@ from ktrdr_sandbox.commands.compose_project import OVERRIDE, base_call
 from ktrdr_sandbox.commands.context import Context
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import cannot_write, create_file
-from ktrdr_sandbox.gate.report import as_json, report_lines
-from ktrdr_sandbox.gate.result import CheckResult, GateResult
+from ktrdr_sandbox.gate.result import CheckResult, GateResult, as_json, report_lines
 from ktrdr_sandbox.git.git import try_git
 from ktrdr_sandbox.isolation import model as compose
 from ktrdr_sandbox.models import ENV_FILE_NAME, Instance

@@ -63,8 +63,8 @@ def current_values(context: Context, instance: Instance) -> dict[str, str]:
 def write_env_file(context: Context, instance: Instance) -> None:
     """Write the whole file. Raises `cannot-write`."""
     ports, paths = get_ports(instance.slot), shared_variables(context.home)
-    sections = env_file.sections(instance, ports=ports, extra=_workers(instance), paths=paths)
-    env_file.write(instance.env_file, sections)
+    extra = _workers(instance)
+    env_file.write(instance.env_file, instance, ports=ports, extra=extra, paths=paths)
 
 
 def write_slot(instance: Instance) -> None:

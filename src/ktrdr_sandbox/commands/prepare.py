@@ -55,8 +55,8 @@ def prepared(
     former = last_up.load(context.home, instance)
     kept = composition.images.intersection(former.images)
     last_up.save(context.home, instance, composition.isolation, inputs=former.inputs, kept=kept)
-    for seed in composition.isolation.seeds:
-        engine.tag(seed.base, seed.target)
+    for target, base in composition.isolation.seeds.items():
+        engine.tag(base, target)
     return composition, cut_off.result()
 
 
@@ -251,7 +251,7 @@ _DEPENDENCY_FILES: Final = (
 
 def to_build(composition: Composition, *, everything: bool) -> dict[str, str]:
     """Images that are not there, or all, each with one of the services that share it."""
-    here = composition.images | {seed.target for seed in composition.isolation.seeds}
+    here = composition.images.union(composition.isolation.seeds)
     first: dict[str, str] = {}
     for service in composition.isolation.stack.active:
         image = service.image
@@ -266,7 +266,6 @@ def stale_images(
     """Note what each image was made of, and tell where the checkout has other files now."""
     instance, parent = composition.instance, composition.instance.parent_repo
     former = last_up.load(context.home, instance)
-    seeded = {seed.target for seed in composition.isolation.seeds}
     made_of: dict[str, str] = {}
     notices = []
     for service in composition.isolation.stack.active:
@@ -280,7 +279,7 @@ def stale_images(
         made_of[service.image] = now = _digest(folder, dockerfile)
         if service.image in built:
             continue
-        if service.image in seeded and parent is not None:
+        if service.image in composition.isolation.seeds and parent is not None:
             made_of[service.image] = _digest(
                 *(
                     parent / path.relative_to(instance.path)

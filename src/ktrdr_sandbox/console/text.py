@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.console.shared import inventory_text
-from ktrdr_sandbox.gate.report import report_lines
+from ktrdr_sandbox.gate.result import report_lines
 from ktrdr_sandbox.naming import printable
 
 if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind them

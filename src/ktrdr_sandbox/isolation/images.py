@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from ktrdr_sandbox.isolation.model import Service, StackModel, pairs
 from ktrdr_sandbox.isolation.override import Findings, edit, reset
-from ktrdr_sandbox.isolation.request import ImageSeed, IsolationRequest
+from ktrdr_sandbox.isolation.request import IsolationRequest
 
 _IMAGE_CONTEXT: Final = "docker-image://"
 # Build arguments whose value is an image even where it looks like any other word.
@@ -122,18 +122,16 @@ def _image_of(name: str, service: Service, project: str) -> str:
     return str(service.get("image") or f"{project}-{name}")
 
 
-def image_seeds(
-    model: StackModel, images: Images, request: IsolationRequest
-) -> tuple[ImageSeed, ...]:
-    """Images that the engine has under the file's tag and not yet under the instance's own."""
-    seeds: dict[str, ImageSeed] = {}
+def image_seeds(model: StackModel, images: Images, request: IsolationRequest) -> dict[str, str]:
+    """Own names that are missing, with the images that the engine has under the file's tags."""
+    seeds: dict[str, str] = {}
     for name, service in model.services.items():
         base = str(service.get("image") or "")
         if base and service.get("build") and name in request.active:
             source, target = full_reference(base), full_reference(images.built_as(base))
             if source in request.images and target not in request.images:
-                seeds.setdefault(target, ImageSeed(source, target))
-    return tuple(seeds.values())
+                seeds.setdefault(target, source)
+    return seeds
 
 
 def scope_images(model: StackModel, images: Images) -> Findings:

@@ -11,7 +11,7 @@ from ktrdr_sandbox.isolation.model import Service, StackModel, attachments, decl
 from ktrdr_sandbox.isolation.names import container_name, scope_names
 from ktrdr_sandbox.isolation.notices import shared_routes
 from ktrdr_sandbox.isolation.override import Findings, edit, reset
-from ktrdr_sandbox.isolation.refusals import HOST_INTERFACE, HOST_PORTS, NETWORK_POOL, refuse
+from ktrdr_sandbox.isolation.refusals import HOST_PORTS, refuse
 from ktrdr_sandbox.isolation.request import ExternalMembership, IsolationRequest, Notice
 
 _STATIC: Final = ("ipv4_address", "ipv6_address", "link_local_ips", "mac_address")
@@ -34,7 +34,9 @@ def scope_networks(
         driver = str(body.get("driver") or "")
         if driver in _PARENT_DRIVERS:
             reason = f"network {key} is on the host's own interface, which has room for one"
-            yield refuse(request, None, f"networks.{key}.driver: {driver}", reason, HOST_INTERFACE)
+            yield refuse(
+                request, None, f"networks.{key}.driver: {driver}", reason, "host-interface"
+            )
     unnamed = {(membership.service, membership.network) for membership in memberships}
     for key in sorted(model.external):
         yield from _join(key, model, request, unnamed)
@@ -98,10 +100,10 @@ def _choose_subnets(model: StackModel, request: IsolationRequest) -> Findings:
         keys = [key for key, _ in networks]
         chosen = pool_subnets(request.network_pool, request.instance.slot, keys)
         for reason in _conflicts(chosen, request.host_routes):
-            yield refuse(request, None, "network_pool", reason, NETWORK_POOL)
+            yield refuse(request, None, "network_pool", reason, "network-pool")
     except ValueError as error:
         reason = f"network_pool {request.network_pool} cannot serve: {error}"
-        yield refuse(request, None, "network_pool", reason, NETWORK_POOL)
+        yield refuse(request, None, "network_pool", reason, "network-pool")
     for position, (key, body) in enumerate(networks):
         subnets: list[str] = [str(chosen[key])] if key in chosen else []
         if body.get("enable_ipv6"):

@@ -15,7 +15,6 @@ from typing import Any, Final, NamedTuple
 
 from ktrdr_sandbox.isolation.model import Service, StackModel, natural, replicas
 from ktrdr_sandbox.isolation.override import Edit, Entry, Finding, Findings, change_at
-from ktrdr_sandbox.isolation.refusals import EXTRA_PORTS
 from ktrdr_sandbox.isolation.request import Change, IsolationRequest, Notice, Refusal
 from ktrdr_sandbox.isolation.roles import assign_roles
 from ktrdr_sandbox.models import Protocol, PublishedPort, Role
@@ -28,6 +27,7 @@ _VARIABLES: Final[dict[Role, str]] = {  # the names that `.env.sandbox` has for 
     "jaeger_otlp": "KTRDR_JAEGER_OTLP_PORT",
     "prometheus": "KTRDR_PROMETHEUS_PORT",
 }
+_EXTRA_PORTS: Final = "extra-ports"  # the token of a refusal
 _WORKERS_PER_SLOT: Final = 10  # one more would be the next slot's first
 _PROTOCOLS: Final[dict[str, Protocol]] = {"udp": "udp", "sctp": "sctp"}
 
@@ -164,9 +164,9 @@ def _give_extra(waiting: list[Publication], request: IsolationRequest) -> Iterat
             place = f"container port {row[0]}/{protocol} is"
             if len(row) > 1:
                 place = f"container ports {row[0]}-{row[-1]}/{protocol} are"
-            if service in request.active and EXTRA_PORTS not in request.allow:
+            if service in request.active and _EXTRA_PORTS not in request.allow:
                 reason = f"{place} beyond the {len(request.extra_ports)} extra ports of a slot"
-                yield Refusal(service, "ports", reason, EXTRA_PORTS)
+                yield Refusal(service, "ports", reason, _EXTRA_PORTS)
             else:
                 text = f"{place} beyond the slot's extra ports; the engine picks what is free"
                 yield Notice(service, text)
