@@ -18,7 +18,7 @@ from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.redaction import redact, redact_all
 
 if TYPE_CHECKING:
-    from ktrdr_sandbox.process import Run
+    from ktrdr_sandbox.process import Outcome
 
 SCHEMA: Final = "ktrdr-sandbox/1"
 
@@ -47,7 +47,7 @@ class Output:
         if not (self.json_mode or self.quiet):
             _complain(line)
 
-    def ran(self, run: Run) -> None:
+    def ran(self, run: Outcome) -> None:
         """Tell of a command of another program that has ended; for `--verbose`."""
         self.tell(run.line)
 
