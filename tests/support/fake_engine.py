@@ -641,5 +641,5 @@ def _published(service: Mapping[str, Any], number: int) -> tuple[tuple[str, int,
 
 
 def _failed(code: ErrorCode, said: str) -> CommandError:
-    outcome = Outcome(argv=("docker",), exit_code=1, stdout="", stderr=said)
+    outcome = Outcome(argv=("docker",), exit_code=1, stderr=said)
     return CommandError(code, said, outcome)

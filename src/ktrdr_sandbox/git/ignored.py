@@ -18,12 +18,10 @@ from typing import Final
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import cannot_write, replace_file, temporary_name
 from ktrdr_sandbox.git.git import failed, git, try_git
-from ktrdr_sandbox.git.repository import worktrees
+from ktrdr_sandbox.git.repository import HIDDEN, worktrees
 from ktrdr_sandbox.models import ENV_FILE_NAME
 
-_HIDDEN: Final = (ENV_FILE_NAME, f"{ENV_FILE_NAME}.tmp")
-"""The second is what a kill while it was being replaced leaves."""
-_NEVER: Final = frozenset({".git", *_HIDDEN})
+_NEVER: Final = frozenset({".git", *HIDDEN})
 
 
 def include_patterns(main: Path) -> tuple[str, ...]:
@@ -218,13 +216,13 @@ def _copy(main: Path, worktree: Path, name: str) -> str | None:
     return None
 
 
-_LINES: Final = ("# ktrdr-sandbox", *(f"/{name}" for name in _HIDDEN))
+_LINES: Final = ("# ktrdr-sandbox", *(f"/{name}" for name in HIDDEN))
 
 
 def is_hidden(root: Path) -> bool:
     """Whether git ignores `.env.sandbox` already, by whatever rule."""
-    outcome = try_git(["check-ignore", *_HIDDEN], cwd=root)
-    return len(outcome.stdout.splitlines()) == len(_HIDDEN)
+    outcome = try_git(["check-ignore", *HIDDEN], cwd=root)
+    return len(outcome.stdout.splitlines()) == len(HIDDEN)
 
 
 def hide_env_file(common_dir: Path) -> None:
