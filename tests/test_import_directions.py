@@ -25,7 +25,7 @@ ALLOWED = {
     "alias": {*BASE, "api_address", "real_ktrdr", "__main__", "cli.boundary", "console.output"},
     "commands": {*BASE, *ROOMS, "settings", "settings_sources", "api_address"},
     # records only, to render them
-    "console": {*BASE, "commands", "gate.result", "gate.report", "isolation.request"}
+    "console": {*BASE, "commands", "gate.result", "isolation.request"}
     | {"api_address", "settings_sources"}
     | {"shared.inventory", "shared.results"},
     "cli": {*BASE, "console", "commands", "targeting", "settings", "state.registry"}

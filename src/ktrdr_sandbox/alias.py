@@ -61,10 +61,9 @@ def hand_over(arguments: Sequence[str]) -> NoReturn:
 
         for warning in address.warnings:
             Output(command="ktrdr").tell(warning)
-    aim = address.environment
-    environment |= {URL_VARIABLE: aim[URL_VARIABLE], **address.tools}
+    environment |= {URL_VARIABLE: address.url, **address.tools}
     if PORT_VARIABLE in environment:  # whoever reads this one must not go elsewhere
-        environment[PORT_VARIABLE] = aim[PORT_VARIABLE]
+        environment[PORT_VARIABLE] = str(address.port)
     digest = str(zlib.crc32("\0".join(arguments).encode("utf-8", "surrogateescape")))
     passed = _tried_before(environment.get(_TRIED, ""), digest)
     tried: list[str] = []

@@ -43,11 +43,8 @@ class ApiAddress(NamedTuple):
     tools: Mapping[str, str] = {}
 
     @property
-    def environment(self) -> dict[str, str]:
-        """The variables that aim a program at the API."""
-        parts = urlsplit(self.url)
-        port = parts.port or _DEFAULT_PORTS[parts.scheme]
-        return {URL_VARIABLE: self.url, PORT_VARIABLE: str(port)}
+    def port(self) -> int:
+        return _place(self.url)[2]
 
 
 def local_url(port: int) -> str:

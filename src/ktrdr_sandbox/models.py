@@ -97,18 +97,16 @@ class Instance:
 class PublishedPort:
     """One host port that a stack publishes, after isolation.
 
-    `target` is the container's port, `published` the host's. `variable` is the name under which
-    `.env.sandbox` gives it (`KTRDR_API_PORT`, `KTRDR_WORKER_PORT_1`, `KTRDR_PORT_WEB_8080`).
-    `role` is None for ports in the slot's extra block. A replicated service has one entry
-    a replica.
+    `variable` is the name under which `.env.sandbox` gives it (`KTRDR_API_PORT`,
+    `KTRDR_WORKER_PORT_1`, `KTRDR_PORT_WEB_8080`). A replicated service has one entry a replica.
     """
 
     service: str
-    target: int
+    target: int  # the container's port
     protocol: Protocol
     host_ip: str
-    published: int
-    role: Role | None
+    published: int  # the host's port
+    role: Role | None  # None in the slot's extra block
     variable: str
 
 
@@ -116,24 +114,21 @@ class PublishedPort:
 class StackService:
     """What start-up, gate and status need to know of one service of the resolved model.
 
-    `replicas` is 0 for a service that is scaled to nothing, or that a provider stands for.
-    `active` is False when no enabled profile includes it. `depends_on` maps a service to its
-    Compose condition (`service_started`, `service_healthy`, `service_completed_successfully`);
-    `optional_dependencies` are the ones declared `required: false`. `worker_type` is `backtesting`,
-    `training`, or None when nothing about a worker tells either.
+    `depends_on` maps a service to its Compose condition (`service_started`, `service_healthy`,
+    `service_completed_successfully`).
     """
 
     name: str
-    replicas: int
-    active: bool
+    replicas: int  # 0 for a service that is scaled to nothing, or that a provider stands for
+    active: bool  # False when no enabled profile includes it
     roles: frozenset[Role]
     image: str | None
     builds: bool
     depends_on: dict[str, str]
-    optional_dependencies: frozenset[str] = frozenset()
+    optional_dependencies: frozenset[str] = frozenset()  # declared `required: false`
     has_healthcheck: bool = False
     restart: str = "no"
-    worker_type: str | None = None
+    worker_type: str | None = None  # `backtesting`, `training`, or neither is told
     environment: dict[str, str] = field(default_factory=dict)
 
 

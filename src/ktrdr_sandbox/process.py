@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 from ktrdr_sandbox.background import BackgroundThread, run_in_background
-from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.errors import ErrorCode, SandboxError
 from ktrdr_sandbox.redaction import redact_all
 
 if TYPE_CHECKING:
@@ -48,14 +48,20 @@ _LAST_WORDS: Final = 1.0
 
 
 @dataclass(slots=True, kw_only=True)
-class Run:
-    """One command that has ended, or has been given up. Times in seconds."""
+class Outcome:
+    """How one command ended, or was given up: then without an exit status. Times in seconds."""
 
     argv: tuple[str, ...]
-    cwd: Path | None = None
     exit_code: int | None = None
-    """None when it was ended before its time, or could not be started."""
+    stdout: str = ""
+    stderr: str = ""
+    cwd: Path | None = None
     seconds: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """What the command said, error stream first choice."""
+        return self.stderr.strip() or self.stdout.strip()
 
     @property
     def line(self) -> str:
@@ -68,7 +74,7 @@ class Run:
         return f"ran{where} ({how}, {self.seconds:.2f} s): {command}"
 
 
-Listener = Callable[[Run], None]
+Listener = Callable[[Outcome], None]
 
 # Not one for each thread or context: commands are started by threads of other people's making.
 _listeners: Final[list[Listener]] = []
@@ -85,34 +91,27 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 @contextmanager
-def observed(argv: Sequence[str], *, cwd: Path | None = None) -> Iterator[Run]:
+def observed(argv: Sequence[str], *, cwd: Path | None = None) -> Iterator[Outcome]:
     """Around the life of one command. The block puts its exit status in."""
-    run = Run(argv=tuple(argv), cwd=cwd)
+    outcome = Outcome(argv=tuple(argv), cwd=cwd)
     began = time.monotonic()
     try:
-        yield run
+        yield outcome
     finally:
-        run.seconds = time.monotonic() - began
+        outcome.seconds = time.monotonic() - began
         for listener in tuple(_listeners):
-            listener(run)
+            listener(outcome)
 
 
 # -- running ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How a command ended. `exit_code` is None when its time ran out."""
+class CommandError(SandboxError):
+    """An external command failed. Keeps all of it; display goes through redaction."""
 
-    argv: tuple[str, ...]
-    exit_code: int | None
-    stdout: str
-    stderr: str
-
-    @property
-    def text(self) -> str:
-        """What the command said, error stream first choice."""
-        return self.stderr.strip() or self.stdout.strip()
+    def __init__(self, code: ErrorCode, message: str, outcome: Outcome, **more: Any) -> None:
+        super().__init__(code, message, **more)
+        self.outcome = outcome
 
 
 def run(
@@ -139,13 +138,14 @@ def run(
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             errors=errors,
-        ) as (child, seen):
+        ) as (child, outcome):
             try:
-                stdout, stderr = child.process.communicate(stdin or None, timeout=timeout)
-                seen.exit_code = child.process.returncode
+                said = child.process.communicate(stdin or None, timeout=timeout)
+                outcome.exit_code = child.process.returncode
             except subprocess.TimeoutExpired:
-                stdout, stderr = child.end()
-        return Outcome(argv=seen.argv, exit_code=seen.exit_code, stdout=stdout, stderr=stderr)
+                said = child.end()
+            outcome.stdout, outcome.stderr = said
+        return outcome
 
     return run_interruptibly(work)
 
@@ -179,17 +179,17 @@ def stream(
             raise
 
     def work() -> Outcome:
-        with _started(argv, environment, cwd, patience, own_group) as (child, seen):
+        with _started(argv, environment, cwd, patience, own_group) as (child, outcome):
             output, child.process.stdout = child.process.stdout, None  # the reader's, who closes it
             reading = run_in_background(lambda: read(child, output))
             with contextlib.suppress(subprocess.TimeoutExpired):
-                seen.exit_code = child.process.wait(timeout)
-            if seen.exit_code is None:
+                outcome.exit_code = child.process.wait(timeout)
+            if outcome.exit_code is None:
                 child.end()
             with contextlib.suppress(TimeoutError):
                 reading.result(_LAST_WORDS)
-        text = "\n".join(kept)
-        return Outcome(argv=seen.argv, exit_code=seen.exit_code, stdout="", stderr=text)
+        outcome.stderr = "\n".join(kept)
+        return outcome
 
     return run_interruptibly(work)
 
@@ -202,20 +202,21 @@ def run_interruptibly(work: Callable[[], T]) -> T:
     """
     if threading.current_thread() is not threading.main_thread():
         return work()
-    future = run_in_background(work)
+    future = None
     try:
+        future = run_in_background(work)
         return future.result()
     finally:
-        if not future.done():
+        if future is None or not future.done():
             end_all()
 
 
 def lines(argv: Sequence[str], *, environment: Mapping[str, str]) -> Iterator[str]:
     """Each line of both streams as it comes. Who leaves early ends the command."""
-    with _started(argv, environment) as (child, seen):
+    with _started(argv, environment) as (child, outcome):
         for line in child.process.stdout:
             yield line.rstrip("\r\n")
-        seen.exit_code = child.process.wait()
+        outcome.exit_code = child.process.wait()
 
 
 def run_attached(argv: Sequence[str], *, environment: Mapping[str, str]) -> int:
@@ -223,12 +224,10 @@ def run_attached(argv: Sequence[str], *, environment: Mapping[str, str]) -> int:
 
     An interrupt from the terminal reaches the child as well; it is given time to end by itself.
     """
-    with _started(argv, environment, patience=PUT_AWAY, stdin=None, stdout=None, stderr=None) as (
-        child,
-        seen,
-    ):
+    own = _started(argv, environment, patience=PUT_AWAY, stdin=None, stdout=None, stderr=None)
+    with own as (child, outcome):
         status: int = child.process.wait()
-        seen.exit_code = status
+        outcome.exit_code = status
     return status
 
 
@@ -346,8 +345,8 @@ def _started(
     stdin: int | None = subprocess.DEVNULL,
     stdout: int | None = subprocess.PIPE,
     stderr: int | None = subprocess.STDOUT,
-) -> Iterator[tuple[_Child, Run]]:
-    with observed(argv, cwd=cwd) as seen:
+) -> Iterator[tuple[_Child, Outcome]]:
+    with observed(argv, cwd=cwd) as outcome:
         with _starting:
             _refuse_if_stopped()
             process = subprocess.Popen(
@@ -364,7 +363,7 @@ def _started(
             child = _Child(process, patience, own_group)
             _running.add(child)
         try:
-            yield child, seen
+            yield child, outcome
         finally:
             child.end()  # where its user was interrupted, failed or left early
             _running.discard(child)
@@ -382,7 +381,7 @@ def _refuse_if_stopped() -> None:
 
 
 @contextmanager
-def started_by_library(argv: Sequence[str]) -> Iterator[Run]:
+def started_by_library(argv: Sequence[str]) -> Iterator[Outcome]:
     """Around a call of a library that starts a command itself: observed, and ended with the rest.
 
     Raises `interrupted` where nothing more may be started.
@@ -392,8 +391,8 @@ def started_by_library(argv: Sequence[str]) -> Iterator[Run]:
         _refuse_if_stopped()
         _library_programs.append(program)
     try:
-        with observed(argv) as seen:
-            yield seen
+        with observed(argv) as outcome:
+            yield outcome
     except SandboxError:  # it has ended, and how is told
         raise
     except BaseException:

@@ -22,7 +22,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_args, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -145,21 +145,8 @@ class Origin:
         return str(self.path) if self.line is None else f"{self.path}, line {self.line}"
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One source: its values by flat key, as written, and the place of each."""
-
-    whole: Origin
-    values: Mapping[str, Any]
-    origins: Mapping[str, Origin]
-
-    def origin(self, key: str) -> Origin:
-        """Where the layer has a key from; a key of an inline table is where the table is."""
-        return self.origins.get(key) or self.origins.get(key.partition(".")[0], self.whole)
-
-    def without(self, keys: Collection[str]) -> Layer:
-        """The same layer as if it did not set these."""
-        return replace(self, values={k: v for k, v in self.values.items() if k not in keys})
+Layer = dict[str, tuple[Any, Origin]]
+"""One source: its values by flat key, as written, and the place of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,8 +163,7 @@ class Asked:
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class Setting(NamedTuple):
     """One setting by its flat key; `value` is JSON-ready."""
 
     name: str
@@ -203,10 +189,7 @@ class Resolution:
     def each(self) -> dict[str, Setting]:
         """All settings by flat key."""
         values = _flat(as_data(self.settings))
-        return {
-            key: Setting(name=key, value=values[key], origin=origin)
-            for key, origin in self.origins.items()
-        }
+        return {key: Setting(key, values[key], origin) for key, origin in self.origins.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,16 +226,16 @@ class BadSettingsError(SandboxError):
 
     def __init__(self, *problems: Problem) -> None:
         sentences = [str(problem) for problem in problems]
-        origins = [problem.origin for problem in problems]
-        places = dict.fromkeys(origin.variable or str(origin.path) for origin in origins)
+        facts = [problem.facts() for problem in problems]
+        places = dict.fromkeys(one["variable"] or str(one["file"]) for one in facts)
         super().__init__(
             "bad-settings",
             "The settings cannot be used: " + "; ".join(sentences) + ".",
             hints=[f"Correct {place}" for place in places],
             details={
                 "problems": sentences,
-                "files": list(dict.fromkeys(str(one.path) for one in origins if one.path)),
-                "found": [problem.facts() for problem in problems],
+                "files": list(dict.fromkeys(one["file"] for one in facts if one["file"])),
+                "found": facts,
             },
         )
 
@@ -262,18 +245,15 @@ def resolve(home: Home, *, checkout: Path | None, approved: Approved) -> Resolut
 
     Each source is judged by itself and as a whole: what does not count today may do so tomorrow.
     """
-    variables, told = _variables()
-    remarks = {text: text for text in told}
+    variables, remarks = _variables()
     asked, is_approved = None, True
-    theirs = _read_file(checkout / CHECKOUT_FILE, "checkout") if checkout is not None else None
-    if checkout is not None and theirs is not None:
+    theirs = _read_file(checkout / CHECKOUT_FILE, "checkout") if checkout is not None else {}
+    if checkout is not None and theirs:
         validated = _flat(as_data(_judged(theirs)))
-        personal = sorted(key for key in theirs.values if is_personal(key))
-        for key in personal:
+        for key in sorted(filter(is_personal, theirs)):
             text = f"{key} is ignored; it is read from your own settings file alone."
-            remarks[key] = f"{theirs.origin(key)}: {text}"
-        theirs = theirs.without(personal)
-        held = {k: validated[k] for k in theirs.values if _needs_approval(k, validated.get(k))}
+            remarks[key] = f"{theirs.pop(key)[1]}: {text}"
+        held = {k: validated[k] for k in theirs if _needs_approval(k, validated.get(k))}
         if held:
             asked = Asked(path=checkout / CHECKOUT_FILE, values=held)
             is_approved = approved(checkout, asked.digest)
@@ -283,16 +263,16 @@ def resolve(home: Home, *, checkout: Path | None, approved: Approved) -> Resolut
                 "may do so only with your approval. To see it and decide, run there: "
                 "ktrdr-sandbox config approve"
             )
-            theirs = theirs.without(held)
+            theirs = {key: entry for key, entry in theirs.items() if key not in held}
     own = _read_file(home.config, "home")
-    layers = [layer for layer in (own, theirs, variables) if layer is not None]
-    for layer in layers:
+    for layer in (own, variables):
         _judged(layer)
-    origins = {key: layer.origin(key) for layer in layers for key in layer.values}
+    found = {**own, **theirs, **variables}
+    origins = {key: found[key][1] if key in found else Origin() for key in FIELDS}
     return Resolution(
         checkout=checkout,
-        settings=_settings({k: v for layer in layers for k, v in layer.values.items()}),
-        origins={key: origins.get(key, Origin()) for key in FIELDS},
+        settings=_settings(found),
+        origins=origins,
         asked=asked,
         approved=is_approved,
         remarks=remarks,
@@ -309,8 +289,8 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def _variables() -> tuple[Layer, list[str]]:
-    """The variables that are settings, and a remark on each that looks like one and is none.
+def _variables() -> tuple[Layer, dict[str, str]]:
+    """The variables that are settings, and a remark by each that looks like one and is none.
 
     Those do not stop a command as an unknown key of a file does: an environment is inherited, and
     may be meant for another version of this program.
@@ -323,16 +303,25 @@ def _variables() -> tuple[Layer, list[str]]:
         for variable, key in known.items()
         if variable in given
     }
+    whole = Origin(kind="variable")
     endings = [name.removeprefix(PREFIX) for name in known]
-    strange = [
-        f"{given[name]}: {_no_such(name.removeprefix(PREFIX), endings, prefix=PREFIX)} (ignored)"
-        for name in sorted(given.keys() - known)
-    ]
-    return Layer(Origin(kind="variable"), values, origins), strange
+    strange = {
+        name: f"{given[name]}: {_no_such(name.removeprefix(PREFIX), endings, PREFIX)} (ignored)"
+        for name in sorted(given.keys() - known.keys())
+    }
+    return _layer(values, origins, whole), strange
 
 
-def _read_file(path: Path, kind: Kind) -> Layer | None:
-    """A settings file, None when there is none. Raises BadSettingsError when it cannot be read.
+def _layer(values: Mapping[str, Any], origins: Mapping[str, Origin], whole: Origin) -> Layer:
+    """A key of an inline table is where the table is; one not found, somewhere in the source."""
+    return {
+        key: (value, origins.get(key) or origins.get(key.partition(".")[0], whole))
+        for key, value in values.items()
+    }
+
+
+def _read_file(path: Path, kind: Kind) -> Layer:
+    """A settings file, empty when there is none. Raises BadSettingsError when it cannot be read.
 
     Only a regular file is opened: a link that a branch brings along may point at a device that
     never ends.
@@ -341,7 +330,7 @@ def _read_file(path: Path, kind: Kind) -> Layer | None:
     column = None
     try:
         if not path.is_symlink() and not path.exists():
-            return None
+            return {}
         if not path.is_file():
             raise OSError(0, "it is not a regular file")
         text = path.read_bytes().decode("utf-8")
@@ -358,7 +347,7 @@ def _read_file(path: Path, kind: Kind) -> Layer | None:
             fault = f"cannot read it: {getattr(error, 'strerror', 'it is nested too deeply')}"
         raise BadSettingsError(Problem(fault, whole, column=column)) from error
     origins = {key: replace(whole, line=number) for key, number in reversed(list(_lines(text)))}
-    return Layer(whole, _flat(values), origins)
+    return _layer(_flat(values), origins, whole)
 
 
 def _lines(text: str) -> Iterator[tuple[str, int]]:
@@ -373,27 +362,28 @@ def _lines(text: str) -> Iterator[tuple[str, int]]:
 
 def _judged(layer: Layer) -> Settings:
     """A layer by itself. Raises `bad-settings` with all that is wrong with it."""
-    unknown = [key for key in layer.values if key not in FIELDS and key not in TABLES]
-    problems = [Problem(_no_such(key, FIELDS), layer.origin(key), key) for key in unknown]
+    known = {key: entry for key, entry in layer.items() if key in FIELDS or key in TABLES}
+    unknown = [key for key in layer if key not in known]
+    problems = [Problem(_no_such(key, FIELDS), layer[key][1], key) for key in unknown]
     judged = Settings()
     try:
-        judged = _settings(layer.without(unknown).values)
+        judged = _settings(known)
     except ValidationError as error:
         for fault in error.errors():
             parts = [str(part) for part in fault["loc"]]
             key = ".".join(parts[:2] if parts[0] in TABLES else parts[:1])
             text = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
             where = f"entry {int(parts[-1]) + 1} " if parts[-1].isdigit() else ""
-            problems.append(Problem(where + text, layer.origin(key), key, (fault["input"],)))
+            problems.append(Problem(where + text, layer[key][1], key, (fault["input"],)))
     if problems:
         raise BadSettingsError(*problems)
     return judged
 
 
-def _settings(values: Mapping[str, Any]) -> Settings:
+def _settings(layer: Layer) -> Settings:
     """The settings of flat keys, the rest being defaults. Raises ValidationError."""
     nested: dict[str, Any] = {}
-    for key, value in values.items():
+    for key, (value, _) in layer.items():
         table, dot, inner = key.partition(".")
         if dot:
             nested.setdefault(table, {})[inner] = value
@@ -405,7 +395,7 @@ def _settings(values: Mapping[str, Any]) -> Settings:
     return Settings(**found)
 
 
-def _no_such(key: str, known: Collection[str], *, prefix: str = "") -> str:
+def _no_such(key: str, known: Collection[str], prefix: str = "") -> str:
     """That there is no such setting, and the one that was probably meant."""
     near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.6)
     return "no such setting" + (f"; did you mean '{prefix}{near[0]}'?" if near else "")

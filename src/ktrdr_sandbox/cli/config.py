@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from ktrdr_sandbox.cli import completion, params
 from ktrdr_sandbox.cli.boundary import command, confirm
@@ -17,7 +18,6 @@ from ktrdr_sandbox.console import reports, results
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.redaction import redact
 from ktrdr_sandbox.settings import settings_files
-from ktrdr_sandbox.settings_sources import json_schema
 
 config = typer.Typer(
     help="Settings: values, origins, approval.",
@@ -28,7 +28,7 @@ config = typer.Typer(
 
 Checkout = Annotated[
     str | None,
-    typer.Argument(
+    Argument(
         metavar="NAME",
         help="Instance. Left out: the checkout that the current directory is in.",
         autocompletion=completion.instances,
@@ -46,9 +46,7 @@ def root(context: typer.Context) -> None:
 @config.command()
 def show(
     name: Checkout = None,
-    changed: Annotated[
-        bool, typer.Option("--changed", help="Only what is not the default.")
-    ] = False,
+    changed: Annotated[bool, Option("--changed", help="Only what is not the default.")] = False,
 ) -> None:
     """Each setting, its value, and where it came from."""
     with command("config show") as output:
@@ -65,7 +63,7 @@ def show(
 def schema() -> None:
     """JSON Schema of a settings file, for editors."""
     with command("config schema") as output:
-        found = json_schema()
+        found = configuration.json_schema()
         output.result(json.dumps(found, indent=2), {"schema": found})
 
 
@@ -75,9 +73,9 @@ def path(name: Checkout = None) -> None:
     with command("config path") as output:
         context = command_context(output)
         found = settings_files(context.home, _checkout(context, name))
-        data = [{"path": str(path), "exists": path.exists()} for path in found]
-        text = [f"{path}{'' if path.exists() else ' (not there)'}" for path in found]
-        output.result("\n".join(text), {"files": data})
+        text = "\n".join(f"{path}{'' if path.exists() else ' (not there)'}" for path in found)
+        files = [{"path": str(path), "exists": path.exists()} for path in found]
+        output.result(text, {"files": files})
 
 
 @config.command()
@@ -99,11 +97,18 @@ def approve(name: Checkout = None, yes: params.Yes = False) -> None:
         wanted = configuration.resolved(context.home, checkout)
         repository = configuration.repository_of(checkout)
         shown = reports.approval_request(wanted)
-        done = ""
-        if wanted.asked is not None:
-            done = f"\nIt was approved before, for {repository}."
-        if wanted.asked is not None and not wanted.approved:
-            _refuse_hidden(shown, checkout)
+        done = f"\nIt was approved before, for {repository}."
+        if wanted.asked is None:
+            done = ""
+        elif not wanted.approved:
+            if redact(shown) != shown:  # nobody can approve what is not shown
+                raise SandboxError(
+                    "bad-settings",
+                    f"{checkout} sets something that looks like a secret, which would be hidden "
+                    "here, so it cannot be approved.",
+                    hints=("Let the hook read it from a file or a variable.",),
+                    details={"shown": shown},
+                )
             if not yes:
                 confirm(
                     output,
@@ -121,15 +126,3 @@ def _checkout(context: Context, name: str | None) -> Path | None:
     if name:
         return instance_of(context, name).path
     return configuration.checkout_around(context.cwd)
-
-
-def _refuse_hidden(shown: str, checkout: Path) -> None:
-    """Nobody can approve what is not shown."""
-    if redact(shown) != shown:
-        raise SandboxError(
-            "bad-settings",
-            f"{checkout} sets something that looks like a secret, which would be hidden "
-            "here, so it cannot be approved.",
-            hints=("Let the hook read it from a file or a variable.",),
-            details={"shown": shown},
-        )

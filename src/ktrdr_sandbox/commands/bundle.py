@@ -22,13 +22,13 @@ from typing import Any, Final
 from ktrdr_sandbox import __version__, env_file
 from ktrdr_sandbox.commands.compose_project import OVERRIDE, base_call
 from ktrdr_sandbox.commands.context import Context
-from ktrdr_sandbox.errors import CommandError, SandboxError
+from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import cannot_write, create_file
-from ktrdr_sandbox.gate.report import as_json, report_lines
-from ktrdr_sandbox.gate.result import CheckResult, GateResult
+from ktrdr_sandbox.gate.result import CheckResult, GateResult, as_json, report_lines
 from ktrdr_sandbox.git.git import try_git
 from ktrdr_sandbox.isolation import model as compose
 from ktrdr_sandbox.models import ENV_FILE_NAME, Instance
+from ktrdr_sandbox.process import CommandError
 from ktrdr_sandbox.redaction import Redactor, redactor_of
 from ktrdr_sandbox.settings import as_data
 from ktrdr_sandbox.state.registry import Registry, dump
@@ -226,10 +226,10 @@ def _outcome(gate: GateResult | None, error: SandboxError | None) -> dict[str, A
         found["error.json"] = {**facts, "details": error.details}
     if isinstance(error, CommandError):
         found["error.json"] |= {
-            "argv": list(error.argv),
-            "exit_code": error.exit_code,
-            "stdout": error.stdout[-LOG_CHARACTERS:],
-            "stderr": error.stderr[-LOG_CHARACTERS:],
+            "argv": list(error.outcome.argv),
+            "exit_code": error.outcome.exit_code,
+            "stdout": error.outcome.stdout[-LOG_CHARACTERS:],
+            "stderr": error.outcome.stderr[-LOG_CHARACTERS:],
         }
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -42,10 +42,8 @@ def compose_project(root: Path, settings: Settings) -> ComposeProject:
     """What the checkout gives to Compose. Raises `compose-file-missing`."""
     files = compose_files(root, configured=settings.compose_file)
     directory = _directory_of(root, files[0])
-    env_files = tuple(root / name for name in settings.env_files)
-    for path in env_files:
-        if not path.is_file():
-            raise _missing(path, f"The configured env file {path} does not exist.", "env_files")
+    named = [root / name for name in settings.env_files]
+    env_files = _existing(named, "the setting env_files")
     if not env_files:
         dotenvs = dict.fromkeys((root / ".env", directory / ".env"))
         env_files = tuple(path for path in dotenvs if path.is_file())
@@ -73,12 +71,7 @@ def compose_files(root: Path, *, configured: str | None) -> tuple[Path, ...]:
     A root file brings the override file that plain `docker compose` would merge into it.
     """
     if configured is not None:
-        paths = _listed(root, configured, os.pathsep)
-        for path in paths:
-            if not path.is_file():
-                message = f"The configured Compose file {path} does not exist."
-                raise _missing(path, message, "compose_file")
-        return paths
+        return _listed(root, configured, os.pathsep, "the setting compose_file")
     own = _own_compose_files(root)
     if own:
         return own
@@ -105,14 +98,8 @@ def _own_compose_files(root: Path) -> tuple[Path, ...]:
     values = _compose_variables(root / ".env")
     if values.get("COMPOSE_FILE"):
         separator = values.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
-        paths = _listed(root, values["COMPOSE_FILE"], separator)
-        for path in paths:
-            if not path.is_file():
-                where = root / ".env"
-                raise _missing(
-                    path, f"{path}, which COMPOSE_FILE in {where} names, does not exist."
-                )
-        return paths
+        where = f"COMPOSE_FILE in {root / '.env'}"
+        return _listed(root, values["COMPOSE_FILE"], separator, where)
     bases = _present(root, _ROOT)
     if bases:
         return (bases[0], *_present(root, _OVERRIDES)[:1])
@@ -123,24 +110,29 @@ def _present(root: Path, names: Iterable[str | Path]) -> tuple[Path, ...]:
     return tuple(root / name for name in names if (root / name).is_file())
 
 
-def _listed(root: Path, text: str, separator: str) -> tuple[Path, ...]:
+def _listed(root: Path, text: str, separator: str, where: str) -> tuple[Path, ...]:
     """The files of a list, or of one whose name has the separator in it."""
     parts = [part for part in text.split(separator) if part]
-    return tuple(root / name for name in ([text] if (root / text).is_file() else parts or [text]))
+    names = [text] if (root / text).is_file() or not parts else parts
+    return _existing([root / name for name in names], where)
 
 
-def _missing(path: Path, message: str, setting: str = "") -> SandboxError:
-    hint = f"Correct the setting {setting}, or leave it out." if setting else "Correct it there."
-    details = {"path": str(path)}
-    return SandboxError("compose-file-missing", message, hints=(hint,), details=details)
+def _existing(paths: Sequence[Path], where: str) -> tuple[Path, ...]:
+    for path in paths:
+        if not path.is_file():
+            raise SandboxError(
+                "compose-file-missing",
+                f"{path}, which {where} names, does not exist.",
+                hints=("Correct it there, or leave it out.",),
+                details={"path": str(path)},
+            )
+    return tuple(paths)
 
 
 def _compose_variables(path: Path) -> Mapping[str, str]:
     """The values of an env file that may set Compose's own variables, which plain Compose obeys."""
     try:
-        if b"COMPOSE_" not in path.read_bytes():  # to read it right takes its time
-            return {}
-        return env_file.read(path)
+        return env_file.read(path) if b"COMPOSE_" in path.read_bytes() else {}
     except (OSError, SandboxError):  # Compose itself says best what is the matter with it
         return {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -62,15 +63,12 @@ def current_values(context: Context, instance: Instance) -> dict[str, str]:
 def write_env_file(context: Context, instance: Instance) -> None:
     """Write the whole file. Raises `cannot-write`."""
     ports, paths = get_ports(instance.slot), shared_variables(context.home)
-    sections = env_file.sections(instance, ports=ports, extra=_workers(instance), paths=paths)
-    env_file.write(instance.env_file, sections)
+    extra = _workers(instance)
+    env_file.write(instance.env_file, instance, ports=ports, extra=extra, paths=paths)
 
 
 def write_slot(instance: Instance) -> None:
-    """Bring what depends on the slot up to date, and leave all else as its owner wrote it.
-
-    Raises `cannot-write`.
-    """
+    """Bring what depends on the slot up to date, and nothing else. Raises `cannot-write`."""
     values = env_file.slot_values(instance, ports=get_ports(instance.slot))
     env_file.update(instance.env_file, {**values, **_workers(instance)})
 
@@ -212,8 +210,7 @@ def _read(
     """The model, the same with paths as the file spells them, and the services that are on.
 
     With the services of all profiles where Compose can read them together, so that enabling one
-    moves no port; otherwise with what is on alone, which is all that plain Compose looks at. Paths
-    as spelt cannot be had where Compose looks for an included file's files from elsewhere.
+    moves no port. Paths as spelt cannot be had of every file that includes others.
     """
     whole = replace(call, profiles=("*",))
     as_spelt = run_in_background(lambda: engine.compose_config(whole, resolve_paths=False))
@@ -244,10 +241,7 @@ def _similar_containers(context: Context, instance: Instance, engine: Engine) ->
 
 
 def _database_values(stack: Stack) -> dict[str, str]:
-    """`DB_NAME` and the like under both names that KTRDR reads, as its PostgreSQL really has them.
-
-    By the variables of the official image; {} where they tell nothing.
-    """
+    """`DB_NAME` and the like, both as KTRDR reads them, by the official image's variables."""
     databases = stack.with_role("db")
     given = databases[0].environment if databases else {}
     values = {"PASSWORD": given.get("POSTGRES_PASSWORD", "")}
@@ -307,36 +301,24 @@ def _occupied_subnets(networks: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """CIDRs that the host routes, VPNs included, and those of other people's engine networks.
 
     `networks` are the engine's, with their subnets. Those of instances do not count: they come from
-    the same pool, each from its own slot's part.
+    the same pool, each from its own slot's part. macOS tells no routes.
     """
-    routes = set(_routes()).difference(*networks.values())
+    occupied: set[str] = set()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/net/route").read_text(encoding="ascii").splitlines()[1:]:
+            fields = line.split()
+            # Hexadecimal in the host's byte order: little-endian wherever Docker runs.
+            destination, mask = (
+                ipaddress.IPv4Address(int.from_bytes(bytes.fromhex(fields[place]), "little"))
+                for place in (1, 7)
+            )
+            if int(mask):  # the default route covers everything and means nothing
+                occupied.add(str(ipaddress.ip_network(f"{destination}/{mask}", strict=False)))
+    occupied.difference_update(*networks.values())
     for name, subnets in networks.items():
         if not name.startswith(ID_PREFIX):
-            routes.update(subnet for subnet in subnets if ":" not in subnet)
-    return tuple(sorted(routes))
-
-
-def _routes() -> Iterator[str]:
-    """From the kernel's table; without one (macOS), the networks of the interfaces themselves."""
-    try:
-        lines = Path("/proc/net/route").read_text(encoding="ascii").splitlines()[1:]
-    except OSError:
-        import psutil  # slow, and not needed on Linux
-
-        for addresses in psutil.net_if_addrs().values():
-            for entry in addresses:
-                if entry.netmask and ":" not in entry.address:
-                    yield str(ipaddress.ip_interface(f"{entry.address}/{entry.netmask}").network)
-        return
-    for line in lines:
-        fields = line.split()
-        # Hexadecimal in the host's byte order: little-endian wherever Docker runs.
-        destination, mask = (
-            ipaddress.IPv4Address(int.from_bytes(bytes.fromhex(fields[place]), "little"))
-            for place in (1, 7)
-        )
-        if int(mask):  # the default route covers everything and means nothing
-            yield str(ipaddress.ip_network(f"{destination}/{mask}", strict=False))
+            occupied.update(subnet for subnet in subnets if ":" not in subnet)
+    return tuple(sorted(occupied))
 
 
 def write_down(context: Context, composition: Composition) -> None:

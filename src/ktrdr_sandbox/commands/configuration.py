@@ -19,6 +19,7 @@ from ktrdr_sandbox.git.repository import locate
 from ktrdr_sandbox.locking import hold
 from ktrdr_sandbox.paths import Home
 from ktrdr_sandbox.settings_sources import Resolution, resolve
+from ktrdr_sandbox.settings_sources import json_schema as json_schema
 
 VERSION: Final = 1
 

@@ -27,16 +27,7 @@ from ktrdr_sandbox.commands.relocated import reattach
 from ktrdr_sandbox.commands.trash import move_to_trash, trash_path
 from ktrdr_sandbox.docker.environment import current_address
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.git.ignored import (
-    Copies,
-    copy_into,
-    hide_env_file,
-    include_patterns,
-    included,
-    is_hidden,
-    show_env_file,
-    size_of,
-)
+from ktrdr_sandbox.git import ignored
 from ktrdr_sandbox.git.repository import Repository, locate
 from ktrdr_sandbox.git.worktree import (
     Addition,
@@ -48,7 +39,7 @@ from ktrdr_sandbox.git.worktree import (
     take_back_worktree,
 )
 from ktrdr_sandbox.models import ID_PREFIX, Instance, Protocol
-from ktrdr_sandbox.slots.allocation import ANOTHER_SLOT, Allocation, BusyPort, allocate
+from ktrdr_sandbox.slots.allocation import Allocation, BusyPort, allocate
 from ktrdr_sandbox.slots.port_map import extra_ports, get_ports, worker_ports
 from ktrdr_sandbox.slots.probe import busy_ports
 from ktrdr_sandbox.state import journal
@@ -56,10 +47,9 @@ from ktrdr_sandbox.state.registry import Registry
 
 EXTRA_PORTS: Final = 4  # of a slot's must be free: KTRDR's own stack takes one, for Jaeger's OTLP
 
-# So many ignored files or bytes are told before they are copied: a pattern may match too much.
+# More ignored files or megabytes are told before they are copied: a pattern may match too much.
 MANY: Final = 1000
-MEGABYTE: Final = 1000 * 1000
-MUCH: Final = 100 * MEGABYTE
+MUCH: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +66,7 @@ class CreatePlan:
     worktree: Addition | None = None
     fixed_slot: bool = False
     skipped: Mapping[int, tuple[BusyPort, ...]] = field(default_factory=dict)
-    copies: Copies = field(default_factory=Copies)
+    copies: ignored.Copies = field(default_factory=ignored.Copies)
 
     @property
     def branch(self) -> str | None:
@@ -178,52 +168,43 @@ def _plan(
     checkout: Checkout | None = None,
 ) -> CreatePlan:
     """With a free slot, or the wanted one if it is; without a checkout the directory is there."""
+    main = repository.main
     try:
-        found = free_slot(context, context.registry.read(), repository.main, wanted=slot)
+        found = free_slot(context, context.registry.read(), main, wanted=slot)
     except SandboxError as error:
         if error.code not in ("slots-exhausted", "slot-taken"):
             raise
         recover_all(context)  # a slot that a killed create holds is free then
-        found = free_slot(context, context.registry.read(), repository.main, wanted=slot)
+        found = free_slot(context, context.registry.read(), main, wanted=slot)
     is_worktree = checkout is not None or repository.is_linked
-    token = str(uuid.uuid4())
+    instance = Instance(
+        id=identity,
+        uuid=str(uuid.uuid4()),
+        slot=found.slot,
+        path=path,
+        created_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        is_worktree=is_worktree,
+        parent_repo=main if is_worktree else None,
+        state="creating",
+        created_by="create" if checkout else "init",
+        engine=current_address(context.environment),
+    )
     return CreatePlan(
-        instance=Instance(
-            id=identity,
-            uuid=token,
-            slot=found.slot,
-            path=path,
-            created_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            is_worktree=is_worktree,
-            parent_repo=repository.main if is_worktree else None,
-            state="creating",
-            created_by="create" if checkout else "init",
-            engine=current_address(context.environment),
-        ),
-        main=repository.main,
+        instance=instance,
+        main=main,
         common_dir=repository.common_dir,
-        worktree=plan_addition(repository, path, checkout, token) if checkout else None,
+        worktree=plan_addition(repository, path, checkout, instance.uuid) if checkout else None,
         fixed_slot=slot is not None,
         skipped=found.skipped,
     )
 
 
 def free_slot(
-    context: Context,
-    registry: Registry,
-    checkout: Path,
-    *,
-    wanted: int | None,
-    another_slot: str = ANOTHER_SLOT,
+    context: Context, registry: Registry, checkout: Path, *, wanted: int | None, **hint: str
 ) -> Allocation:
-    """Find a slot, or check the wanted one, by the checkout's settings. Raises as `allocate`."""
-    bind = context.settings(checkout).bind_address
-    return allocate(
-        taken=registry.taken_slots(),
-        wanted=wanted,
-        busy=lambda slot: busy_in_slot(slot, bind),
-        another_slot=another_slot,
-    )
+    """Find a slot, or check the wanted one, as `allocate` does, by the checkout's settings."""
+    bind, taken = context.settings(checkout).bind_address, registry.taken_slots()
+    return allocate(taken=taken, wanted=wanted, busy=lambda slot: busy_in_slot(slot, bind), **hint)
 
 
 def busy_in_slot(slot: int, bind_address: str) -> list[BusyPort]:
@@ -307,7 +288,7 @@ def _refuse_initialised(context: Context, root: Path) -> None:
 
 def _apply(context: Context, plan: CreatePlan) -> CreatePlan:
     """Do all steps; nothing remains of them when one fails. Needs the repository's lock."""
-    made, copies = plan.instance, Copies()
+    made, copies = plan.instance, ignored.Copies()
     with (
         journal.operation(context.home, made.id, made.created_by, plan) as log,
         log.undoing(partial(undo_step, context, plan)),
@@ -319,8 +300,8 @@ def _apply(context: Context, plan: CreatePlan) -> CreatePlan:
             if warning := add_worktree(plan.worktree):
                 context.tell(warning)
         log.begin("exclude")
-        if not is_hidden(made.path):
-            hide_env_file(plan.common_dir)
+        if not ignored.is_hidden(made.path):
+            ignored.hide_env_file(plan.common_dir)
         log.begin("marker")
         write_env_file(context, made)
         if plan.worktree is not None:  # what is there already needs nothing
@@ -361,23 +342,25 @@ def undo_step(context: Context, plan: CreatePlan, name: str) -> None:
     elif name == "worktree" and plan.worktree is not None:
         take_back_worktree(plan.worktree, save=keep)
     elif name == "exclude":
-        show_env_file(plan.main, plan.common_dir)
+        ignored.show_env_file(plan.main, plan.common_dir)
     elif name == "marker":
         env_file.remove(instance.env_file, uuid=instance.uuid)
 
 
-def _copy_ignored_files(context: Context, main: Path, worktree: Path) -> Copies:
+def _copy_ignored_files(context: Context, main: Path, worktree: Path) -> ignored.Copies:
     """What `.worktreeinclude` and `copy_files` name. `bad-settings`, `git-failed`, `cannot-write`.
 
     Both are read from the main worktree, where the files are, and not from the new branch: whoever
     wrote that shall not choose what it gets. The setting's patterns come last, so that it can take
     back (`!name`) what the file says.
     """
-    names = included(main, (*include_patterns(main), *context.settings(main).copy_files))
-    size = size_of(main, names)
-    if len(names) > MANY or size > MUCH:
+    names = ignored.included(
+        main, (*ignored.include_patterns(main), *context.settings(main).copy_files)
+    )
+    megabytes = ignored.size_of(main, names) / 1e6
+    if len(names) > MANY or megabytes > MUCH:
         context.tell(
-            f"Copying {len(names)} ignored files ({size / MEGABYTE:.0f} MB) from {main}, as "
+            f"Copying {len(names)} ignored files ({megabytes:.0f} MB) from {main}, as "
             ".worktreeinclude or copy_files says."
         )
-    return copy_into(main, worktree, names)
+    return ignored.copy_into(main, worktree, names)

@@ -28,15 +28,8 @@ from ktrdr_sandbox.files import private_mode
 from ktrdr_sandbox.git.git import git
 from ktrdr_sandbox.git.repository import worktrees
 from ktrdr_sandbox.git.worktree import repair_worktree
-from ktrdr_sandbox.models import (
-    ENV_FILE_NAME,
-    FIRST_SLOT,
-    ID_PREFIX,
-    LAST_SLOT,
-    EngineAddress,
-    Instance,
-)
-from ktrdr_sandbox.paths import checkout_root
+from ktrdr_sandbox.models import FIRST_SLOT, ID_PREFIX, LAST_SLOT, EngineAddress, Instance
+from ktrdr_sandbox.paths import ENV_FILE_NAME, checkout_root
 from ktrdr_sandbox.state import journal
 from ktrdr_sandbox.state.last_up import known_home_id
 
@@ -175,8 +168,10 @@ def disk(around: DoctorContext) -> Iterator[Finding]:
     """Free space where instances, their worktrees and the engine's data lie."""
     places = [around.context.home.root, *(one.path.parent for one in around.instances)]
     places.append(Path("/var/lib/docker"))  # the engine's default, where it is on this machine
-    by_device = {there.stat().st_dev: there for there in map(_existing, reversed(places))}
-    for there in reversed(by_device.values()):
+    by_device: dict[int, Path] = {}
+    for there in map(_existing, places):
+        by_device.setdefault(there.stat().st_dev, there)
+    for there in by_device.values():
         free = shutil.disk_usage(there).free
         level: Level = "problem" if free < EMPTY else "note" if free < LOW else "ok"
         fix = "" if level == "ok" else "ktrdr-sandbox gc; docker system df"
@@ -273,24 +268,27 @@ def pending(around: DoctorContext) -> Iterator[Finding]:
 def directories(around: DoctorContext) -> Iterator[Finding]:
     """Each instance's directory, its marker, and git's idea of it."""
     for instance in around.instances:
-        found = list(_directory(around, instance))
+        found = list(_directory(around.context, instance))
         yield from found or [ok("instance", f"{instance.id}: slot {instance.slot}, in order")]
 
 
-def _directory(around: DoctorContext, instance: Instance) -> Iterator[Finding]:
+def _directory(context: Context, instance: Instance) -> Iterator[Finding]:
     if instance.state != "created":
         return  # a killed command; the journal's finding tells of it
     trouble = partial(problem, "instance", instance=instance.id)
-    path, parent = instance.path, instance.parent_repo
+    path, marker, parent = instance.path, instance.env_file, instance.parent_repo
     if not path.is_dir():
         fix = f"{own_commands.on(instance.name, 'destroy')}, or ktrdr-sandbox gc --yes"
         yield trouble(f"{instance.id}: its directory is gone: {path}", fix)
         return
-    if instance.env_file.is_file():
-        yield from _marker(instance)
-    else:
-        repair = partial(write_env_file, around.context, instance)
-        yield trouble(f"{instance.id}: {instance.env_file} is missing", FIX, repair=repair)
+    if not marker.is_file():
+        repair = partial(write_env_file, context, instance)
+        yield trouble(f"{instance.id}: {marker} is missing", FIX, repair=repair)
+    elif fault := _fault_of(marker, instance):
+        yield trouble(fault, f"rm '{marker}', then {own_commands.on(instance.name, 'up')}")
+    elif (slot := env_file.read(marker).get("SLOT_NUMBER")) != str(instance.slot):
+        text = f"{marker} tells slot {slot}; it is {instance.slot}"
+        yield trouble(text, FIX, repair=partial(write_slot, instance))
     if not instance.is_worktree or parent is None or not parent.is_dir():
         return
     if path.resolve() not in {one.resolve() for one in _worktrees(parent)}:
@@ -301,24 +299,17 @@ def _directory(around: DoctorContext, instance: Instance) -> Iterator[Finding]:
         )
 
 
-def _marker(instance: Instance) -> Iterator[Finding]:
-    path = instance.env_file
-    trouble = partial(problem, "instance", instance=instance.id)
-    write_anew = f"rm '{path}', then {own_commands.on(instance.name, 'up')}"
+def _fault_of(marker: Path, instance: Instance) -> str:
+    """Why that cannot be the file of the instance, or nothing."""
     try:
-        values = env_file.read(path)
+        values = env_file.read(marker)
     except SandboxError as error:
-        yield trouble(error.message, write_anew)
-        return
-    slot = values.get("SLOT_NUMBER")
+        return error.message
     if "SANDBOX_UUID" not in values and values:
-        yield trouble(f"{path} was written by {_OTHER_TOOL}", write_anew)
-    elif values.get("SANDBOX_UUID", instance.uuid) != instance.uuid:
-        owner = values.get("INSTANCE_ID")
-        yield trouble(f"{path} belongs to another instance ({owner})", write_anew)
-    elif slot != str(instance.slot):
-        text = f"{path} tells slot {slot}; it is {instance.slot}"
-        yield trouble(text, FIX, repair=partial(write_slot, instance))
+        return f"{marker} was written by {_OTHER_TOOL}"
+    if values.get("SANDBOX_UUID", instance.uuid) != instance.uuid:
+        return f"{marker} belongs to another instance ({values.get('INSTANCE_ID')})"
+    return ""
 
 
 def _worktrees(main: Path) -> list[Path]:
@@ -336,24 +327,22 @@ def strangers(around: DoctorContext) -> Iterator[Finding]:
     here = checkout_root(around.context.cwd)
     for root in dict.fromkeys([*found, *([here] if here else [])]):
         marker = root / ENV_FILE_NAME
-        with contextlib.suppress(SandboxError):
+        try:
             values = env_file.read(marker) if marker.is_file() else {}
-            if not values or values.get("SANDBOX_UUID") in known:
-                continue
-            if "SANDBOX_UUID" in values:
-                yield note(
-                    "worktree",
-                    f"{root} is marked as {values.get('INSTANCE_ID')}, which is not "
-                    "registered here; it may belong to another KTRDR_HOME",
-                    f"rm '{marker}' and 'ktrdr-sandbox init' there, if it is yours",
-                )
-            elif root not in registered:  # else it is told of that instance
-                yield note(
-                    "worktree",
-                    f"{marker} is of {_OTHER_TOOL} (slot {values.get('SLOT_NUMBER', '?')}); "
-                    "slots whose ports its stack holds are passed over",
-                    "end that stack with its own tool before 'ktrdr-sandbox init' there",
-                )
+        except SandboxError:
+            continue
+        if not values or values.get("SANDBOX_UUID") in known:
+            continue
+        if "SANDBOX_UUID" in values:
+            text = f"{root} is marked as {values.get('INSTANCE_ID')}, which is not registered "
+            text += "here; it may belong to another KTRDR_HOME"
+            fix = f"rm '{marker}' and 'ktrdr-sandbox init' there, if it is yours"
+            yield note("worktree", text, fix)
+        elif root not in registered:  # else it is told of that instance
+            text = f"{marker} is of {_OTHER_TOOL} (slot {values.get('SLOT_NUMBER', '?')}); "
+            text += "slots whose ports its stack holds are passed over"
+            fix = "end that stack with its own tool before 'ktrdr-sandbox init' there"
+            yield note("worktree", text, fix)
 
 
 def orphans(around: DoctorContext) -> Iterator[Finding]:
@@ -366,10 +355,8 @@ def orphans(around: DoctorContext) -> Iterator[Finding]:
         others = {one.instance_id for one in found if one.uuid and one.home != around.home_id}
         others -= {one.id for one in around.instances}
         if others:
-            names = ", ".join(sorted(others))
-            yield note(
-                "other-home", f"on {address.label} are instances of another KTRDR_HOME: {names}"
-            )
+            text = f"on {address.label} are instances of another KTRDR_HOME: "
+            yield note("other-home", text + ", ".join(sorted(others)))
 
 
 def image_tags(around: DoctorContext) -> Iterator[Finding]:
@@ -383,12 +370,9 @@ def image_tags(around: DoctorContext) -> Iterator[Finding]:
             mine = (one for one in images if one.startswith(ID_PREFIX) and "/" in one)
             tags = sorted(one for one in mine if one.partition("/")[0] not in known_there)
             if tags:
-                yield note(
-                    "images",
-                    f"on {address.label} are image tags of instances that are not registered here: "
-                    f"{', '.join(tags)}",
-                    f"docker image rm {' '.join(tags)}, if no other KTRDR_HOME uses them",
-                )
+                text = f"on {address.label} are image tags of instances that are not registered "
+                fix = f"docker image rm {' '.join(tags)}, if no other KTRDR_HOME uses them"
+                yield note("images", f"{text}here: {', '.join(tags)}", fix)
 
 
 def leavings(around: DoctorContext) -> Iterator[Finding]:

@@ -107,8 +107,8 @@ class SchemaMigration:
     def end(self) -> tuple[str, ...]:
         """Remove the container, running or not, and return what it printed.
 
-        A start under way in another thread is waited for: it would leave a container behind. When
-        the engine fails, the next start removes it: what led here matters more than that.
+        A start under way is waited for: it would leave a container behind. When the engine fails,
+        the next start removes it.
         """
         held = self._starting.acquire(timeout=_START_TIME)
         self._over = True

@@ -55,8 +55,8 @@ def prepared(
     former = last_up.load(context.home, instance)
     kept = composition.images.intersection(former.images)
     last_up.save(context.home, instance, composition.isolation, inputs=former.inputs, kept=kept)
-    for seed in composition.isolation.seeds:
-        engine.tag(seed.base, seed.target)
+    for target, base in composition.isolation.seeds.items():
+        engine.tag(base, target)
     return composition, cut_off.result()
 
 
@@ -73,10 +73,7 @@ def _refuse_unisolated(isolation: IsolatedStack) -> None:
 
 
 def _refuse_foreign(composition: Composition, belongings: Sequence[Belonging]) -> None:
-    """What has our project name, or the name of a volume or network of ours, and is not ours.
-
-    Compose would take it over: containers would be replaced, and data in a volume used.
-    """
+    """Of our names and not ours: Compose would replace such containers, and use such volumes."""
     instance, override = composition.instance, composition.isolation.override
     keys = [*override.get("networks", {}), *override.get("volumes", {})]
     names = {f"{instance.id}_{key}" for key in keys}
@@ -150,11 +147,8 @@ def _cut_off(
     containers: Sequence[Container],
     services: Mapping[str, Mapping[str, Any]],
 ) -> tuple[str, ...]:
-    """Services that Compose would leave with a network which was removed while they were stopped,
-    by `docker network prune` or with the engine's own records. It looks at running ones only.
-
-    What shares the network, or another namespace, of such a container hangs on to it by its id.
-    """
+    """Services whose network was removed while they were stopped, and what shares namespaces
+    with them by their ids: Compose looks at running ones only."""
     stopped = {
         one.id: one.service
         for one in containers
@@ -228,8 +222,7 @@ def explained(engine: Engine, composition: Composition) -> Iterator[None]:
 def keep_names_at_home(engine: Engine, composition: Composition) -> None:
     """Let no container of the instance carry a service's name on a network that it only joins.
 
-    Those that run are left alone, for it would cut their connections. One that is not on its
-    network, because this was interrupted, joins it: Compose looks at that of running ones only.
+    Those that run are left alone, for it would cut their connections.
     """
     memberships = composition.isolation.memberships
     if not memberships:
@@ -257,11 +250,8 @@ _DEPENDENCY_FILES: Final = (
 
 
 def to_build(composition: Composition, *, everything: bool) -> dict[str, str]:
-    """Images to build, each with one service of it: KTRDR's seven that share a tag need one build.
-
-    An image that is there, or was just named from the base tag, is only built with --build.
-    """
-    here = composition.images | {seed.target for seed in composition.isolation.seeds}
+    """Images that are not there, or all, each with one of the services that share it."""
+    here = composition.images.union(composition.isolation.seeds)
     first: dict[str, str] = {}
     for service in composition.isolation.stack.active:
         image = service.image
@@ -273,14 +263,9 @@ def to_build(composition: Composition, *, everything: bool) -> dict[str, str]:
 def stale_images(
     context: Context, composition: Composition, *, built: frozenset[str]
 ) -> list[Notice]:
-    """Note what each image was made of, and tell where the checkout has other files now.
-
-    An instance starts from the image that the base tag names, or goes on with the one it built, so
-    that nothing rebuilds by itself.
-    """
+    """Note what each image was made of, and tell where the checkout has other files now."""
     instance, parent = composition.instance, composition.instance.parent_repo
     former = last_up.load(context.home, instance)
-    seeded = {seed.target for seed in composition.isolation.seeds}
     made_of: dict[str, str] = {}
     notices = []
     for service in composition.isolation.stack.active:
@@ -294,7 +279,7 @@ def stale_images(
         made_of[service.image] = now = _digest(folder, dockerfile)
         if service.image in built:
             continue
-        if service.image in seeded and parent is not None:
+        if service.image in composition.isolation.seeds and parent is not None:
             made_of[service.image] = _digest(
                 *(
                     parent / path.relative_to(instance.path)

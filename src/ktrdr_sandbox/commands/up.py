@@ -12,25 +12,12 @@ from pathlib import Path
 from typing import Final
 
 from ktrdr_sandbox.background import run_in_background
-from ktrdr_sandbox.commands.bundle import (
-    hide_in_gate,
-    offer_bundle,
-    redactor_for,
-    refuse_target,
-    write_bundle,
-)
+from ktrdr_sandbox.commands import bundle as bundles
+from ktrdr_sandbox.commands import prepare
 from ktrdr_sandbox.commands.compose_project import Composition, compose
 from ktrdr_sandbox.commands.context import Context, is_locked, locked_instance
 from ktrdr_sandbox.commands.interrupt import interruptible
 from ktrdr_sandbox.commands.migrate import plan_migration
-from ktrdr_sandbox.commands.prepare import (
-    explained,
-    keep_names_at_home,
-    noting_volumes,
-    prepared,
-    stale_images,
-    to_build,
-)
 from ktrdr_sandbox.commands.start_order import CannotStartError, Starter
 from ktrdr_sandbox.docker.engine import Engine, LineSink
 from ktrdr_sandbox.errors import SandboxError
@@ -107,17 +94,17 @@ def up(
     """
     bundle = options.bundle
     if bundle is not None:
-        refuse_target(bundle)
+        bundles.refuse_target(bundle)
     try:
         startup = _up(context, instance, options, progress, observe)
     except SandboxError as error:
         if bundle is not None:
-            offer_bundle(context, instance, bundle, error=error)
+            bundles.offer_bundle(context, instance, bundle, error=error)
         raise
     failed = startup.gate is not None and not startup.gate.passed
     if bundle is not None:
         logs = {"migration": startup.migration_output} if startup.migration_output else {}
-        write = offer_bundle if failed else write_bundle
+        write = bundles.offer_bundle if failed else bundles.write_bundle
         write(context, instance, bundle, gate=startup.gate, logs=logs)
     if failed:
         raise GateFailedError(startup)
@@ -141,19 +128,19 @@ def _up(
         interruptible(engine := context.engine(instance.engine), instance),
     ):
         log.begin("files and image tags")
-        composition, recreate = prepared(context, instance, engine)
-        build = to_build(composition, everything=options.build)
-        with explained(engine, composition):
+        composition, recreate = prepare.prepared(context, instance, engine)
+        build = prepare.to_build(composition, everything=options.build)
+        with prepare.explained(engine, composition):
             run_in_background(load_http)  # by the end of the next wait it is there
             log.begin("containers")
             engine.compose_create(
                 composition.call,
                 build=list(build.values()),
                 recreate=recreate,
-                progress=noting_volumes(progress, instance, kept),
+                progress=prepare.noting_volumes(progress, instance, kept),
             )
-            keep_names_at_home(engine, composition)
-            stale = stale_images(context, composition, built=frozenset(build))
+            prepare.keep_names_at_home(engine, composition)
+            stale = prepare.stale_images(context, composition, built=frozenset(build))
             migration, unmigrated = plan_migration(context, composition, engine)
             request = _gate_request(
                 composition, options.timeout, only=None if options.wait else SCHEMA
@@ -210,8 +197,10 @@ def _startup(
     if gate is not None:
         if not gate.passed:
             engine.end_commands()
-        known = redactor_for(composition.instance, composition.call.environment, composition.model)
-        gate = hide_in_gate(gate, known)
+        known = bundles.redactor_for(
+            composition.instance, composition.call.environment, composition.model
+        )
+        gate = bundles.hide_in_gate(gate, known)
     found = gate.not_applicable if gate is not None else ()
     return Startup(
         instance=composition.instance,

@@ -39,7 +39,7 @@ from ktrdr_sandbox.docker.parsing import (
     parse_container,
     parse_detail,
 )
-from ktrdr_sandbox.errors import CommandError, SandboxError
+from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import LABEL_UUID, EngineAddress
 
 _ANSWER_TIME: Final = 20.0  # seconds for a plain question, before it counts as not answering
@@ -176,7 +176,7 @@ class DockerEngine(ComposeEngine):
         self, container_id: str, *, follow: bool, tail: int | None, since: str | None
     ) -> Iterator[tuple[str, str]]:
         options = [*(["--follow"] if follow else []), *(["--since", since] if since else [])]
-        options += ["--tail", str(tail)] if tail is not None else []
+        options += [] if tail is None else ["--tail", str(tail)]
         argv = [*self._docker, "logs", "--timestamps", *options, container_id]
         stamp, complaint = "", ""
         with _docker_needed():
@@ -198,8 +198,9 @@ class DockerEngine(ComposeEngine):
                 f"'{since}' is no time and no duration.",
                 hints=("Write it like 10m, 2h30m or 2026-01-31T13:00:00Z.",),
             )
+        outcome = process.Outcome(argv=tuple(argv), stderr=complaint)
         message = f"docker logs failed: {complaint}"
-        raise CommandError("engine-failed", message, argv=argv, exit_code=None, stderr=complaint)
+        raise process.CommandError("engine-failed", message, outcome)
 
     def execute(self, container_id: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
         mark = f"KTRDR_SANDBOX_EXEC={secrets.token_hex(8)}"
@@ -241,22 +242,18 @@ class DockerEngine(ComposeEngine):
                 self.stop(ids, grace=grace)
             self._do("rm", "--force", "--volumes", *ids)
         # Containers hold both, of each other they know nothing.
-        rest = {"network": resources.networks, "volume": resources.volumes}
         until = time.monotonic() + _SETTLING
         removals = [
             run_in_background(functools.partial(self._do, kind, "rm", *names, until=until))
-            for kind, names in rest.items()
+            for kind, names in (("network", resources.networks), ("volume", resources.volumes))
             if names
         ]
         for removal in removals:
             removal.result()
 
     def stop(self, ids: Sequence[str], *, grace: int | None) -> None:
-        if grace == 0:
-            # `kill` refuses the whole list's success for one that has ended by itself: no harm.
-            self._do("kill", *ids)
-        else:
-            self._do("stop", *_grace(grace), *ids)
+        # `kill` refuses the whole list's success for one that has ended by itself: no harm.
+        self._do(*(["kill"] if grace == 0 else ["stop", *_grace(grace)]), *ids)
 
     def restart(self, ids: Sequence[str], *, grace: int | None) -> None:
         if ids:

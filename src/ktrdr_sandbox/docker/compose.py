@@ -63,37 +63,21 @@ class ComposeEngine(Engine):
     ) -> None:
         if build:
             self._stream(call, progress, "build", *build, services=list(build))
-        options = {"start": False, "remove_orphans": True}
+        options: dict[str, Any] = {"start": False, "remove_orphans": True}
         self._stream(call, progress, "up", "--no-start", "--remove-orphans", **options)
         if recreate:
-            flags = ["--no-start", "--no-deps", "--no-build", "--force-recreate"]
-            self._stream(
-                call,
-                progress,
-                "up",
-                *flags,
-                *recreate,
-                services=list(recreate),
-                start=False,
-                dependencies=False,
-                no_build=True,
-                force_recreate=True,
-            )
+            words = ["--no-start", "--no-deps", "--no-build", "--force-recreate", *recreate]
+            options = {"start": False, "dependencies": False, "no_build": True}
+            options |= {"force_recreate": True, "services": list(recreate)}
+            self._stream(call, progress, "up", *words, **options)
 
     def compose_start(
         self, call: ComposeCall, services: Sequence[str], *, progress: LineSink
     ) -> None:
-        self._stream(
-            call,
-            progress,
-            "up",
-            *("--detach", "--no-deps", "--no-recreate", "--no-build", *services),
-            services=list(services),
-            detach=True,
-            dependencies=False,
-            recreate=False,
-            no_build=True,
-        )
+        words = ["--detach", "--no-deps", "--no-recreate", "--no-build", *services]
+        options: dict[str, Any] = {"detach": True, "dependencies": False, "recreate": False}
+        options |= {"no_build": True, "services": list(services)}
+        self._stream(call, progress, "up", *words, **options)
 
     def compose_stop(
         self,
@@ -111,20 +95,10 @@ class ComposeEngine(Engine):
     ) -> str:
         # Detached, for then its own output is all that its log holds, and an interrupt that ends
         # this process cannot leave it attached to nobody.
-        container = self._call(
-            call,
-            lambda compose: compose.run(
-                service,
-                list(argv[1:]),
-                detach=True,
-                dependencies=False,
-                tty=False,
-                name=name,
-                entrypoint=argv[0],
-            ),
-            "run",
-        )
-        return str(container).split()[-1]
+        options: dict[str, Any] = {"detach": True, "dependencies": False, "tty": False}
+        options |= {"name": name, "entrypoint": argv[0]}
+        it = self._call(call, lambda it: it.run(service, list(argv[1:]), **options), "run")
+        return str(it).split()[-1]
 
     # -- how -----------------------------------------------------------------------------------
 
@@ -242,7 +216,7 @@ def end_orphans(folder: str) -> None:
 
     def is_ours(found: psutil.Process) -> bool:
         argv = found.cmdline()
-        named = any(part.startswith(f"{folder}/") for part in argv)
-        return named and "compose" in " ".join(argv[:8])
+        is_named = any(part.startswith(f"{folder}/") for part in argv)
+        return is_named and "compose" in " ".join(argv[:8])
 
     process.end_left_over(is_ours, patience=10.0)

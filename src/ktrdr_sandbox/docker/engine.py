@@ -140,7 +140,10 @@ class ComposeCall:
 
 
 class Engine(Protocol):
-    """One Docker engine. `grace`: seconds before a kill; None for each container's own."""
+    """One Docker engine. `grace`: seconds before a kill; None for each container's own.
+
+    What is gone already is no failure to whoever removes, stops or changes it.
+    """
 
     address: EngineAddress
 
@@ -161,26 +164,17 @@ class Engine(Protocol):
     def cut_off(self, ids: Sequence[str]) -> tuple[str, ...]:
         """Those that hold to a network which is gone, though one of its name be made anew."""
 
-    def resources(self, uuid: str) -> Resources:
-        """Containers, networks and volumes that carry the uuid label."""
-
-    def belongings(self) -> tuple[Belonging, ...]:
-        """Every container, network and volume there is, ours or not."""
-
+    def resources(self, uuid: str) -> Resources: ...
+    def belongings(self) -> tuple[Belonging, ...]: ...
+    def stop(self, ids: Sequence[str], *, grace: int | None) -> None: ...
+    def restart(self, ids: Sequence[str], *, grace: int | None) -> None: ...
     def remove(self, resources: Resources, *, grace: int | None) -> None:
-        """Stop and remove exactly these. What is gone already is no failure; what the engine
-        refuses to remove is left."""
-
-    def stop(self, ids: Sequence[str], *, grace: int | None) -> None:
-        """Stop running containers, keeping them."""
-
-    def restart(self, ids: Sequence[str], *, grace: int | None) -> None:
-        """Restart containers."""
+        """Stop and remove exactly these. What the engine refuses to remove is left."""
 
     def join_unnamed(self, container_id: str, network: str, *, links: Sequence[str]) -> None:
         """Let a container that does not run join a network under its own name alone.
 
-        `links` are `container:alias`. A container that is gone is no failure.
+        `links` are `container:alias`.
         """
 
     def logs(self, container_id: str, *, tail: int) -> tuple[str, ...]:
@@ -209,14 +203,12 @@ class Engine(Protocol):
         Nothing is pulled; no network. `binds` maps host paths to container paths.
         """
 
+    def tag(self, source: str, target: str) -> None: ...
+    def untag(self, reference: str) -> None:
+        """Take a name from an image; the image goes with its last name."""
+
     def images(self) -> frozenset[str]:
         """References (`repository:tag`) of the images the engine has, dangling ones left out."""
-
-    def tag(self, source: str, target: str) -> None:
-        """Give an image a further name."""
-
-    def untag(self, reference: str) -> None:
-        """Take a name from an image; the image goes with its last name. Missing is no failure."""
 
     def networks(self) -> Mapping[str, tuple[str, ...]]:
         """Networks by name, each with its subnets."""

@@ -54,9 +54,8 @@ def flags(address: EngineAddress) -> list[str]:
 _ENGINE_VARIABLES: Final = frozenset(
     {"DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_TLS"}
 )
-_OWN_PREFIXES: Final = ("KTRDR_WORKER_PORT_", "KTRDR_PORT_")
-_OWN: Final = frozenset({"KTRDR_API_URL"})
-"""Variables of another sandbox that this one's file need not name, so they could seep through."""
+_OTHERS: Final = ("COMPOSE_", "KTRDR_WORKER_PORT_", "KTRDR_PORT_", "KTRDR_API_URL")
+"""May be another sandbox's, and this one's file need not name them, so they could seep through."""
 
 
 def child_environment(
@@ -73,7 +72,8 @@ def child_environment(
     """
     # In a shell that `run` started, these are addresses of that sandbox on this machine.
     dropped = HOST_VARIABLES if "SANDBOX_UUID" in inherited else ()
-    environment = {k: v for k, v in inherited.items() if _passes(k) and k not in dropped}
+    passing = {k: v for k, v in inherited.items() if not k.startswith(_OTHERS)}
+    environment = {k: v for k, v in passing.items() if k not in {*_ENGINE_VARIABLES, *dropped}}
     if address.tls_verify:
         environment["DOCKER_TLS_VERIFY"] = "1"
     if address.cert_path:
@@ -93,10 +93,4 @@ def engine_variables(address: EngineAddress) -> dict[str, str]:
 
 def foreign(inherited: Mapping[str, str]) -> tuple[str, ...]:
     """Names of variables that may be another sandbox's and never reach a child as they are."""
-    return tuple(key for key in inherited if not _passes(key) and key not in _ENGINE_VARIABLES)
-
-
-def _passes(key: str) -> bool:
-    if key.startswith("COMPOSE_") or key in _ENGINE_VARIABLES:
-        return False
-    return key not in _OWN and not key.startswith(_OWN_PREFIXES)
+    return tuple(key for key in inherited if key.startswith(_OTHERS))

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from ktrdr_sandbox.errors import CommandError, ErrorCode, SandboxError
+from ktrdr_sandbox.errors import ErrorCode, SandboxError
 from ktrdr_sandbox.models import EngineAddress
-from ktrdr_sandbox.process import Outcome
+from ktrdr_sandbox.process import CommandError, Outcome
 
 _NOT_ANSWERING: Final = (
     r"cannot connect to the docker daemon|is the docker daemon running|error during connect"
@@ -153,16 +153,8 @@ def _found(pattern: str, text: str) -> re.Match[str] | None:
 
 
 def _failed(outcome: Outcome, code: ErrorCode, message: str, *hints: str) -> CommandError:
-    return CommandError(
-        code,
-        message,
-        hints=hints,
-        argv=outcome.argv,
-        exit_code=outcome.exit_code,
-        stdout=outcome.stdout,
-        stderr=outcome.stderr,
-        details={"output": outcome.text[-4000:]},
-    )
+    details = {"output": outcome.text[-4000:]}
+    return CommandError(code, message, outcome, hints=hints, details=details)
 
 
 def _told(step: str, outcome: Outcome, text: str) -> str:

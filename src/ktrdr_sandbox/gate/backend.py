@@ -104,7 +104,7 @@ class BackendCheck(Check):
             (self.service,),
             f"{self.service} has none of the known health addresses; "
             "the setting health_paths names its own",
-            next_command=own_commands.on(self.instance_name, "config show"),
+            next_command=own_commands.on("{name}", "config show"),
         )
 
     def _waiting(self, snapshot: Snapshot, port: PublishedPort, answer: Answer) -> Verdict:
@@ -128,7 +128,7 @@ class BackendCheck(Check):
         if awaited:
             names = ", ".join(dict.fromkeys(one.service for one in awaited))
             suspicion = f"it is started once {names} is healthy"
-            command = own_commands.logs(self.instance_name, awaited[0].service)
+            command = own_commands.logs("{name}", awaited[0].service)
         if failed:
             suspicion = f"it is started after {', '.join(failed)}, which failed"
         return Verdict(

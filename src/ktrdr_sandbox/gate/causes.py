@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,48 +13,37 @@ FREE_SPACE: Final = "docker system df"
 FREE_MEMORY: Final = "docker stats --no-stream"
 DISK_FULL: Final = "no space is left on a disk or volume that it writes to"
 
-
-def remove_volumes(name: str) -> str:
-    """For what is in a volume and wrong: `up` makes a new one, and the data is lost."""
-    return own_commands.on(name, "down", "--volumes")
-
-
-def rebuild(name: str) -> str:
-    """For what is in an image and wrong."""
-    return own_commands.on(name, "up", "--build")
+# For what is in a volume and wrong: `up` makes a new one, and the data is lost; and in an image.
+REMOVE_VOLUMES: Final = own_commands.on("{name}", "down", "--volumes")
+REBUILD: Final = own_commands.on("{name}", "up", "--build")
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A likely cause for people, and the command to type next when there is a particular one; where
-    that is about the instance, it is made from the instance's name.
+    """A likely cause for people, and the command to type next when there is a particular one.
 
-    `of_an_end`: the line is also in the log of services that are well, so it counts only for one
-    that has ended.
+    `{name}` in the command stands for the instance's. `of_an_end`: the line is also in the log of
+    services that are well, so it counts only for one that has ended.
     """
 
     text: str
-    next_command: str | Callable[[str], str] | None = None
+    next_command: str | None = None
     of_an_end: bool = False
-
-    def command_for(self, name: str) -> str | None:
-        """Tell what to type next when this befell the instance of that name."""
-        return self.next_command(name) if callable(self.next_command) else self.next_command
 
 
 Table = Mapping[str, Cause]
 
-_NO_COMMAND: Final = Cause("the image lacks the command that the service starts", rebuild)
+_NO_COMMAND: Final = Cause("the image lacks the command that the service starts", REBUILD)
 _OTHER: Final = "the database's volume was made "
 
 KNOWN: Final[Table] = {
     r"no space left on device|disk quota exceeded": Cause(DISK_FULL, FREE_SPACE),
-    r"password authentication failed": Cause(f"{_OTHER}with another password", remove_volumes),
+    r"password authentication failed": Cause(f"{_OTHER}with another password", REMOVE_VOLUMES),
     r"was initialized by PostgreSQL version|database files are incompatible": Cause(
-        f"{_OTHER}by another version of PostgreSQL", remove_volumes
+        f"{_OTHER}by another version of PostgreSQL", REMOVE_VOLUMES
     ),
     r'database "[^"]*" does not exist|role "[^"]*" does not exist': Cause(
-        f"{_OTHER}with another database or user name", remove_volumes
+        f"{_OTHER}with another database or user name", REMOVE_VOLUMES
     ),
     r"Unable to configure handler 'file'": Cause(
         "logs/ cannot be written by the container's user", "sudo chmod -R a+rwX logs"
@@ -64,10 +53,10 @@ KNOWN: Final[Table] = {
     ),
     r"address already in use": Cause("two programs in one container want the same port"),
     r"ModuleNotFoundError|No module named|ImportError": Cause(
-        "the code needs a Python module that the image does not have", rebuild
+        "the code needs a Python module that the image does not have", REBUILD
     ),
     r"SyntaxError|IndentationError": Cause("the branch's code does not parse"),
-    r"exec format error": Cause("the image is for another kind of processor", rebuild),
+    r"exec format error": Cause("the image is for another kind of processor", REBUILD),
     r"executable file not found|exec: .*: not found": _NO_COMMAND,
     r"cannot allocate memory|MemoryError|out of memory": Cause(
         "there is not enough memory", FREE_MEMORY
@@ -97,16 +86,16 @@ EXITS: Final = {
 
 # For the output of a schema migration, where some lines mean something else.
 MIGRATING: Final[Table] = {
-    r"this image has no alembic": Cause("the image was built without alembic", rebuild),
+    r"this image has no alembic": Cause("the image was built without alembic", REBUILD),
     r"Can't locate revision identified by": Cause(
-        "the database is at a revision that this branch does not have", remove_volumes
+        "the database is at a revision that this branch does not have", REMOVE_VOLUMES
     ),
     r"Multiple head revisions are present": Cause(
         "the branch has several heads of its revisions; alembic merge heads joins them"
     ),
     r'(relation|column "[^"]*" of relation) "[^"]*" already exists': Cause(
         "what a migration makes is there already: something other than alembic made it",
-        remove_volumes,
+        REMOVE_VOLUMES,
     ),
     r'(relation|column) "[^"]*" (of relation "[^"]*" )?does not exist': Cause(
         "a migration of this branch needs what no earlier one makes"

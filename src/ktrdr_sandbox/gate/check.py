@@ -28,7 +28,7 @@ class Verdict:
     services: tuple[str, ...] = ()
     cause: str | None = None
     suspicion: str | None = None
-    next_command: str | None = None
+    next_command: str | None = None  # `{name}` in it stands for the instance's
     proof: frozenset[Run] = frozenset()  # what a pass rests on: it is void when one of them ends
     not_applicable: bool = False  # a pass that proves nothing, to be left out of the report
     containers: tuple[tuple[str, str], ...] = ()
@@ -49,10 +49,6 @@ class Check(ABC):
     verdict: Verdict = field(default=Verdict("waiting", "has not answered yet"), init=False)
     task: asyncio.Task[None] | None = field(default=None, init=False)
     settled_at: float | None = field(default=None, init=False)
-
-    @property
-    def instance_name(self) -> str:
-        return self.request.instance.name
 
     @abstractmethod
     async def look(self, snapshot: Snapshot) -> Verdict:

@@ -88,7 +88,7 @@ class ContainersCheck(Check):
             late = f"{troubled[0][0].label} does not get healthy, and {waiting[0].label} is started"
             return _unhealthy(troubled, doing, facts, cause=f"{late} only then")
         nothing = all(one.detail is None for one in waiting)
-        up = own_commands.on(self.instance_name, "up") if nothing else None
+        up = own_commands.on("{name}", "up") if nothing else None
         return Verdict("waiting", doing, tuple(facts), names, next_command=up)
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from ktrdr_sandbox.background import in_background
 from ktrdr_sandbox.docker.engine import ContainerDetail, ExecResult
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.gate.causes import DISK_FULL, FREE_SPACE, remove_volumes
+from ktrdr_sandbox.gate.causes import DISK_FULL, FREE_SPACE, REMOVE_VOLUMES
 from ktrdr_sandbox.gate.check import Check, Verdict, lost, runs
 from ktrdr_sandbox.gate.health import last_line
 from ktrdr_sandbox.gate.snapshot import ContainerStatus, Run, Snapshot, monotonic
@@ -173,5 +173,5 @@ class DatabaseCheck(Check):
         # Anonymous volumes have 64 hexadecimal digits for a name.
         named = [name for name in detail.volumes if name and len(name) != 64]
         volume = f"the volume {', '.join(named)}" if named else "the database's volume"
-        cause, command = f"{volume} was made with {others[0]}", remove_volumes(self.instance_name)
-        return replace(waiting, outcome="failed", cause=cause, next_command=command)
+        cause = f"{volume} was made with {others[0]}"
+        return replace(waiting, outcome="failed", cause=cause, next_command=REMOVE_VOLUMES)

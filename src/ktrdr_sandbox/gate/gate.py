@@ -255,9 +255,9 @@ class _Gate:
         cause = verdict.cause or memory or (known.text if known else None) or verdict.suspicion
         command = verdict.next_command
         if command is None and known is not None and known.text == cause:
-            command = known.command_for(check.instance_name)
+            command = known.next_command
         if command is None and verdict.services:
-            command = own_commands.logs(check.instance_name, verdict.services[0])
+            command = own_commands.logs("{name}", verdict.services[0])
         return CheckResult(
             name=name,
             title=check.failed_title,
@@ -267,7 +267,7 @@ class _Gate:
             services=verdict.services,
             seconds=seconds,
             cause=cause,
-            next_command=command,
+            next_command=command and command.replace("{name}", self._request.instance.name),
             logs=tuple(logs),
         )
 
@@ -293,14 +293,8 @@ class _Gate:
             return
         if check.name in self._reported:
             self._told[check.name] = told
-            progress = GateProgress(
-                name=check.name,
-                elapsed=self._seconds(check),
-                state=state,
-                passed=passed,
-                failed=failed,
-            )
-            self._observe(progress)
+            seconds = self._seconds(check)
+            self._observe(GateProgress(check.name, seconds, state, passed=passed, failed=failed))
 
 
 def _derive_checks(

@@ -21,6 +21,7 @@ NO_ALEMBIC: Final = 97  # exit status of a one-off container whose image has no 
 _READ_FOR_CAUSE: Final = 200
 _COMPLAINT: Final = re.compile(r"FAILED: |ERROR |[A-Za-z_][\w.]*(?:Error|Exception)\b[^:]*: ")
 _NO_SHELL: Final = re.compile(r'exec: "/bin/sh": .*(?:no such file|not found)')
+_UP: Final = own_commands.on("{name}", "up")
 _ALONE: Final = 'To start without it: the setting migrate = "never" leaves the schema as it is'
 
 
@@ -57,7 +58,7 @@ class MigrationsCheck(Check):
                 "waiting for the database",
                 ("The database is not answering, so its schema cannot be migrated",),
                 cause="migrations need the database: see its check",
-                next_command=self._up,
+                next_command=_UP,
             )
         if await in_background(self.migration.is_applied):
             return self._passed()
@@ -73,7 +74,7 @@ class MigrationsCheck(Check):
                 ("The schema is not at the head of the checkout's revisions",),
                 (self.migration.service,),
                 "nothing has migrated it since the checkout changed",
-                next_command=self._up,
+                next_command=_UP,
             )
         self._began = monotonic()
         self._container = await in_background(self.migration.start)
@@ -105,7 +106,7 @@ class MigrationsCheck(Check):
             f"{self.migration.service}",
             *complaints[-1:],
             cause=cause.text if cause else None,
-            next_command=cause.command_for(self.instance_name) if cause else None,
+            next_command=cause.next_command if cause else None,
         )
 
     def _running(self) -> Verdict:
@@ -113,7 +114,7 @@ class MigrationsCheck(Check):
             "waiting",
             f"running {COMMAND}",
             (f"{COMMAND} did not end in time, and was stopped",),
-            next_command=f"{self._up} --timeout {self.request.timeout * 5:.0f}",
+            next_command=f"{_UP} --timeout {self.request.timeout * 5:.0f}",
             containers=self._logs(),
         )
 
@@ -141,13 +142,9 @@ class MigrationsCheck(Check):
             # Without a container of its own there is no log that tells more.
             services=(self.migration.service,) if self._container is not None else (),
             cause=cause,
-            next_command=next_command or self._up,
+            next_command=next_command or _UP,
             containers=self._logs(),
         )
-
-    @property
-    def _up(self) -> str:
-        return own_commands.on(self.instance_name, "up")
 
     def _logs(self) -> tuple[tuple[str, str], ...]:
         return (("migration", self._container),) if self._container is not None else ()

@@ -18,7 +18,10 @@ _BAD_STATUS: Final = ("unhealthy", "unavailable", "offline", "error", "failed", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
-    """One worker as the backend lists it. `host` is where the backend would reach it."""
+    """One worker as the backend lists it.
+
+    `host` is the first part of where it is reached: a service, a container, or its short id.
+    """
 
     worker_id: str
     worker_type: str
@@ -29,11 +32,6 @@ class Registration:
     @property
     def unhealthy(self) -> bool:
         return any(word in self.status.lower() for word in _BAD_STATUS)
-
-    @property
-    def host_name(self) -> str:
-        """The first part of the host: a service, a container, or a container's short id."""
-        return self.host.partition(".")[0]
 
 
 def parse(body: bytes) -> tuple[Registration, ...] | None:
@@ -53,7 +51,7 @@ def _registration(entry: Mapping[str, object]) -> Registration:
     keys = ("worker_id", "worker_type", "endpoint_url", "status")
     worker_id, worker_type, endpoint, status = (str(entry.get(key) or "") for key in keys)
     try:
-        host = urlsplit(endpoint).hostname or ""
+        host = (urlsplit(endpoint).hostname or "").partition(".")[0]
     except ValueError:
         host = ""
     return Registration(
@@ -105,7 +103,7 @@ def reconcile(
         if container is not None:
             known.setdefault(container, one)
         else:
-            service = one.host_name if one.host_name in names else ""
+            service = one.host if one.host in names else ""
             loose.setdefault((service, one.worker_id or one.endpoint), one)
     # The loose registrations of a service are no more than it has containers left to make them.
     room = Counter({service.name: service.replicas for service in services})
@@ -132,7 +130,7 @@ def reconcile(
 
 def _container(registration: Registration, containers: Sequence[ContainerStatus]) -> str | None:
     """The label of the container that a registration is certainly of."""
-    host, worker = registration.host_name, registration.worker_id
+    host, worker = registration.host, registration.worker_id
     for container in containers:
         if container.label == container.service and container.service in (host, worker):
             return container.label  # the only one of its service

@@ -1,9 +1,10 @@
-"""What the gate is asked to prove, what it tells while it runs, and what it hands back."""
+"""What the gate is asked to prove, what it tells while it runs, and its report."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, Protocol, get_args
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, get_args
 
 if TYPE_CHECKING:
     from ktrdr_sandbox.models import Instance, Stack
@@ -97,7 +98,7 @@ class GateResult:
     not_applicable: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class GateProgress:
     """One check's state, sent when it changes. `elapsed` is seconds since the gate's start."""
 
@@ -106,3 +107,38 @@ class GateProgress:
     state: str
     passed: bool = False
     failed: bool = False
+
+
+def report_lines(result: GateResult) -> list[str]:
+    """Give the text form. A log that several checks share is printed once."""
+    lines = [f"Startability Gate: {'PASSED' if result.passed else 'FAILED'}", ""]
+    printed: set[ServiceLog] = set()
+    for check in result.checks:
+        lines.append(f"{'✓' if check.passed else '✗'} {check.title}")
+        lines += [f"  → {fact}" for fact in check.facts]
+        if check.passed:
+            continue
+        for log in check.logs:
+            if log not in printed:
+                printed.add(log)
+                of, count = f" of {log.service}" if len(check.logs) > 1 else "", len(log.lines)
+                heading = f"Last {count} log lines{of}:" if count > 1 else f"Last log line{of}:"
+                lines.append(f"  → {heading if count else f'No log lines{of}'}")
+                lines += [f"    {line}" for line in log.lines]
+        if check.cause:
+            lines.append(f"  → Likely cause: {check.cause}")
+        if check.next_command:
+            lines.append(f"  → Next: {check.next_command}")
+    return lines
+
+
+def as_json(result: GateResult) -> dict[str, Any]:
+    """Give every fact of the result, in plain dictionaries, lists and numbers (seconds)."""
+    document = asdict(result, dict_factory=_plain)
+    del document["not_applicable"]
+    return document
+
+
+def _plain(fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    plain = {tuple: list, float: lambda seconds: round(seconds, 3)}
+    return {name: plain.get(type(value), lambda same: same)(value) for name, value in fields}

@@ -140,7 +140,7 @@ class StatusHistory:
                     condition="failed" if starts_over else "waiting",
                     reason="has no container",
                     cause="nothing has started it",
-                    next_command=own_commands.on(self.request.instance.name, "up"),
+                    next_command=own_commands.on("{name}", "up"),
                 )
                 for place in range(len(present), service.replicas)
             ]

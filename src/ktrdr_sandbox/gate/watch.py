@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from typing import Final, Self
 
 from ktrdr_sandbox.background import in_background
@@ -20,34 +21,29 @@ GROWTH: Final = 0.03  # a pause as a share of the time since the last change
 BUSY: Final = 2.0
 
 
+@dataclass(eq=False)
 class StackWatch:
     """One stack's containers (with the instance's uuid), health commands and HTTP client.
 
     `one_off` is the id of a container asked about in the same request and none of the stack's.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        stack: Stack,
-        uuid: str,
-        *,
-        probe_timeout: float = 2.0,
-        patience: float = 3.0,
-    ) -> None:
-        self.engine = engine
-        self.stack = stack
-        self.http = Http(probe_timeout)
-        self.health = HealthProbes(engine, self.http, changed=self.wake)
-        self.one_off: str | None = None
-        self.one_off_detail: ContainerDetail | None = None
-        self._uuid = uuid
-        self._patience = patience
-        self._ids: tuple[str, ...] = ()
-        self._latest: Reading | None = None
-        self._asking = asyncio.Lock()
-        self._silent_since: float | None = None
-        self._change = asyncio.Event()
+    engine: Engine
+    stack: Stack
+    uuid: str
+    probe_timeout: float = 2.0
+    patience: float = 3.0
+    one_off: str | None = None
+    one_off_detail: ContainerDetail | None = None
+    _ids: tuple[str, ...] = ()
+    _latest: Reading | None = None
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _silent_since: float | None = None
+    _change: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.http = Http(self.probe_timeout)
+        self.health = HealthProbes(self.engine, self.http, self.wake)
 
     async def read(self, *, max_age: float = 0.0) -> Reading | None:
         """Ask the engine, unless its latest answer is younger than `max_age` seconds.
@@ -63,7 +59,7 @@ class StackWatch:
                 details = await in_background(self._read)
             except SandboxError:
                 self._silent_since = taken if self._silent_since is None else self._silent_since
-                if monotonic() - self._silent_since >= self._patience:
+                if monotonic() - self._silent_since >= self.patience:
                     raise
                 return None
             self._silent_since = None
@@ -78,7 +74,7 @@ class StackWatch:
         self.one_off_detail = next((one for one in found if one.id == one_off), None)
         wanted = sum(service.replicas for service in self.stack.active)
         if len(self._ids) < wanted or len(details) < len(self._ids):
-            listed = self.engine.containers(uuid=self._uuid)
+            listed = self.engine.containers(uuid=self.uuid)
             ids = tuple(sorted(one.id for one in listed if one.service and not one.oneoff))
             if ids != self._ids or len(details) < len(ids):
                 self._ids = ids

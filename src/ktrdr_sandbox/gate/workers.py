@@ -76,7 +76,7 @@ class WorkersCheck(Check):
                 "waiting for the backend",
                 ("Backend is not answering, so its workers cannot be counted",),
                 cause="workers register with the backend: see its check",
-                next_command=own_commands.logs(self.instance_name, self.backend.service),
+                next_command=own_commands.logs("{name}", self.backend.service),
             )
         if self._to_restart:
             await self._restart()

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ktrdr_sandbox import process
-from ktrdr_sandbox.errors import CommandError, SandboxError
-from ktrdr_sandbox.process import Outcome
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.process import CommandError, Outcome
 
 REPOSITORY_VARIABLES: Final = frozenset(
     {
@@ -116,16 +116,10 @@ _HINTS: Final = (
 
 def failed(outcome: Outcome) -> CommandError:
     """The error for a git command that should have succeeded."""
+    hints = [hint for pattern, hint in _HINTS if pattern.search(outcome.stderr)]
     text = outcome.text or f"exit status {outcome.exit_code}"
-    return CommandError(
-        "git-failed",
-        f"git {outcome.argv[1]} failed: {text}",
-        hints=tuple(hint for pattern, hint in _HINTS if pattern.search(outcome.stderr)),
-        argv=outcome.argv,
-        exit_code=outcome.exit_code,
-        stdout=outcome.stdout,
-        stderr=outcome.stderr,
-    )
+    message = f"git {outcome.argv[1]} failed: {text}"
+    return CommandError("git-failed", message, outcome, hints=hints)
 
 
 def wait_for_git_on(*subjects: str) -> None:

@@ -18,12 +18,10 @@ from typing import Final
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import cannot_write, replace_file, temporary_name
 from ktrdr_sandbox.git.git import failed, git, try_git
-from ktrdr_sandbox.git.repository import worktrees
+from ktrdr_sandbox.git.repository import HIDDEN, worktrees
 from ktrdr_sandbox.models import ENV_FILE_NAME
 
-_HIDDEN: Final = (ENV_FILE_NAME, f"{ENV_FILE_NAME}.tmp")
-"""The second is what a kill while it was being replaced leaves."""
-_NEVER: Final = frozenset({".git", *_HIDDEN})
+_NEVER: Final = frozenset({".git", *HIDDEN})
 
 
 def include_patterns(main: Path) -> tuple[str, ...]:
@@ -129,10 +127,6 @@ class Copies:
     left_out: tuple[tuple[str, str], ...] = ()
 
 
-class _LeftOut(Exception):  # noqa: N818  not an error: a file that stays behind
-    """Why one file is not copied."""
-
-
 def size_of(main: Path, names: Sequence[str]) -> int:
     """Bytes of these files together, as far as they can be seen."""
     total = 0
@@ -149,19 +143,15 @@ def copy_into(main: Path, worktree: Path, names: Sequence[str]) -> Copies:
     commit it, and it may well hold a secret.
     """
     left_out: dict[str, str] = {}
-    copied = []
     safe = ignored(worktree, [name for name in names if not _obstacle(main, worktree, name)])
     for name in names:
-        try:
-            if reason := _obstacle(main, worktree, name):
-                raise _LeftOut(reason)
-            if name not in safe:
-                raise _LeftOut("the branch does not ignore it")
-            _copy(main, worktree, name)
-            copied.append(name)
-        except _LeftOut as why:
-            left_out[name] = str(why)
-    return Copies(copied=tuple(copied), left_out=tuple(sorted(left_out.items())))
+        reason = _obstacle(main, worktree, name)
+        if not reason and name not in safe:
+            reason = "the branch does not ignore it"
+        if reason := reason or _copy(main, worktree, name):
+            left_out[name] = reason
+    copied = tuple(name for name in names if name not in left_out)
+    return Copies(copied=copied, left_out=tuple(sorted(left_out.items())))
 
 
 _THERE: Final = "it is there already"
@@ -195,7 +185,8 @@ def _goal(link: Path) -> str:
     return os.readlink(link)  # noqa: PTH115  the text itself, of which a Path makes another
 
 
-def _copy(main: Path, worktree: Path, name: str) -> None:
+def _copy(main: Path, worktree: Path, name: str) -> str | None:
+    """Copy one file; why not, where it stays behind."""
     source, target = main / name, worktree / name
     try:
         for parent in reversed(Path(name).parents):
@@ -205,36 +196,33 @@ def _copy(main: Path, worktree: Path, name: str) -> None:
                 (worktree / parent).chmod(mode & 0o777 | 0o700)
         if source.is_symlink():
             target.symlink_to(_goal(source))
-        else:
-            _copy_file(source, target)
-    except FileExistsError as error:
-        raise _LeftOut(_THERE) from error
-    except OSError as error:
-        raise cannot_write(target, error) from error
-
-
-def _copy_file(source: Path, target: Path) -> None:
-    try:
-        reading = source.open("rb")
-    except OSError as error:
-        raise _LeftOut(f"it cannot be read: {error.strerror}") from error
-    with reading:
-        facts = os.fstat(reading.fileno())
-        # Not readable by others for the moment that it takes to copy it.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        with os.fdopen(os.open(target, flags, 0o600), "wb") as writing:
-            shutil.copyfileobj(reading, writing, 1 << 20)
+            return None
+        try:
+            reading = source.open("rb")
+        except OSError as error:
+            return f"it cannot be read: {error.strerror}"
+        with reading:
+            facts = os.fstat(reading.fileno())
+            # Not readable by others for the moment that it takes to copy it.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            with os.fdopen(os.open(target, flags, 0o600), "wb") as writing:
+                shutil.copyfileobj(reading, writing, 1 << 20)
         target.chmod(stat.S_IMODE(facts.st_mode) & 0o777)
         os.utime(target, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    except FileExistsError:
+        return _THERE
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    return None
 
 
-_LINES: Final = ("# ktrdr-sandbox", *(f"/{name}" for name in _HIDDEN))
+_LINES: Final = ("# ktrdr-sandbox", *(f"/{name}" for name in HIDDEN))
 
 
 def is_hidden(root: Path) -> bool:
     """Whether git ignores `.env.sandbox` already, by whatever rule."""
-    outcome = try_git(["check-ignore", *_HIDDEN], cwd=root)
-    return len(outcome.stdout.splitlines()) == len(_HIDDEN)
+    outcome = try_git(["check-ignore", *HIDDEN], cwd=root)
+    return len(outcome.stdout.splitlines()) == len(HIDDEN)
 
 
 def hide_env_file(common_dir: Path) -> None:

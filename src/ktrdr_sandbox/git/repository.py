@@ -6,10 +6,14 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.git.git import failed, git, try_git
 from ktrdr_sandbox.models import ENV_FILE_NAME
+
+HIDDEN: Final = (ENV_FILE_NAME, f"{ENV_FILE_NAME}.tmp")
+"""What git is to ignore; the second is what a kill while it was being replaced leaves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +30,10 @@ class Worktree:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repository:
-    """A repository seen from one of its worktrees.
+    """A repository seen from one of its worktrees."""
 
-    `root` is the worktree that contains the directory asked from, `main` the first worktree.
-    """
-
-    root: Path
-    main: Path
+    root: Path  # the worktree that contains the directory asked from
+    main: Path  # the first worktree
     common_dir: Path
 
     @property
@@ -117,8 +118,7 @@ def foreign_files(root: Path, branch: str) -> tuple[str, ...]:
         status = ["status", "--porcelain=v1", "-z", "--untracked-files=all"]
         text = git(status, cwd=root, index=index)
     found = [entry for entry in text.split("\0") if entry and entry[1:2] != "D"]
-    own = (ENV_FILE_NAME, f"{ENV_FILE_NAME}.tmp")
-    return tuple(entry[3:] for entry in found if entry[3:] not in own)
+    return tuple(entry[3:] for entry in found if entry[3:] not in HIDDEN)
 
 
 def current_branch(root: Path) -> str | None:

@@ -31,16 +31,12 @@ _CANNOT: Final = "Cannot create worktree"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkout:
-    """What a new worktree will hold.
-
-    `creates_branch` tells that `branch` does not exist yet and starts at `start` (a commit);
-    `tracks` is the remote branch it will follow, or None.
-    """
+    """What a new worktree will hold."""
 
     branch: str
-    creates_branch: bool
-    start: str
-    tracks: str | None = None
+    creates_branch: bool  # it does not exist yet and starts at `start`
+    start: str  # a commit
+    tracks: str | None = None  # the remote branch it will follow
 
 
 def choose_checkout(repository: Repository, *, name: str, branch: str | None) -> Checkout:
@@ -66,18 +62,13 @@ def choose_checkout(repository: Repository, *, name: str, branch: str | None) ->
         start = commit_of(root, f"refs/remotes/{remote}") or remote
         return Checkout(branch=wanted, creates_branch=True, start=start, tracks=remote)
     if branch is not None:
-        raise SandboxError(
-            "worktree-failed",
-            f"{_CANNOT}: there is no branch '{branch}', here or on a remote.",
-            hints=("Leave --branch out to start a new branch from the current commit.",),
-            details={"branch": branch},
-        )
+        message = f"{_CANNOT}: there is no branch '{branch}', here or on a remote."
+        hint = "Leave --branch out to start a new branch from the current commit."
+        raise SandboxError("worktree-failed", message, hints=(hint,), details={"branch": branch})
     if head is None:
-        raise SandboxError(
-            "worktree-failed",
-            f"{_CANNOT}: {root} has no commit yet.",
-            hints=("Make a first commit, then create the instance.",),
-        )
+        message = f"{_CANNOT}: {root} has no commit yet."
+        hint = "Make a first commit, then create the instance."
+        raise SandboxError("worktree-failed", message, hints=(hint,))
     return Checkout(branch=wanted, creates_branch=True, start=head)
 
 
@@ -184,16 +175,15 @@ def _text(file: Path) -> str | None:
 class Addition:
     """A worktree about to be added, as it must be known to take it back after a kill.
 
-    `main` and `common_dir` are the repository's; `token` marks the branch as made for this
-    addition; `known` tells that git lists a worktree at `path` already, which is then not ours.
+    `main` and `common_dir` are the repository's.
     """
 
     main: Path
     common_dir: Path
     path: Path
     checkout: Checkout
-    token: str
-    known: bool
+    token: str  # marks the branch as made for this addition
+    known: bool  # whether git lists a worktree at `path` already, which is then not ours
 
     @property
     def reference(self) -> str:
@@ -252,12 +242,12 @@ def _must_add(path: Path, outcome: Outcome) -> None:
         return
     if found := _CHECKED_OUT.search(outcome.stderr):
         raise _checked_out(found["branch"], Path(found["path"]))
-    error = failed(outcome)
+    said, status = outcome.stderr, outcome.exit_code
     raise SandboxError(
         "worktree-failed",
-        f"{_CANNOT} at {path}: {error.stderr.strip() or 'git gave no reason'}",
-        hints=error.hints,
-        details={"argv": list(error.argv), "stderr": error.stderr, "exit_code": error.exit_code},
+        f"{_CANNOT} at {path}: {said.strip() or 'git gave no reason'}",
+        hints=failed(outcome).hints,
+        details={"argv": list(outcome.argv), "stderr": said, "exit_code": status},
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from ktrdr_sandbox.isolation.model import Service, StackModel, pairs
 from ktrdr_sandbox.isolation.override import Findings, edit, reset
-from ktrdr_sandbox.isolation.request import ImageSeed, IsolationRequest
+from ktrdr_sandbox.isolation.request import IsolationRequest
 
 _IMAGE_CONTEXT: Final = "docker-image://"
 # Build arguments whose value is an image even where it looks like any other word.
@@ -48,11 +48,7 @@ def full_reference(reference: str) -> str:
 
 
 def _component(text: str) -> str:
-    """The text as one part of a repository, two texts never alike.
-
-    A registry's port is set off by `__`, which no host name contains. What the grammar has no way
-    to say is told apart by a hash.
-    """
+    """The text as one part of a repository, two texts never alike."""
     candidate = text.replace(":", "__")
     if _COMPONENT.fullmatch(candidate):
         return candidate
@@ -64,8 +60,7 @@ class Images(NamedTuple):
     """The instance's own reference for each reference that some service builds.
 
     `available` are the references whose own image exists or will. One that only services of
-    inactive profiles build is never made here: who uses it goes on taking it from where the file
-    says, as a registry. Nor is it started from the base tag's, for nothing would ever renew it.
+    inactive profiles build is never made here: who uses it takes it from where the file says.
     """
 
     project: str
@@ -96,7 +91,8 @@ class Images(NamedTuple):
 def built_images(model: StackModel, request: IsolationRequest) -> Images:
     """What the stack builds, in all its services and under all tags.
 
-    An image without a name is `<id>/<service>`, unless the file calls another one so.
+    An image without a name is `<id>/<service>`, unless the file calls another one so. Compose's
+    `ktrdr--feat-test-web` is `web` of the instance `feat-test`, and `test-web` of `feat`.
     """
     project = request.instance.id
     own: dict[str, str] = {}
@@ -122,26 +118,20 @@ def built_images(model: StackModel, request: IsolationRequest) -> Images:
 
 
 def _image_of(name: str, service: Service, project: str) -> str:
-    """The image that a service builds, by Compose's own name where the file gives it none.
-
-    That name cannot stay: `ktrdr--feat-test-web` is `web` of the instance `feat-test`, and
-    `test-web` of `feat`. Services that only use the image may call it so.
-    """
+    """The image that a service builds, by Compose's own name where the file gives it none."""
     return str(service.get("image") or f"{project}-{name}")
 
 
-def image_seeds(
-    model: StackModel, images: Images, request: IsolationRequest
-) -> tuple[ImageSeed, ...]:
-    """Images that the engine has under the file's tag and not yet under the instance's own."""
-    seeds: dict[str, ImageSeed] = {}
+def image_seeds(model: StackModel, images: Images, request: IsolationRequest) -> dict[str, str]:
+    """Own names that are missing, with the images that the engine has under the file's tags."""
+    seeds: dict[str, str] = {}
     for name, service in model.services.items():
         base = str(service.get("image") or "")
         if base and service.get("build") and name in request.active:
             source, target = full_reference(base), full_reference(images.built_as(base))
             if source in request.images and target not in request.images:
-                seeds.setdefault(target, ImageSeed(source, target))
-    return tuple(seeds.values())
+                seeds.setdefault(target, source)
+    return seeds
 
 
 def scope_images(model: StackModel, images: Images) -> Findings:

@@ -9,12 +9,11 @@ from ktrdr_sandbox.isolation import images, mounts, names, networks
 from ktrdr_sandbox.isolation.model import Service, StackModel, natural, pairs, replicas, unescape
 from ktrdr_sandbox.isolation.notices import stale_addresses
 from ktrdr_sandbox.isolation.override import Edit, Finding
-from ktrdr_sandbox.isolation.paths import Paths
-from ktrdr_sandbox.isolation.ports import Allocation, allocate, rewrite_ports
+from ktrdr_sandbox.isolation.ports import allocate, rewrite_ports
 from ktrdr_sandbox.isolation.refusals import find_refusals
 from ktrdr_sandbox.isolation.request import IsolatedStack, IsolationRequest, Notice, Refusal
 from ktrdr_sandbox.isolation.roles import worker_type
-from ktrdr_sandbox.models import PublishedPort, Role, Stack, StackService
+from ktrdr_sandbox.models import Role, Stack, StackService
 
 _SECTIONS: Final = ("networks", "volumes", "secrets", "configs")
 _RESTART_CONDITIONS: Final = {"none": "no", "on-failure": "on-failure", "any": "always"}
@@ -28,7 +27,7 @@ def isolate(model: Mapping[str, Any], request: IsolationRequest) -> IsolatedStac
     SandboxError `compose-file-invalid` is raised for what is no Compose model.
     """
     stack = StackModel.read(model, request.networks)
-    paths = Paths(request)
+    paths = mounts.Paths(request)
     own_images = images.built_images(stack, request)
     allocation = allocate(stack, request)
     settled = mounts.settle_mounts(stack, paths, own_images)
@@ -41,7 +40,7 @@ def isolate(model: Mapping[str, Any], request: IsolationRequest) -> IsolatedStac
         *mounts.move_files(stack, paths),
         *networks.scope_networks(stack, request, memberships),
         *networks.link_own_services(stack, request),
-        *names.scope_volumes(stack, request),
+        *names.scope_names("volumes", stack.volumes, request),
         *mounts.move_devices(stack, paths),
         *names.name_the_instance(stack, request.instance.id),
         *names.label_everything(stack, request),
@@ -58,10 +57,10 @@ def isolate(model: Mapping[str, Any], request: IsolationRequest) -> IsolatedStac
             node = node.setdefault(key, {})
         node[edit.path[-1]] = edit.entry
     services = tuple(
-        _service(name, service, allocation.assignment.roles[name], own_images, request)
+        _service(name, service, allocation.roles[name], own_images, request)
         for name, service in stack.services.items()
     )
-    ports = _published(allocation, request.bind_address)
+    ports = tuple(port for entry in allocation.publications for port in entry.given)
     variables = [(port.variable, port.published) for port in ports if port.role in (None, "worker")]
     return IsolatedStack(
         override={section: body for section, body in document.items() if body},
@@ -74,23 +73,6 @@ def isolate(model: Mapping[str, Any], request: IsolationRequest) -> IsolatedStac
         bind_sources=mounts.missing_sources(stack, settled, request, paths),
         memberships=memberships,
         env={key: str(port) for key, port in sorted(variables, key=lambda one: natural(one[0]))},
-    )
-
-
-def _published(allocation: Allocation, bind_address: str) -> tuple[PublishedPort, ...]:
-    """One entry for each host port, in the order of services and container ports."""
-    return tuple(
-        PublishedPort(
-            service=publication.service,
-            target=publication.target,
-            protocol=publication.protocol,
-            host_ip=bind_address,
-            published=port,
-            role=publication.role,
-            variable=variable,
-        )
-        for publication in allocation.publications
-        for port, variable in zip(publication.given, publication.variables, strict=True)
     )
 
 

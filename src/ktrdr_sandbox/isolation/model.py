@@ -63,14 +63,9 @@ def declared_name(key: str, body: Mapping[str, Any]) -> str:
 def pairs(value: Any) -> dict[str, str | None]:
     """Environment or labels in either form. None marks a variable passed through by name."""
     if isinstance(value, Mapping):
-        return {
-            key: str(item).lower()
-            if isinstance(item, bool)
-            else None
-            if item is None
-            else str(item)
-            for key, item in value.items()
-        }
+        texts = {key: str(item) for key, item in value.items() if item is not None}
+        flags = {key: text.lower() for key, text in texts.items() if isinstance(value[key], bool)}
+        return {key: flags.get(key, texts.get(key)) for key in value}
     split = (str(item).partition("=") for item in value or ())
     return {key: rest if equals else None for key, equals, rest in split}
 

@@ -1,24 +1,153 @@
-"""Host folders and files of a model: mounts, volumes that are folders, secrets, configs, builds.
+"""Host folders and files of a model: data goes to the shared folders, strays come back home.
 
-Data goes to the shared folders, strays come back into the worktree.
+Only text is looked at, besides asking whether a path exists. A resolved model has absolute paths
+only, so that a relative path which climbs out of the checkout looks like one that was meant; the
+unresolved model tells them apart where the caller has it, too.
 """
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from ktrdr_sandbox.isolation import model as compose
 from ktrdr_sandbox.isolation.images import BUILT_HERE, Images
-from ktrdr_sandbox.isolation.model import StackModel, unescape
+from ktrdr_sandbox.isolation.model import Service, StackModel, escape, unescape
 from ktrdr_sandbox.isolation.override import Edit, Entry, Findings, change_at, edit
-from ktrdr_sandbox.isolation.paths import Paths, Place, looks_like_file
 from ktrdr_sandbox.isolation.refusals import SOCKETS
 from ktrdr_sandbox.isolation.request import BindSource, IsolationRequest, Notice
 
+
+class Place(NamedTuple):
+    """A host path after isolation. `reason` is "" when it is where the file says."""
+
+    path: str
+    reason: str = ""
+
+    @property
+    def value(self) -> str:
+        """The path as the override must spell it."""
+        return escape(self.path)
+
+
+class Paths:
+    """Settles host paths for one instance."""
+
+    def __init__(self, request: IsolationRequest) -> None:
+        self._request = request
+        self._root = posixpath.normpath(request.instance.path)
+        self._compose_directory = posixpath.normpath(request.compose_directory)
+        self._shared = {name: posixpath.normpath(path) for name, path in request.shared.items()}
+
+    def settle(
+        self, source: str, *at: str | int, is_folder: bool = False, share: bool = True
+    ) -> Place:
+        """The place for a host path of the model, whose keys in the model are `at`.
+
+        In order: into the worktree from the parent checkout, or from where a relative path climbed
+        to; then, with `share`, from the worktree's data folders to the shared ones. `is_folder`
+        takes an ancestor of the checkout for a climbing path: `/` is often mounted as such.
+        """
+        raw: Any = self._request.unresolved  # in the end, the path as the Compose file spells it
+        try:
+            for key in at:
+                raw = raw[key]
+        except (KeyError, IndexError, TypeError):
+            raw = None
+        path = posixpath.normpath(unescape(source))
+        home = self._bring_home(path, raw, is_folder=is_folder)
+        return self._share(home) if share else home
+
+    def is_own(self, path: str) -> bool:
+        """Whether a settled path is in the worktree or in the shared folders."""
+        return any(_below(path, root) is not None for root in (self._root, *self._shared.values()))
+
+    def exists(self, path: str) -> bool:
+        return self._request.exists(Path(path))
+
+    def _bring_home(self, path: str, raw: str | None, *, is_folder: bool) -> Place:
+        if self.is_own(path):
+            return Place(path)
+        parent = self._request.parent_checkout
+        inside = None if parent is None else _below(path, posixpath.normpath(parent))
+        if inside is not None:
+            if inside.split("/")[0] == ".git":  # a worktree has no such folder, and git shares it
+                return Place(path)
+            reason = "the same place in this worktree, not the main checkout"
+            return Place(self._join(inside), reason)
+        is_relative = is_folder or _below(self._root, path) is None
+        if raw is not None:
+            is_relative = not raw.startswith(("/", "~"))
+        home = self._meant(path, raw) if is_relative else None
+        return Place(home, "relative to the Compose file's real folder") if home else Place(path)
+
+    def _meant(self, path: str, raw: str | None) -> str | None:
+        """The place in the worktree that a climbing path means, rather than the one outside.
+
+        One that exists, or will in a shared folder; else, for a path that is known to be relative,
+        the one seen from the Compose file: data folders and logs are ignored by git, so that a new
+        worktree has none of them yet. What is outside may be there only because the main checkout's
+        stack was started, for which the engine makes it: it must not be taken for what was meant.
+        """
+        climb = posixpath.normpath(unescape(raw)) if raw else posixpath.relpath(path, self._root)
+        own = [part for part in climb.split("/") if part != ".."]
+        candidates = [posixpath.normpath(posixpath.join(self._compose_directory, climb))]
+        if own:
+            candidates.append(self._join("/".join(own)))
+        inside = [path for path in candidates if _below(path, self._root) is not None]
+        is_used = bool(raw) and self.exists(path) and not self._request.is_empty(Path(path))
+        climbs = climb.split("/").count("..")
+        # `../x` of a file in the root that leads to something means just that.
+        is_neighbour = is_used and self._compose_directory == self._root and climbs == 1
+        for candidate in inside:
+            if self.exists(candidate) or (not is_neighbour and self._is_shared(candidate)):
+                return candidate
+        if not inside or not raw:
+            return None
+        # From a folder some levels down exactly as many levels up: no neighbour is meant by that.
+        depth = len((_below(self._compose_directory, self._root) or "").split("/"))
+        return inside[0] if not is_used or 1 < depth == climbs else None
+
+    def _is_shared(self, path: str) -> bool:
+        """Whether a shared folder has, or will have, what is missing in the worktree."""
+        shared = self._share(Place(path)).path
+        return shared in self._shared.values() or (shared != path and self.exists(shared))
+
+    def _share(self, place: Place) -> Place:
+        inside = _below(place.path, self._root) or ""
+        name, _, rest = inside.partition("/")
+        if name not in self._shared:
+            return place
+        shared = posixpath.join(self._shared[name], rest) if rest else self._shared[name]
+        if rest and looks_like_file(rest) and self.exists(place.path) and not self.exists(shared):
+            return place  # a file that the branch itself brings, such as a database's first script
+        return Place(shared, f"{name} is shared by all instances")
+
+    def _join(self, inside: str) -> str:
+        return posixpath.join(self._root, inside) if inside else self._root
+
+
+def looks_like_file(path: str) -> bool:
+    """Whether a path is a file's by its name: `x.conf`, `.env`; not `conf.d`, `.cache`."""
+    stem, dot, suffix = posixpath.basename(path).rpartition(".")
+    if not stem:
+        return suffix == "env" or (bool(dot) and suffix.endswith("rc"))
+    return suffix.isalpha() and suffix.isascii() and 2 <= len(suffix) <= 5
+
+
+def _below(path: str, root: str) -> str | None:
+    """The part of a path below a root: "" for the root itself, None for anything outside."""
+    if path == root:
+        return ""
+    prefix = root if root.endswith("/") else f"{root}/"
+    return path[len(prefix) :] if path.startswith(prefix) else None
+
+
+# -- mounts ----------------------------------------------------------------------------------------
+
 _LACKING: Final = "it is not there and looks like a file: the engine must not make a folder of it"
-_LIST_REASON: Final = "all mounts of the service; those with a comment are changed"
 
 
 class Mount(NamedTuple):
@@ -49,7 +178,6 @@ Mounts = Mapping[str, tuple[Mount, ...]]
 
 
 def settle_mounts(model: StackModel, paths: Paths, images: Images) -> Mounts:
-    """Every service's mounts, settled."""
     return {
         name: tuple(
             _settle(body, ("services", name, "volumes", position, "source"), paths, images)
@@ -93,7 +221,8 @@ def move_binds(mounts: Mounts) -> Findings:
             path = ("services", name, "volumes", mount.target)
             changes.append(change_at(path, before=before, after=after, reason=mount.reason))
         if changes:
-            entry = Entry(bodies, _LIST_REASON, "!override")
+            reason = "all mounts of the service; those with a comment are changed"
+            entry = Entry(bodies, reason, "!override")
             yield Edit(("services", name, "volumes"), entry, tuple(changes))
 
 
@@ -120,31 +249,28 @@ def move_files(model: StackModel, paths: Paths) -> Findings:
             if place.reason:
                 before = unescape(str(value))
                 yield edit(path, place.value, place.reason, before=before, after=place.path)
-    yield from _move_watched(model, paths)
-
-
-def _move_watched(model: StackModel, paths: Paths) -> Findings:
-    """`develop.watch` is a list, to be replaced as a whole."""
     for name, service in model.services.items():
-        path = ("services", name, "develop", "watch")
-        entries, changes = [], []
-        for position, entry in enumerate((service.get("develop") or {}).get("watch") or []):
-            place = paths.settle(str(entry["path"]), *path, position, "path", share=False)
-            entries.append(Entry({**entry, "path": place.value}, place.reason))
-            if place.reason:
-                before, reason = unescape(str(entry["path"])), place.reason
-                changes.append(change_at(path, before=before, after=place.path, reason=reason))
-        if changes:
-            whole = Entry(entries, "watched folders of this worktree", "!override")
-            yield Edit(path, whole, tuple(changes))
+        yield from _move_watched(("services", name, "develop", "watch"), service, paths)
+
+
+def _move_watched(path: tuple[str, ...], service: Service, paths: Paths) -> Findings:
+    entries, changes = [], []
+    for position, entry in enumerate((service.get("develop") or {}).get("watch") or []):
+        place = paths.settle(str(entry["path"]), *path, position, "path", share=False)
+        entries.append(Entry({**entry, "path": place.value}, place.reason))
+        if place.reason:
+            before, reason = unescape(str(entry["path"])), place.reason
+            changes.append(change_at(path, before=before, after=place.path, reason=reason))
+    if changes:
+        whole = Entry(entries, "watched folders of this worktree", "!override")
+        yield Edit(path, whole, tuple(changes))
 
 
 def move_devices(model: StackModel, paths: Paths) -> Findings:
     """Own places for volumes that are really a folder of the host, or a share of the network."""
     for key, body in model.volumes.items():
-        options = body.get("driver_opts") or {}
+        options, place = body.get("driver_opts") or {}, _device(key, body, paths)
         device = str(options.get("device") or "")
-        place = _device(key, body, paths)
         if place and place.reason:
             path = ("volumes", key, "driver_opts", "device")
             yield edit(path, place.value, place.reason, before=device, after=place.path)

@@ -1,5 +1,4 @@
-"""Networks: own ones for every instance, with addresses that nobody else has; and the names by
-which services are found on the external ones that are joined."""
+"""Networks: own ones with own addresses, and the names of services on external ones."""
 
 from __future__ import annotations
 
@@ -8,17 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Final
 
-from ktrdr_sandbox.isolation.model import (
-    Service,
-    StackModel,
-    attachments,
-    declared_name,
-    replicas,
-)
-from ktrdr_sandbox.isolation.names import container_name, own_names
+from ktrdr_sandbox.isolation.model import Service, StackModel, attachments, declared_name, replicas
+from ktrdr_sandbox.isolation.names import container_name, scope_names
 from ktrdr_sandbox.isolation.notices import shared_routes
 from ktrdr_sandbox.isolation.override import Findings, edit, reset
-from ktrdr_sandbox.isolation.refusals import HOST_INTERFACE, HOST_PORTS, NETWORK_POOL, refuse
+from ktrdr_sandbox.isolation.refusals import HOST_PORTS, refuse
 from ktrdr_sandbox.isolation.request import ExternalMembership, IsolationRequest, Notice
 
 _STATIC: Final = ("ipv4_address", "ipv6_address", "link_local_ips", "mac_address")
@@ -32,15 +25,7 @@ def scope_networks(
     model: StackModel, request: IsolationRequest, memberships: Iterable[ExternalMembership]
 ) -> Findings:
     """Own networks for each instance; external ones that exist are joined and nothing else."""
-    for key, name in own_names(model.own_networks, request.instance.id).items():
-        declared = declared_name(key, model.networks[key])
-        if model.networks[key].get("external"):
-            reason = f"there is no network {declared}: this instance makes its own"
-            yield reset(("networks", key, "external"), reason, before="true")
-            text = f"the external network {declared} does not exist; {name} is made in its place"
-            yield Notice(None, text)
-        reason = "a fixed name is one network for all instances"
-        yield edit(("networks", key, "name"), name, reason, before=declared)
+    yield from scope_names("networks", model.own_networks, request)
     for key, body in model.own_networks.items():
         bridge = (body.get("driver_opts") or {}).get(_BRIDGE_NAME)
         if bridge:
@@ -49,7 +34,9 @@ def scope_networks(
         driver = str(body.get("driver") or "")
         if driver in _PARENT_DRIVERS:
             reason = f"network {key} is on the host's own interface, which has room for one"
-            yield refuse(request, None, f"networks.{key}.driver: {driver}", reason, HOST_INTERFACE)
+            yield refuse(
+                request, None, f"networks.{key}.driver: {driver}", reason, "host-interface"
+            )
     unnamed = {(membership.service, membership.network) for membership in memberships}
     for key in sorted(model.external):
         yield from _join(key, model, request, unnamed)
@@ -72,8 +59,7 @@ def _free_addresses(model: StackModel) -> Findings:
 def _join(
     key: str, model: StackModel, request: IsolationRequest, unnamed: set[tuple[str, str]]
 ) -> Findings:
-    """Joined as declared, but for the names: `unnamed` are services and networks where a service
-    is not found by its own."""
+    """Joined as declared; `unnamed` are services and networks where they have no name."""
     network = declared_name(key, model.networks[key])
     members = {
         name: service for name, service in model.services.items() if key in attachments(service)
@@ -114,10 +100,10 @@ def _choose_subnets(model: StackModel, request: IsolationRequest) -> Findings:
         keys = [key for key, _ in networks]
         chosen = pool_subnets(request.network_pool, request.instance.slot, keys)
         for reason in _conflicts(chosen, request.host_routes):
-            yield refuse(request, None, "network_pool", reason, NETWORK_POOL)
+            yield refuse(request, None, "network_pool", reason, "network-pool")
     except ValueError as error:
         reason = f"network_pool {request.network_pool} cannot serve: {error}"
-        yield refuse(request, None, "network_pool", reason, NETWORK_POOL)
+        yield refuse(request, None, "network_pool", reason, "network-pool")
     for position, (key, body) in enumerate(networks):
         subnets: list[str] = [str(chosen[key])] if key in chosen else []
         if body.get("enable_ipv6"):
@@ -205,8 +191,7 @@ def link_own_services(model: StackModel, request: IsolationRequest) -> Findings:
     Every stack on such a network has a `backend` there, and the engine answers a name from the
     network that comes first by its own name: workers would register with the backend of another
     instance, or of the main environment. A link is asked before any network, and leads to one
-    container by its own name. It may name one that does not exist. Several containers have no link
-    in common.
+    container by its own name. Several containers have no link in common.
     """
     for name, service in model.services.items():
         seen = model.external & attachments(service).keys()

@@ -28,11 +28,12 @@ _CADDY: Final = re.compile(r"caddy(?:_\d+)?", re.I)
 def stale_addresses(
     model: StackModel, publications: Iterable[Publication], request: IsolationRequest
 ) -> Iterator[Notice]:
-    """One notice for each active service and kind of address."""
-    # The file's host ports that are others here, and so are the main environment's. Of a number
-    # on several protocols the one of TCP, which most addresses mean.
+    """One notice for each active service and kind of address.
+
+    Of a port on several protocols the one of TCP, which most addresses mean.
+    """
     ordered = sorted(publications, key=lambda publication: publication.protocol != "tcp")
-    given = {port for publication in ordered for port in publication.given}
+    given = {port.published for publication in ordered for port in publication.given}
     moved: dict[int, Publication] = {}
     for publication in ordered:
         for port in _numbers(publication.asked):
@@ -47,10 +48,30 @@ def stale_addresses(
     }
     for name, service in model.services.items():
         if name in request.active:
-            for texts in (_stale_ports(service, moved, model), _stale_ips(service, fixed)):
+            values = _values(service)
+            for texts in (_stale_ports(service, values, moved, model), _stale_ips(values, fixed)):
                 text = "; ".join(texts)
                 if text:
                     yield Notice(name, text)
+
+
+def _values(service: Service) -> dict[str, str]:
+    """Where a service may name an address: variables, build arguments, options of the log driver,
+    and what a container finds others by."""
+    servers = service.get("dns") or []
+    hosts = [  # `name=address`, or with a colon before 2.24
+        str(entry).replace("=", ":", 1).partition(":") for entry in service.get("extra_hosts") or []
+    ]
+    sections = {
+        "extra_hosts": {name: address for name, _, address in hosts},
+        "environment": service.get("environment"),
+        "build.args": (service.get("build") or {}).get("args"),
+        "logging.options": (service.get("logging") or {}).get("options"),
+    }
+    values = {"dns": servers if isinstance(servers, str) else " ".join(map(str, servers))}
+    for section, body in sections.items():
+        values.update({f"{section}.{key}": value or "" for key, value in pairs(body).items()})
+    return values
 
 
 def _numbers(span: str) -> range:
@@ -60,7 +81,7 @@ def _numbers(span: str) -> range:
 
 
 def _stale_ports(
-    service: Service, moved: Mapping[int, Publication], model: StackModel
+    service: Service, values: Mapping[str, str], moved: Mapping[int, Publication], model: StackModel
 ) -> Iterator[str]:
     """Which of the moved ports the service's values name, and where.
 
@@ -69,59 +90,39 @@ def _stale_ports(
     """
     kind, _, other = str(service.get("network_mode") or "").partition(":")
     owner = model.services.get(other, service) if kind == "service" else service
-    own = {int(body["target"]) for body in owner.get("ports") or []}
+    inner = {int(body["target"]) for body in owner.get("ports") or []}
     for span in owner.get("expose") or []:
-        own.update(_numbers(str(span).partition("/")[0]))
+        inner.update(_numbers(str(span).partition("/")[0]))
     named: dict[int, dict[str, None]] = {}
-    for key, value in _values(service):
+    for key, value in values.items():
         for match in _HOST.finditer(value):
             port = int(match["port"])
-            inside = match["local"] and port in own and not key.startswith("logging.")
+            inside = match["local"] and port in inner and not key.startswith("logging.")
             if port in moved and not inside:
                 named.setdefault(port, {})[key] = None
     for port, keys in named.items():
         publication = moved[port]
         here = "the one that the engine picks"
         if publication.given:
-            variable = publication.variables[0]
-            here = f"{publication.given[0]}: ${{{variable}:-{port}}} is right in both"
+            own = publication.given[0]
+            here = f"{own.published}: ${{{own.variable}:-{port}}} is right in both"
         yield (
             f"{_listed(keys)} the host's port {port}, which leads to the main environment; here, "
             f"{publication.service} is on {here}"
         )
 
 
-def _stale_ips(service: Service, fixed: Mapping[str, str]) -> Iterator[str]:
+def _stale_ips(values: Mapping[str, str], fixed: Mapping[str, str]) -> Iterator[str]:
     """Which of the addresses that the file gives its services, and that they do not have here."""
-    servers = service.get("dns") or []
-    values = [("dns", str(one)) for one in ([servers] if isinstance(servers, str) else servers)]
-    for entry in service.get("extra_hosts") or []:  # `name=address`, or with a colon before 2.24
-        name, _, address = str(entry).replace("=", ":", 1).partition(":")
-        values.append((f"extra_hosts.{name}", address))
-    values += _values(service)
     for address, owner in fixed.items():
         around = r"[\w:.]" if ":" in address else r"[\w.]"  # a port may follow the shorter form
         whole = re.compile(rf"(?<!{around}){re.escape(address)}(?!{around})", re.I)
-        keys = dict.fromkeys(key for key, value in values if whole.search(value))
+        keys = [key for key, value in values.items() if whole.search(value)]
         if keys:
             yield (
                 f"{_listed(keys)} {address}, the fixed address of {owner}, which has another one "
                 "here and is found by its name alone"
             )
-
-
-def _values(service: Service) -> list[tuple[str, str]]:
-    """Variables, build arguments and options of the log driver."""
-    sections = {
-        "environment": service.get("environment"),
-        "build.args": (service.get("build") or {}).get("args"),
-        "logging.options": (service.get("logging") or {}).get("options"),
-    }
-    return [
-        (f"{section}.{key}", value or "")
-        for section, body in sections.items()
-        for key, value in pairs(body).items()
-    ]
 
 
 def _listed(keys: Iterable[str]) -> str:
@@ -135,8 +136,7 @@ def shared_routes(service: Service, instance_id: str) -> list[str]:
 
     A reverse proxy that reads them from the Docker API knows nothing of projects. Of one router in
     two containers it makes one that spreads requests over both
-    (https://doc.traefik.io/traefik/routing/providers/docker/, and alike for caddy-docker-proxy and
-    nginx-proxy). A router of Traefik's without a name gets one of the project's.
+    (https://doc.traefik.io/traefik/routing/providers/docker/, caddy-docker-proxy, nginx-proxy).
     """
     labels = pairs(service.get("labels"))
     traefik = [key for key in labels if _TRAEFIK.match(key)]

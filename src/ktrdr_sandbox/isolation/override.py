@@ -25,7 +25,7 @@ Tag = Literal["", "!override", "!reset"]
 
 
 class Entry(NamedTuple):
-    """A value of the override with the merge tag Compose must see and the reason for it."""
+    """A value of the override, with the reason for it and the merge tag Compose must see."""
 
     value: Any
     comment: str = ""
@@ -53,10 +53,7 @@ def edit(
     after: str | None = None,
     tag: Tag = "",
 ) -> Edit:
-    """An edit that is one change, to `value` unless `after` tells it better.
-
-    The reason is the comment in the override, too.
-    """
+    """An edit that is one change, to `value` unless `after` tells it better."""
     if after is None:
         after = ", ".join(value) if isinstance(value, list) else str(value)
     change = change_at(path, before=before, after=after, reason=reason)
@@ -72,16 +69,6 @@ def change_at(path: tuple[str, ...], *, before: str, after: str, reason: str) ->
     """A change named by its place: `services.web.ports` is `ports` of `web`."""
     service, keys = (path[1], path[2:]) if path[0] == "services" else (None, path)
     return Change(service=service, key=".".join(keys), before=before, after=after, reason=reason)
-
-
-def plain(node: Any) -> Any:
-    """The nested values without reasons; `{tag: value}` where a merge tag matters."""
-    if isinstance(node, Entry):
-        value = plain(node.value)
-        return {node.tag: value} if node.tag else value
-    if isinstance(node, dict):
-        return {key: plain(value) for key, value in node.items()}
-    return [plain(value) for value in node] if isinstance(node, list) else node
 
 
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")

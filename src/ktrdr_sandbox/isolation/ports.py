@@ -15,10 +15,9 @@ from typing import Any, Final, NamedTuple
 
 from ktrdr_sandbox.isolation.model import Service, StackModel, natural, replicas
 from ktrdr_sandbox.isolation.override import Edit, Entry, Finding, Findings, change_at
-from ktrdr_sandbox.isolation.refusals import EXTRA_PORTS
 from ktrdr_sandbox.isolation.request import Change, IsolationRequest, Notice, Refusal
-from ktrdr_sandbox.isolation.roles import RoleAssignment, assign_roles
-from ktrdr_sandbox.models import Protocol, Role
+from ktrdr_sandbox.isolation.roles import assign_roles
+from ktrdr_sandbox.models import Protocol, PublishedPort, Role
 
 _VARIABLES: Final[dict[Role, str]] = {  # the names that `.env.sandbox` has for the roles' ports
     "backend": "KTRDR_API_PORT",
@@ -28,6 +27,7 @@ _VARIABLES: Final[dict[Role, str]] = {  # the names that `.env.sandbox` has for 
     "jaeger_otlp": "KTRDR_JAEGER_OTLP_PORT",
     "prometheus": "KTRDR_PROMETHEUS_PORT",
 }
+_EXTRA_PORTS: Final = "extra-ports"  # the token of a refusal
 _WORKERS_PER_SLOT: Final = 10  # one more would be the next slot's first
 _PROTOCOLS: Final[dict[str, Protocol]] = {"udp": "udp", "sctp": "sctp"}
 
@@ -36,8 +36,7 @@ _PROTOCOLS: Final[dict[str, Protocol]] = {"udp": "udp", "sctp": "sctp"}
 class Publication:
     """One entry of a service's `ports`, and the host ports it is given: one for each replica.
 
-    `body` is the entry as the model has it. `role` is None in the extra block. Without `given` the
-    engine picks a free port.
+    `body` is the entry as the model has it. Without `given` the engine picks a free port.
     """
 
     service: str
@@ -46,9 +45,7 @@ class Publication:
     asked: str
     replicas: int
     body: Mapping[str, Any]
-    given: range = range(0)
-    role: Role | None = None
-    variables: tuple[str, ...] = ()
+    given: tuple[PublishedPort, ...] = ()
 
     @property
     def order(self) -> tuple[str, int, str, int]:
@@ -56,15 +53,25 @@ class Publication:
         first = self.asked.partition("-")[0]
         return self.service, self.target, self.protocol, int(first) if first.isdigit() else 65536
 
-    def give(self, first: int, variables: list[str], role: Role | None = None) -> None:
-        self.given = range(first, first + self.replicas)
-        self.variables, self.role = tuple(variables), role
+    def give(self, first: int, variables: list[str], ip: str, role: Role | None = None) -> None:
+        self.given = tuple(
+            PublishedPort(
+                service=self.service,
+                target=self.target,
+                protocol=self.protocol,
+                host_ip=ip,
+                published=port,
+                role=role,
+                variable=variable,
+            )
+            for port, variable in enumerate(variables, start=first)
+        )
 
 
 class Allocation(NamedTuple):
     """Who plays what, every publication with its host ports, and what a person should know."""
 
-    assignment: RoleAssignment
+    roles: Mapping[str, frozenset[Role]]
     publications: list[Publication]
     findings: list[Finding]
 
@@ -83,10 +90,11 @@ def allocate(model: StackModel, request: IsolationRequest) -> Allocation:
             targets.setdefault(publication.service, set()).add(publication.target)
     assignment = assign_roles(model.services, targets, request.active)
     findings: list[Finding] = []
+    address = request.bind_address
     for role, place in assignment.publishes.items():
         publication = by_place[place]
         if publication.replicas == 1:
-            publication.give(request.ports[role], [_VARIABLES[role]], role)
+            publication.give(request.ports[role], [_VARIABLES[role]], address, role)
         else:
             text = (
                 f"{publication.service} has {publication.replicas} replicas and the port map one "
@@ -99,7 +107,7 @@ def allocate(model: StackModel, request: IsolationRequest) -> Allocation:
         numbers = range(used + 1, used + 1 + publication.replicas)
         if numbers[-1] <= _WORKERS_PER_SLOT:
             names = [f"KTRDR_WORKER_PORT_{number}" for number in numbers]
-            publication.give(request.ports["worker_base"] + used, names, "worker")
+            publication.give(request.ports["worker_base"] + used, names, address, "worker")
             used += publication.replicas
         else:
             text = (
@@ -108,7 +116,7 @@ def allocate(model: StackModel, request: IsolationRequest) -> Allocation:
             findings.append(Notice(place[0], text))
     findings += _give_extra([p for p in publications if p.asked and not p.given], request)
     publications.sort(key=lambda p: (natural(p.service), p.target, p.protocol))
-    return Allocation(assignment, publications, findings)
+    return Allocation(assignment.roles, publications, findings)
 
 
 def _publications(name: str, service: Service) -> list[Publication]:
@@ -147,7 +155,8 @@ def _give_extra(waiting: list[Publication], request: IsolationRequest) -> Iterat
             kind = (publication.service, publication.protocol)
             beyond.setdefault(kind, set()).add(publication.target)
         else:
-            publication.give(ports[0], [_variable(publication, names) for _ in ports])
+            variables = [_variable(publication, names) for _ in ports]
+            publication.give(ports[0], variables, request.bind_address)
     for (service, protocol), targets in sorted(beyond.items()):
         # Numbers in a row are equally far from their places in the sorted list.
         for _, group in groupby(enumerate(sorted(targets)), key=lambda pair: pair[1] - pair[0]):
@@ -155,9 +164,9 @@ def _give_extra(waiting: list[Publication], request: IsolationRequest) -> Iterat
             place = f"container port {row[0]}/{protocol} is"
             if len(row) > 1:
                 place = f"container ports {row[0]}-{row[-1]}/{protocol} are"
-            if service in request.active and EXTRA_PORTS not in request.allow:
+            if service in request.active and _EXTRA_PORTS not in request.allow:
                 reason = f"{place} beyond the {len(request.extra_ports)} extra ports of a slot"
-                yield Refusal(service, "ports", reason, EXTRA_PORTS)
+                yield Refusal(service, "ports", reason, _EXTRA_PORTS)
             else:
                 text = f"{place} beyond the slot's extra ports; the engine picks what is free"
                 yield Notice(service, text)
@@ -195,21 +204,16 @@ def _rewritten(publication: Publication, address: str) -> tuple[Entry, Change]:
     body.pop("published", None)
     reason = "no fixed host port: the engine picks a free one"
     if publication.given:
-        first, last = publication.given[0], publication.given[-1]
+        first, last = publication.given[0].published, publication.given[-1].published
         body["published"] = str(first) if first == last else f"{first}-{last}"
-        role = publication.role
+        role = publication.given[0].role
         what = f"{role} of the port map" if role else "the slot's extra block"
         was = f"was {publication.asked}" if publication.asked else "had no fixed host port"
-        reason = f"{what}, {' '.join(publication.variables)}; {was}"
+        reason = f"{what}, {' '.join(port.variable for port in publication.given)}; {was}"
     before = publication.body.get("host_ip") or "0.0.0.0"  # noqa: S104 - Compose's own default
-    path = (
-        "services",
-        publication.service,
-        "ports",
-        f"{publication.target}/{publication.protocol}",
-    )
+    where = f"{publication.target}/{publication.protocol}"
     change = change_at(
-        path,
+        ("services", publication.service, "ports", where),
         before=f"{before}:{publication.asked or 'any'}",
         after=f"{address}:{body.get('published', 'any')}",
         reason=reason,

@@ -9,10 +9,6 @@ from ktrdr_sandbox.isolation.model import Service, StackModel, mounts
 from ktrdr_sandbox.isolation.override import Finding, Findings, edit
 from ktrdr_sandbox.isolation.request import IsolationRequest, Notice, Refusal
 
-EXTRA_PORTS: Final = "extra-ports"
-HOST_INTERFACE: Final = "host-interface"
-NETWORK_POOL: Final = "network-pool"
-
 HOST_PORTS: Final = "uses the host's own ports: two instances take the same ones"
 _HOST: Final = {
     "network_mode": ("host-network", HOST_PORTS),
@@ -27,15 +23,6 @@ _CONTAINER: Final = {
     "pid": "container-pid",
     "ipc": "container-ipc",
 }
-
-TOKENS: Final = frozenset(
-    {
-        *(token for token, _ in _HOST.values()),
-        *_CONTAINER.values(),
-        *("container-volumes", "external-links", EXTRA_PORTS, HOST_INTERFACE, NETWORK_POOL),
-    }
-)
-"""Every token that a refusal may name and the settings may allow."""
 
 _OWN_CONTAINER: Final = "that container is a service of the same file"
 _OTHER_CONTAINER: Final = "belongs to a container outside this instance"

@@ -76,14 +76,6 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageSeed:
-    """An existing image `base` that can be given the missing name `target` instead of a build."""
-
-    base: str
-    target: str
-
-
-@dataclass(frozen=True, slots=True)
 class BindSource:
     """A host path to be mounted that does not exist yet, to be created before the engine does."""
 
@@ -113,7 +105,7 @@ class IsolatedStack:
     notices: tuple[Notice, ...]
     stack: Stack
     images: tuple[str, ...]  # references, with their tags, that its builds write
-    seeds: tuple[ImageSeed, ...]
+    seeds: dict[str, str]  # missing image names, each with the image that gets it before a build
     bind_sources: tuple[BindSource, ...]
     memberships: tuple[ExternalMembership, ...]
     env: dict[str, str]  # for `.env.sandbox` beyond the fixed ones: worker and extra ports

@@ -19,8 +19,9 @@ from ktrdr_sandbox.isolation.model import Service, natural, pairs
 from ktrdr_sandbox.models import Role
 
 Kind = Literal["backend", "db", "grafana", "jaeger", "prometheus", "worker"]
+Rank = tuple[bool, bool, int, str]  # inactive, with profiles, words of the name, name
 
-_TARGETS: Final[dict[Role, tuple[Kind, int]]] = {  # container ports, as the stack's services listen
+_TARGETS: Final[dict[Role, tuple[Kind, int]]] = {
     "backend": ("backend", 8000),
     "db": ("db", 5432),
     "grafana": ("grafana", 3000),
@@ -40,11 +41,9 @@ _IMAGE_WORDS: Final[dict[Kind, set[str]]] = {
     "prometheus": {"prometheus"},
 }
 _NAME_WORDS: Final[dict[Kind, set[str]]] = {
+    **_IMAGE_WORDS,
     "backend": {"backend", "api"},
     "db": _IMAGE_WORDS["db"] | {"db", "database"},
-    "grafana": {"grafana"},
-    "jaeger": {"jaeger"},
-    "prometheus": {"prometheus"},
 }
 # Words of services that carry the name of what they serve: `postgres-exporter` is no database.
 _SIDE_TOOLS: Final = {
@@ -77,8 +76,7 @@ class _Part(NamedTuple):
     words: set[str]
     image_words: set[str]
     targets: Collection[int]
-    profiled: bool
-    rank: tuple[bool, bool, int, str]
+    rank: Rank
 
 
 def assign_roles(
@@ -89,11 +87,34 @@ def assign_roles(
     """Give out the roles. `targets` are the TCP container ports that each service publishes.
 
     Workers are in the order of container port, then name; never of host port, which the file may
-    take from the very variables that are derived here. Services with profiles come last, so that
-    adding one, or enabling its profile, renumbers nothing else.
+    take from the very variables that are derived here. Those with profiles come last, so that
+    adding one renumbers nothing else.
     """
-    parts = [_part(name, body, targets.get(name, ()), active) for name, body in services.items()]
-    roles: dict[str, set[Role]] = {name: set() for name in services}
+    parts = []
+    for name, service in services.items():
+        image, words = str(service.get("image") or ""), _words(name)
+        rank = (name not in active, bool(service.get("profiles")), len(words), name)
+        kind = None if service.get("provider") else kind_of(name, image)
+        published = targets.get(name, ())
+        parts.append(_Part(name, kind, set(words), _image_words(image), published, rank))
+    publishes, roles = _named_roles(parts)
+    numbered = []
+    for part in parts:
+        is_worker = part.kind == "worker"
+        if part.kind is None and any(target in _WORKER_TARGETS for target in part.targets):
+            is_worker = worker_type(part.name, services[part.name]) is not None
+        if is_worker and not roles[part.name]:
+            roles[part.name].add("worker")
+            if part.targets:
+                port = min(part.targets, key=lambda port: (port not in _WORKER_TARGETS, port))
+                numbered.append((part.rank[1], port, natural(part.name), part.name))
+    workers = tuple((name, port) for _, port, _, name in sorted(numbered))
+    return RoleAssignment({key: frozenset(own) for key, own in roles.items()}, publishes, workers)
+
+
+def _named_roles(parts: list[_Part]) -> tuple[dict[Role, tuple[str, int]], dict[str, set[Role]]]:
+    """Who publishes each role, by which port; and the roles of each service, published or not."""
+    roles: dict[str, set[Role]] = {part.name: set() for part in parts}
     publishes: dict[Role, tuple[str, int]] = {}
     for role, (kind, target) in _TARGETS.items():
         known = [part for part in parts if part.kind == kind]
@@ -104,31 +125,10 @@ def assign_roles(
             roles[name].add(role)
         elif known:  # plays the role without publishing it
             roles[min(known, key=lambda part: part.rank).name].add(role)
-    numbered = []
-    for part in parts:
-        is_worker = part.kind == "worker"
-        if part.kind is None and any(target in _WORKER_TARGETS for target in part.targets):
-            is_worker = worker_type(part.name, services[part.name]) is not None
-        if is_worker and not roles[part.name]:
-            roles[part.name].add("worker")
-            if part.targets:
-                port = min(part.targets, key=lambda port: (port not in _WORKER_TARGETS, port))
-                numbered.append((part.profiled, port, natural(part.name), part.name))
-    workers = tuple((name, port) for _, port, _, name in sorted(numbered))
-    return RoleAssignment({key: frozenset(own) for key, own in roles.items()}, publishes, workers)
+    return publishes, roles
 
 
-def _part(name: str, service: Service, targets: Collection[int], active: frozenset[str]) -> _Part:
-    image, words = str(service.get("image") or ""), _words(name)
-    profiled = bool(service.get("profiles"))
-    rank = (name not in active, profiled, len(words), name)
-    kind = None if service.get("provider") else kind_of(name, image)
-    return _Part(name, kind, set(words), _image_words(image), targets, profiled, rank)
-
-
-def _claim(
-    part: _Part, kind: Kind, target: int
-) -> tuple[int, tuple[bool, bool, int, str], int] | None:
+def _claim(part: _Part, kind: Kind, target: int) -> tuple[int, Rank, int] | None:
     """How good a service's claim to a role is, the lower the better, and by which port."""
     publishes = target in part.targets
     if part.kind == kind and publishes:
@@ -160,8 +160,7 @@ def kind_of(name: str, image: str) -> Kind | None:
 def worker_type(name: str, service: Service) -> str | None:
     """The type under which a worker registers with KTRDR's backend, or None when nothing tells.
 
-    The service's name tells first, then what KTRDR's own files give a worker: `WORKER_TYPE` and
-    the program that it runs.
+    Told by the service's name, else by `WORKER_TYPE`, else by the program that it runs.
     """
     given = pairs(service.get("environment")).get("WORKER_TYPE") or ""
     command = service.get("command") or ""
@@ -179,10 +178,7 @@ def _words(name: str) -> list[str]:
 
 
 def _image_words(image: str) -> set[str]:
-    """Words of the last part of an image's repository: `grafana/loki` is not Grafana.
-
-    Jaeger's images are told by their organisation: `jaegertracing/all-in-one`.
-    """
+    """Words of an image's name, and Jaeger's organisation: `grafana/loki` is not Grafana."""
     repository, _, last = image.partition("@")[0].rpartition("/")
     words = set(_words(last.partition(":")[0]))
     return words | ({"jaegertracing"} & set(repository.split("/")))

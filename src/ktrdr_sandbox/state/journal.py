@@ -140,9 +140,9 @@ def load(home: Home, instance_id: str) -> Pending | None:
         for line in _path_of(home, instance_id).read_text(encoding="utf-8").splitlines():
             with contextlib.suppress(ValueError):
                 lines += [parsed] if isinstance(parsed := json.loads(line), dict) else []
-    if not lines or lines[0].get("operation") not in get_args(Operation):
+    head = lines[0] if lines else {}
+    if head.get("operation") not in get_args(Operation):
         return None
-    head = lines[0]
     return Pending(
         instance_id=instance_id,
         operation=head["operation"],

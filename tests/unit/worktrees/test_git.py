@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ktrdr_sandbox.errors import CommandError, SandboxError
+from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.git.git import REPOSITORY_VARIABLES, failed, git, try_git
 from ktrdr_sandbox.git.repository import worktrees
+from ktrdr_sandbox.process import CommandError
 from tests.support.repositories import repository
 
 
@@ -18,10 +19,10 @@ def test_a_failure_keeps_everything(tmp_path: Path) -> None:
         git(["switch", "nowhere"], cwd=root)
     error = caught.value
     assert error.code == "git-failed"
-    assert error.argv == ("git", "switch", "nowhere")
-    assert error.exit_code == 128
-    assert "invalid reference: nowhere" in error.stderr
-    assert error.message == f"git switch failed: {error.stderr.strip()}"
+    assert error.outcome.argv == ("git", "switch", "nowhere")
+    assert error.outcome.exit_code == 128
+    assert "invalid reference: nowhere" in error.outcome.stderr
+    assert error.message == f"git switch failed: {error.outcome.stderr.strip()}"
 
 
 def test_an_outcome_is_no_failure_unless_it_must_succeed(tmp_path: Path) -> None:
