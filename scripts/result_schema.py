@@ -1,6 +1,7 @@
-"""The JSON Schema of what `--json` prints, made from the types in `console/results.py`.
+"""The JSON Schema of what `--json` prints, made from the types of its data.
 
-Documents that their command puts together in place have their types here.
+Names here are part of the output's contract. The program fills its documents by the schema that is
+made of them, so nothing here is needed to run it.
 """
 
 from __future__ import annotations
@@ -8,20 +9,335 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
-from typing import Any, Final, cast
+from typing import Annotated, Any, Final, cast
 
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
 from ktrdr_sandbox import api_address, settings_sources
 from ktrdr_sandbox.commands import doctor_checks, gc, inspect
-from ktrdr_sandbox.console import results
 from ktrdr_sandbox.console.output import SCHEMA
 from ktrdr_sandbox.errors import ErrorCode
 from ktrdr_sandbox.gate.result import CheckName
+from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT, CreatedBy, Protocol, Role
 from ktrdr_sandbox.shared.results import KeptReason
 
 Shape = dict[str, Any]
+
+
+class Within:
+    """The bounds of a number, for the JSON Schema."""
+
+    def __init__(self, least: int, most: int | None = None) -> None:
+        self.bounds = {"minimum": least} | ({} if most is None else {"maximum": most})
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        return {**handler(core), **self.bounds}
+
+
+Count = Annotated[int, Within(0)]
+Seconds = Annotated[float, Within(0)]
+Port = Annotated[int, Within(1, 65535)]
+Slot = Annotated[int, Within(FIRST_SLOT, LAST_SLOT)]
+
+
+class InstanceData(TypedDict):
+    """One sandbox instance, as the registry has it."""
+
+    id: str
+    """ktrdr--NAME; also the name of its Compose project"""
+    name: str
+    uuid: str
+    """the label that everything of it in Docker carries"""
+    slot: Slot
+    path: str
+    """root of its worktree or clone"""
+    created_at: str
+    created_by: CreatedBy
+    is_worktree: bool
+    parent_repo: str | None
+    engine: str
+    """Docker context or endpoint that it lives on"""
+
+
+class PublishedData(TypedDict):
+    """One host port that a stack publishes."""
+
+    service: str
+    target: Port
+    """the container's port"""
+    protocol: Protocol
+    host_ip: str
+    published: Port
+    """the host's port"""
+    role: Role | None
+    """what it is for; null in the slot's extra block"""
+    variable: str
+    """its name in .env.sandbox"""
+
+
+class NoteData(TypedDict):
+    service: str | None
+    text: str
+
+
+class LogData(TypedDict):
+    service: str
+    lines: list[str]
+
+
+class CheckData(TypedDict):
+    name: CheckName
+    title: str
+    passed: bool
+    final: bool
+    """it could no longer come true, so nobody waited"""
+    facts: list[str]
+    services: list[str]
+    """services to blame"""
+    seconds: Seconds
+    cause: str | None
+    next_command: str | None
+    logs: list[LogData]
+
+
+class GateData(TypedDict):
+    """The Startability Gate's report."""
+
+    passed: bool
+    seconds: Seconds
+    healed: list[str]
+    """worker containers that were restarted"""
+    checks: list[CheckData]
+
+
+class StartupData(TypedDict):
+    """A start, and the gate's report; null when it was not waited for."""
+
+    instance: InstanceData
+    ports: list[PublishedData]
+    gate: GateData | None
+    notices: list[NoteData]
+    seconds: Seconds
+
+
+class SharedFolderData(TypedDict):
+    files: Count
+    bytes: Count
+    linked_to: str | None
+
+
+class SharedData(TypedDict):
+    """What the folder that all instances share holds."""
+
+    path: str
+    files: Count
+    bytes: Count
+    folders: dict[str, SharedFolderData]
+    symbols: dict[str, list[str]]
+    """timeframes by symbol"""
+    models: list[str]
+    strategies: list[str]
+    updated: str | None
+
+
+class NotCopiedData(TypedDict):
+    path: str
+    reason: str
+
+
+class CreationData(TypedDict):
+    instance: InstanceData
+    branch: str | None
+    new_branch: bool
+    ports: dict[str, Port]
+    """the slot's port map, by role"""
+    skipped_slots: dict[str, list[Port]]
+    """slots passed over, and their busy ports"""
+    copied: list[str]
+    """ignored files that were copied from the main checkout"""
+    not_copied: list[NotCopiedData]
+
+
+class MoveData(TypedDict):
+    instance: InstanceData
+    former_slot: Slot
+    ports: dict[str, Port]
+
+
+class ShutdownData(TypedDict):
+    instance: InstanceData
+    removed: list[str]
+    volumes_kept: list[str]
+
+
+class UnsavedData(TypedDict):
+    files: list[str]
+    operation: str | None
+    commits: list[str]
+    repositories: list[str]
+    """work in other repositories within it, a line each"""
+
+
+class DestroyPlanData(TypedDict):
+    """What would go (--dry-run)."""
+
+    instance: InstanceData
+    resources: list[str]
+    """containers, networks and volumes"""
+    images: list[str]
+    directory: str | None
+    """null when it stays"""
+    kept_because: str | None
+    branch: str | None
+    unsaved: UnsavedData
+    ignored: list[str]
+    """what git ignores in it, which goes along"""
+
+
+class DestroyedData(DestroyPlanData):
+    """What went. `trash` is where work that was unsaved is."""
+
+    trash: str | None
+
+
+class WorkersData(TypedDict):
+    registered: int
+    expected: int
+
+
+class ListedData(InstanceData):
+    status: inspect.Summary
+    api_port: Port
+    workers: WorkersData | None
+    """null where there are none, or the backend does not tell"""
+
+
+class ContainerData(TypedDict):
+    name: str
+    service: str
+    state: str
+    status: str
+    image: str
+
+
+class StatusData(TypedDict):
+    instance: InstanceData
+    status: inspect.Summary
+    ports: list[PublishedData]
+    containers: list[ContainerData]
+    missing: list[str]
+    """services of the last up without a container"""
+    workers: WorkersData | None
+    """null where there are none, or the backend does not tell"""
+    shared: SharedData
+
+
+class ChangeData(TypedDict):
+    service: str | None
+    key: str
+    before: str
+    after: str
+    reason: str
+
+
+class RefusalData(TypedDict):
+    service: str | None
+    key: str
+    reason: str
+    setting: str
+
+
+class IsolationData(TypedDict):
+    """What is laid over the checkout's Compose file."""
+
+    instance: InstanceData
+    files: list[str]
+    changes: list[ChangeData]
+    refusals: list[RefusalData]
+    notices: list[NoteData]
+    ports: list[PublishedData]
+    override: str
+    """the override file's text"""
+
+
+class EnvironmentData(TypedDict):
+    """With passwords and keys as they are, for it is asked for just these."""
+
+    instance: InstanceData
+    file: str
+    environment: dict[str, str]
+
+
+class RunData(TypedDict):
+    """How the command ended for one instance: what its own document says."""
+
+    instance: str
+    """its id"""
+    ok: bool
+    exit_code: int | None
+    """null when it was never begun"""
+    data: dict[str, Any]
+    messages: list[str]
+    error: dict[str, Any] | None
+
+
+class SettingData(TypedDict):
+    name: str
+    value: Any
+    """as a settings file would have it"""
+    source: settings_sources.Kind
+    file: str | None
+    line: Count | None
+    variable: str | None
+
+
+class SettingsData(TypedDict):
+    checkout: str | None
+    settings: list[SettingData]
+    unapproved: dict[str, Any]
+    """set by the checkout, and not in force"""
+
+
+class ApprovalData(TypedDict):
+    checkout: str
+    repository: str
+    asked: dict[str, Any]
+    sha256: str | None
+    approved: bool
+
+
+class FindingData(TypedDict):
+    check: str
+    level: doctor_checks.Level
+    text: str
+    fix: str | None
+    instance: str | None
+    repaired: bool
+
+
+class DoctorData(TypedDict):
+    healthy: bool
+    shared: SharedData
+    findings: list[FindingData]
+
+
+class OrphanData(TypedDict):
+    kind: gc.Kind
+    name: str
+    reason: str
+    parts: list[str]
+    done: bool
+    trouble: str | None
+    """why it stays"""
+
+
+class ToolsData(TypedDict):
+    python: str
+    git: str | None
+    docker_client: str | None
+    docker_engine: str | None
+    compose: str | None
 
 
 class ErrorData(TypedDict):
@@ -44,17 +360,17 @@ class NothingLeftData(TypedDict):
 class DestroyPlansData(TypedDict):
     """--all --dry-run"""
 
-    instances: list[results.DestroyPlanData]
+    instances: list[DestroyPlanData]
 
 
 class StatusesData(TypedDict):
     """--all"""
 
-    instances: list[results.StatusData]
+    instances: list[StatusData]
 
 
 class ListData(TypedDict):
-    instances: list[results.ListedData]
+    instances: list[ListedData]
     dropped: list[str]
     """ids of entries of which nothing was left"""
 
@@ -85,9 +401,9 @@ class PageData(TypedDict):
 class AllRunsData(TypedDict):
     """Every instance (--all), by slot."""
 
-    instances: list[results.RunData]
-    succeeded: results.Count
-    failed: results.Count
+    instances: list[RunData]
+    succeeded: Count
+    failed: Count
 
 
 class CompletionScriptData(TypedDict):
@@ -115,16 +431,16 @@ class SettingsSchemaData(TypedDict):
 
 
 class GcData(TypedDict):
-    items: list[results.OrphanData]
+    items: list[OrphanData]
 
 
 class CopiedData(TypedDict):
-    files: results.Count
-    new: results.Count
-    replaced: results.Count
-    bytes: results.Count
-    links: results.Count
-    folders: results.Count
+    files: Count
+    new: Count
+    replaced: Count
+    bytes: Count
+    links: Count
+    folders: Count
 
 
 class KeptData(TypedDict):
@@ -144,19 +460,19 @@ class FillingData(TypedDict):
     destination: str
     dry_run: bool
     copied: CopiedData
-    unchanged: results.Count
+    unchanged: Count
     kept: list[KeptData]
     left_out: list[LeftOutData]
     linked: dict[str, str]
-    ignored: results.Count
+    ignored: Count
     sha256: str | None
-    seconds: results.Seconds
-    shared: results.SharedData | None
+    seconds: Seconds
+    shared: SharedData | None
 
 
 class DemoData(TypedDict):
     directory: str
-    stacks: list[results.StartupData]
+    stacks: list[StartupData]
 
 
 class DemoCleanedData(TypedDict):
@@ -173,8 +489,8 @@ class CodeData(TypedDict):
     code: ErrorCode
     meaning: str
     remedy: str
-    exit_status: results.Count
-    exit_status_of: dict[str, results.Count]
+    exit_status: Count
+    exit_status_of: dict[str, Count]
     """commands where it is another"""
 
 
@@ -184,7 +500,7 @@ class CodesData(TypedDict):
 
 class VersionData(TypedDict):
     version: str
-    tools: results.ToolsData | None
+    tools: ToolsData | None
     """with --verbose; a tool is null when missing or not answering"""
 
 
@@ -262,15 +578,6 @@ _PUBLIC_NAMES: Final = {
 }
 """What was named in the first schema, and keeps its name."""
 
-_WORDS: Final[dict[str, Any]] = {
-    "CheckName": CheckName,
-    "Kind": gc.Kind,
-    "Level": doctor_checks.Level,
-    "SettingSource": settings_sources.Kind,
-    "Summary": inspect.Summary,
-}
-"""Types that `results` imports for type checking alone."""
-
 NOTHING: Final[Shape] = {"type": "object", "maxProperties": 0}
 _WIDTH: Final = 96
 
@@ -289,10 +596,7 @@ def document() -> Shape:
         "type": "object",
         "properties": {
             "schema": {"const": SCHEMA},
-            "command": {
-                "description": "'' when the command line names none",
-                "enum": sorted(DATA),
-            },
+            "command": {"description": "'' when the command line names none", "enum": sorted(DATA)},
             "ok": {"type": "boolean"},
             "data": {"type": "object"},
             "messages": {
@@ -319,11 +623,9 @@ def text() -> str:
 
 
 def _types() -> dict[str, Shape]:
-    """The schema of each type in `results`, by name."""
-    vars(results).update(_WORDS)
+    """The schema of each type, by name."""
     config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-    known = {**vars(results), **globals()}
-    found = [kind for name, kind in known.items() if name.endswith("Data")]
+    found = [kind for name, kind in globals().items() if name.endswith("Data")]
     for kind in found:
         kind.__pydantic_config__ = config
     _, schema = TypeAdapter.json_schemas(

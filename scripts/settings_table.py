@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from ktrdr_sandbox.settings import FIELDS, TABLES
-from ktrdr_sandbox.settings_sources import MODEL
-from ktrdr_sandbox.trust import HARMLESS, is_personal
+from ktrdr_sandbox.settings_sources import HARMLESS, MODEL, is_personal
 
 BEGIN: Final = "<!-- begin: made by scripts/generate.py -->\n"
 END: Final = "<!-- end -->\n"

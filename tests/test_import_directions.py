@@ -18,14 +18,14 @@ ALLOWED = {
     "gate": {*BASE, "docker.engine"},
     "state": {*BASE, "docker.engine", "env_file", "git", "isolation.request"},
     "settings": {"errors", "paths", "settings_sources"},
-    "settings_sources": {"errors", "paths", "settings", "trust"},
+    "settings_sources": {"errors", "paths", "settings"},
     "targeting": {*BASE, "env_file", "state"},
     "api_address": {*BASE, "env_file"},
     "real_ktrdr": {*BASE, "settings", "commands.configuration"},
     "alias": {*BASE, "api_address", "real_ktrdr", "__main__", "cli.boundary", "console.output"},
     "commands": {*BASE, *ROOMS, "settings", "settings_sources", "api_address"},
     # records only, to render them
-    "console": {*BASE, "commands", "gate.result", "gate.report", "isolation.request"}
+    "console": {*BASE, "commands", "gate.result", "isolation.request"}
     | {"api_address", "settings_sources"}
     | {"shared.inventory", "shared.results"},
     "cli": {*BASE, "console", "commands", "targeting", "settings", "state.registry"}
@@ -89,7 +89,7 @@ def importers(package: str) -> set[str]:
 
 
 def test_processes_are_started_by_the_one_runner() -> None:
-    assert importers("subprocess") == {"process", "commands.parallel_runs"}
+    assert importers("subprocess") == {"process"}
 
 
 def test_python_on_whales_is_imported_in_one_file() -> None:

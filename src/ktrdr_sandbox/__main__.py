@@ -9,13 +9,16 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-INTERRUPTED = 130
-"""As in `cli/error_table.py`, which may not have been read yet."""
+INTERRUPTED = 130  # as in `cli/error_table.py`, which may not have been read yet
 
 
 def main(arguments: Sequence[str] | None = None, *, program: str = "ktrdr-sandbox") -> NoReturn:
     """Run a command line, this process's by default. `program` is what messages call it."""
-    _open_standard_streams()
+    for number in range(3):  # where one was closed, the next file opened would take its place
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A file name that is no text, or a sign the locale lacks, must not end a command.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -25,27 +28,14 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "ktrdr-sandbo
 
         status = run(sys.argv[1:] if arguments is None else arguments, program=program)
     except KeyboardInterrupt:
-        _tell_interrupted()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        from ktrdr_sandbox.console.output import Output
+        from ktrdr_sandbox.errors import SandboxError
+
+        output = Output(command="", json_mode="--json" in sys.argv[1:])
+        output.failure(SandboxError("interrupted", "Interrupted."))
         status = INTERRUPTED
     sys.exit(status)
-
-
-def _open_standard_streams() -> None:
-    """Where one was closed, the next file opened would take its place, and get what is printed."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-
-
-def _tell_interrupted() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from ktrdr_sandbox.console.output import Output
-    from ktrdr_sandbox.errors import SandboxError
-
-    output = Output(command="", json_mode="--json" in sys.argv[1:])
-    output.failure(SandboxError("interrupted", "Interrupted."))
 
 
 if __name__ == "__main__":

@@ -53,35 +53,42 @@ def hand_over(arguments: Sequence[str]) -> NoReturn:
 
     Raises `usage`, `ktrdr-missing`, and what finding the address raises.
     """
-    request = take_apart(arguments)
+    url, port, rest = take_apart(arguments)
     cwd, home, environment = working_directory(), Home.from_environment(), dict(os.environ)
-    address = address_in(
-        cwd, url=request.url, port=request.port, environment=environment, home=home
-    )
+    address = address_in(cwd, url=url, port=port, environment=environment, home=home)
     if address.warnings:
         from ktrdr_sandbox.console.output import Output  # shown like every message of ours
 
         for warning in address.warnings:
             Output(command="ktrdr").tell(warning)
-    aim = address.environment
-    environment |= {URL_VARIABLE: aim[URL_VARIABLE], **address.tools}
+    environment |= {URL_VARIABLE: address.url, **address.tools}
     if PORT_VARIABLE in environment:  # whoever reads this one must not go elsewhere
-        environment[PORT_VARIABLE] = aim[PORT_VARIABLE]
-    passed = _tried_before(arguments, environment)
+        environment[PORT_VARIABLE] = str(address.port)
+    digest = str(zlib.crc32("\0".join(arguments).encode("utf-8", "surrogateescape")))
+    passed = _tried_before(environment.get(_TRIED, ""), digest)
     tried: list[str] = []
     found = real_ktrdr.candidates(cwd, environment=environment, home=home)
     for count, candidate in enumerate(found, start=1):
         if count <= passed:
             tried.append(f"{candidate.origin} leads back to ktrdr-sandbox.")
             continue
-        environment[_TRIED] = f"{os.getpid()} {_digest(arguments)} {count}"
+        environment[_TRIED] = f"{os.getpid()} {digest} {count}"
         try:
-            exec_process([*candidate.argv, *request.rest], environment=environment)
+            exec_process([*candidate.argv, *rest], environment=environment)
         except OSError as error:
             tried.append(f"{candidate.origin} cannot be started: {error.strerror}.")
             if candidate.named:
                 break
-    raise real_ktrdr.missing(tried)
+    raise SandboxError(
+        "ktrdr-missing",
+        " ".join(["The ktrdr CLI was not found.", *tried]),
+        hints=(
+            "In a KTRDR checkout: 'uv sync' makes its .venv/bin/ktrdr.",
+            """Or name it: KTRDR_SANDBOX_KTRDR_COMMAND='["/path/to/ktrdr"]'""",
+            "'ktrdr sandbox' works without it.",
+        ),
+        details={"tried": tried},
+    )
 
 
 def take_apart(arguments: Sequence[str]) -> Request:
@@ -122,16 +129,12 @@ def _split(argument: str) -> tuple[str, str | None]:
     return argument, None
 
 
-def _digest(arguments: Sequence[str]) -> str:
-    return str(zlib.crc32("\0".join(arguments).encode("utf-8", "surrogateescape")))
-
-
-def _tried_before(arguments: Sequence[str], environment: dict[str, str]) -> int:
+def _tried_before(noted: str, digest: str) -> int:
     """How many candidates led here again: those of this process, or of the one that started it,
     with the same command line. What the real ktrdr starts on its own account is no such case."""
-    process, _, rest = environment.get(_TRIED, "").partition(" ")
-    digest, _, count = rest.partition(" ")
-    again = process in (str(os.getpid()), str(os.getppid())) and digest == _digest(arguments)
+    process, _, rest = noted.partition(" ")
+    line, _, count = rest.partition(" ")
+    again = process in (str(os.getpid()), str(os.getppid())) and line == digest
     return int(count) if again and count.isdecimal() else 0
 
 

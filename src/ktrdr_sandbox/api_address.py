@@ -16,17 +16,17 @@ from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from ktrdr_sandbox import env_file, own_commands
-from ktrdr_sandbox.errors import ErrorCode, SandboxError
+from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import HOST_VARIABLES, ID_PREFIX
 from ktrdr_sandbox.paths import ENV_FILE_NAME, Home, checkout_root
 
 URL_VARIABLE: Final = "KTRDR_API_URL"
 PORT_VARIABLE: Final = "KTRDR_API_PORT"
-MAIN_URL: Final = "http://localhost:8000"
-"""The main environment's: slot 0."""
+MAIN_URL: Final = "http://localhost:8000"  # the main environment's: slot 0
 
 _WAY_OUT: Final = "To aim elsewhere meanwhile: --port or --url."
 _LOCAL: Final = re.compile(r"localhost|127(?:\.\d+){3}|\[::1\]|0\.0\.0\.0")
+_HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 _DEFAULT_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 
 Source = Literal["--url", "--port", "file", "variable", "default"]
@@ -43,11 +43,8 @@ class ApiAddress(NamedTuple):
     tools: Mapping[str, str] = {}
 
     @property
-    def environment(self) -> dict[str, str]:
-        """The variables that aim a program at the API."""
-        parts = urlsplit(self.url)
-        port = parts.port or _DEFAULT_PORTS[parts.scheme]
-        return {URL_VARIABLE: self.url, PORT_VARIABLE: str(port)}
+    def port(self) -> int:
+        return _place(self.url)[2]
 
 
 def local_url(port: int) -> str:
@@ -57,15 +54,16 @@ def local_url(port: int) -> str:
 
 def api_url(path: Path, values: Mapping[str, str]) -> str:
     """The API's address by an `.env.sandbox`. Raises `env-file-damaged` when it names no port."""
-    text = values.get(PORT_VARIABLE, "")
+    text = values.get(PORT_VARIABLE)
     try:
-        return local_url(_port(text))
+        return _local_of(text or "")
     except ValueError as problem:
         what = f"{PORT_VARIABLE}={text} {problem}"
+        if text is None:
+            what = f"it has no {PORT_VARIABLE}"
         raise SandboxError(
             "env-file-damaged",
-            f"{path} does not tell the API's port: "
-            f"{what if PORT_VARIABLE in values else f'it has no {PORT_VARIABLE}'}.",
+            f"{path} does not tell the API's port: {what}.",
             hints=("To have it written anew: remove that file, then run 'ktrdr-sandbox env'.",),
             details={"path": str(path)},
         ) from None
@@ -93,19 +91,27 @@ def address_in(
     Raises `usage`, `bad-settings`, and `env-file-damaged`, also in the directory of an instance
     that has lost its file: the default would be somebody else's stack.
     """
-    if url is not None:
+    try:
+        if url is not None:
+            return ApiAddress(normal_url(url), "--url", "--url says so")
+        if port is not None:
+            return ApiAddress(_local_of(port), "--port", "--port says so")
+    except ValueError as problem:
         hint = f"It is written like {MAIN_URL} or http://[::1]:8000."
-        given = _parsed(url, is_url=True, code="usage", place="--url", hints=(hint,))
-        return ApiAddress(given, "--url", "--url says so")
-    if port is not None:
-        given = _parsed(port, is_url=False, code="usage", place="--port")
-        return ApiAddress(given, "--port", "--port says so")
+        given, hints = ("--port", ()) if url is None else ("--url", (hint,))
+        raise SandboxError(
+            "usage", f"{given}: '{port if url is None else url}' {problem}.", hints=hints
+        ) from None
     path = env_file.find(directory)
     if path is not None:
         return _by_file(path, environment)
     for name in (URL_VARIABLE, PORT_VARIABLE):
         if text := environment.get(name):
-            return ApiAddress(_by_variable(name, text), "variable", f"{name} says so")
+            try:
+                return ApiAddress(_by_variable(name, text), "variable", f"{name} says so")
+            except ValueError as problem:
+                message = f"The variable {name}: '{text.strip()}' {problem}."
+                raise SandboxError("bad-settings", message, hints=(f"unset {name}",)) from None
     _refuse_without_file(directory, home)
     why = f"neither {ENV_FILE_NAME} nor a variable says otherwise: the main environment"
     return ApiAddress(MAIN_URL, "default", why)
@@ -121,56 +127,36 @@ def normal_url(text: str) -> str:
         port = parts.port
     except ValueError as error:
         raise ValueError(f"cannot be read ({error})") from None
-    if parts.scheme not in _DEFAULT_PORTS:
-        raise ValueError("does not begin with http:// or https://")
-    if "@" in parts.netloc:
-        raise ValueError("has a user or a password in it")
-    if parts.query or parts.fragment or text.endswith(("?", "#")):
-        raise ValueError("has a query or a fragment")
-    if port == 0:
-        raise ValueError("has port 0")
-    host = _host(parts.hostname or "", bracketed=parts.netloc.startswith("["))
+    faults = {
+        "does not begin with http:// or https://": parts.scheme not in _DEFAULT_PORTS,
+        "has a user or a password in it": "@" in parts.netloc,
+        "has a query or a fragment": parts.query or parts.fragment or text.endswith(("?", "#")),
+        "has port 0": port == 0,
+        "has no host": not parts.hostname,
+    }
+    for fault, is_there in faults.items():
+        if is_there:
+            raise ValueError(fault)
+    host = parts.hostname or ""
+    try:
+        host = f"[{ipaddress.IPv6Address(host)}]" if parts.netloc.startswith("[") else host
+    except ValueError:
+        raise ValueError(f"has a host that is none: [{host}]") from None
+    if host[0] != "[" and not _HOST.fullmatch(host):
+        raise ValueError(f"has a host that is none: {host}")
     path = parts.path.rstrip("/").removesuffix("/api/v1").rstrip("/")
     return f"{parts.scheme}://{host}{f':{port}' if port else ''}{path}"
 
 
-def _host(name: str, *, bracketed: bool) -> str:
-    if not name:
-        raise ValueError("has no host")
-    if bracketed:
-        try:
-            return f"[{ipaddress.IPv6Address(name)}]"
-        except ValueError:
-            name = f"[{name}]"
-    if not re.fullmatch(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?", name):
-        raise ValueError(f"has a host that is none: {name}")
-    return name
-
-
-def _port(text: str) -> int:
+def _local_of(port: str) -> str:
     """Raises ValueError with what is wrong, as a clause."""
-    if not re.fullmatch(r"[0-9]{1,5}", text) or not 0 < int(text) <= 65535:
+    if not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) <= 65535:
         raise ValueError("is no port (1 to 65535)")
-    return int(text)
-
-
-def _parsed(
-    text: str, *, is_url: bool, code: ErrorCode, place: str, hints: tuple[str, ...] = ()
-) -> str:
-    try:
-        return normal_url(text) if is_url else local_url(_port(text))
-    except ValueError as problem:
-        raise SandboxError(code, f"{place}: '{text}' {problem}.", hints=hints) from None
+    return local_url(int(port))
 
 
 def _by_variable(name: str, text: str) -> str:
-    return _parsed(
-        text.strip(),
-        is_url=name == URL_VARIABLE,
-        code="bad-settings",
-        place=f"The variable {name}",
-        hints=(f"unset {name}",),
-    )
+    return normal_url(text) if name == URL_VARIABLE else _local_of(text.strip())
 
 
 def _by_file(path: Path, environment: Mapping[str, str]) -> ApiAddress:
@@ -180,22 +166,19 @@ def _by_file(path: Path, environment: Mapping[str, str]) -> ApiAddress:
     except SandboxError as error:
         error.hints = (*error.hints, _WAY_OUT)
         raise
-    given = {name: environment.get(name) for name in (URL_VARIABLE, PORT_VARIABLE)}
-    other = [
-        f"{name}={text}" for name, text in given.items() if text and not _agrees(name, text, url)
-    ]
+    other = []
+    for name in (URL_VARIABLE, PORT_VARIABLE):
+        text = environment.get(name)
+        try:
+            agrees = not text or _place(_by_variable(name, text)) == _place(url)
+        except ValueError:
+            agrees = False
+        if not agrees:
+            other.append(f"{name}={text}")
     verb = "is" if len(other) == 1 else "are"
     warning = f"{' and '.join(other)} {verb} ignored: {path} says {url}."
-    return ApiAddress(
-        url, "file", f"{path} says so", (warning,) if other else (), tool_addresses(values)
-    )
-
-
-def _agrees(name: str, text: str, url: str) -> bool:
-    try:
-        return _place(_by_variable(name, text)) == _place(url)
-    except SandboxError:
-        return False
+    warnings = (warning,) if other else ()
+    return ApiAddress(url, "file", f"{path} says so", warnings, tool_addresses(values))
 
 
 def _place(url: str) -> tuple[str, str, int, str]:

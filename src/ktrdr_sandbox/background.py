@@ -8,12 +8,9 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Final, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
-
-_ONE_WAIT: Final = 0.2
-"""Seconds."""
 
 
 class Future(concurrent.futures.Future[T]):
@@ -25,7 +22,7 @@ class Future(concurrent.futures.Future[T]):
         # In short waits: a signal in the moment before one begins is only seen when it ends.
         while not self.done() and (left := until - time.monotonic()) > 0:
             with contextlib.suppress(TimeoutError):
-                return super().result(min(_ONE_WAIT, left))
+                return super().result(min(0.2, left))
         return super().result(0)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
 from typing import Final
@@ -13,11 +13,9 @@ from ktrdr_sandbox.files import cannot_write, replace_file, temporary_name
 from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.paths import ENV_FILE_NAME
 
-SANDBOX_VERSION: Final = "1"
-
 _SAFE: Final = re.compile(r"[A-Za-z0-9_./:@%+,=-]*")
+# A line as this program writes it, which nobody reads in another way.
 _PLAIN: Final = re.compile(rf"(?:#.*|([A-Za-z_]\w*)=({_SAFE.pattern})|)", re.ASCII)
-"""A line as this program writes it, which nobody reads in another way."""
 
 _PORT_VARIABLES: Final = {
     "KTRDR_API_PORT": "backend",
@@ -30,56 +28,59 @@ _PORT_VARIABLES: Final = {
 }
 _PORT_PREFIXES: Final = ("KTRDR_WORKER_BASE_PORT=", "KTRDR_WORKER_PORT_", "KTRDR_PORT_")
 
-Sections = Sequence[tuple[str, Mapping[str, str]]]
-
 
 def is_portable(value: str) -> bool:
     """Whether all readers (this program, shell, make, Compose) take the bare value as it stands."""
     return _SAFE.fullmatch(value) is not None
 
 
-def sections(
+def write(
+    path: Path,
     instance: Instance,
     *,
     ports: Mapping[str, int],
     extra: Mapping[str, str],
     paths: Mapping[str, str],
-) -> Sections:
-    """The file's sections in order. `ports` is the slot's port map; `extra` further port
-    variables; `paths` the shared folders."""
-    identity = {
-        "INSTANCE_ID": instance.id,
-        "COMPOSE_PROJECT_NAME": instance.id,
-        "SLOT_NUMBER": str(instance.slot),
+) -> None:
+    """Replace the file at once, mode 0600. Raises `cannot-write`.
+
+    `ports` is the slot's port map; `extra` further port variables; `paths` the shared folders.
+    """
+    sections = {
+        "Instance Identity": {
+            "INSTANCE_ID": instance.id,
+            "COMPOSE_PROJECT_NAME": instance.id,
+            "SLOT_NUMBER": str(instance.slot),
+        },
+        "Ports (derived from slot)": {**_ports(ports), **extra},
+        "Database": {
+            "DB_HOST": "localhost",
+            "DB_PORT": str(ports["db"]),
+            "DB_NAME": "ktrdr",
+            "DB_USER": "ktrdr",
+            # Expanded: of the four readers only the shell and Compose would expand a reference.
+            "DB_PASSWORD": f"sandbox-{instance.id}",
+        },
+        "Workers": {
+            "USE_STUB_WORKERS": "false",
+            "WORKER_COUNT_BACKTEST": "2",
+            "WORKER_COUNT_TRAINING": "2",
+        },
+        "Observability": {"OTLP_ENDPOINT": "http://jaeger:4317"},
+        "Shared data": {key: value for key, value in paths.items() if is_portable(value)},
+        "Metadata": {
+            "CREATED_AT": instance.created_at,
+            "SANDBOX_VERSION": "1",
+            "SANDBOX_UUID": instance.uuid,
+            "CREATED_BY": instance.created_by,
+        },
     }
-    database = {
-        "DB_HOST": "localhost",
-        "DB_PORT": str(ports["db"]),
-        "DB_NAME": "ktrdr",
-        "DB_USER": "ktrdr",
-        # Expanded here: of the four readers only the shell and Compose would expand a reference.
-        "DB_PASSWORD": f"sandbox-{instance.id}",
-    }
-    workers = {
-        "USE_STUB_WORKERS": "false",
-        "WORKER_COUNT_BACKTEST": "2",
-        "WORKER_COUNT_TRAINING": "2",
-    }
-    metadata = {
-        "CREATED_AT": instance.created_at,
-        "SANDBOX_VERSION": SANDBOX_VERSION,
-        "SANDBOX_UUID": instance.uuid,
-        "CREATED_BY": instance.created_by,
-    }
-    return [
-        ("Instance Identity", identity),
-        ("Ports (derived from slot)", {**_ports(ports), **extra}),
-        ("Database", database),
-        ("Workers", workers),
-        ("Observability", {"OTLP_ENDPOINT": "http://jaeger:4317"}),
-        ("Shared data", {key: value for key, value in paths.items() if is_portable(value)}),
-        ("Metadata", metadata),
+    blocks = [
+        "\n".join([f"# {title}", *(f"{key}={value}" for key, value in values.items()), ""])
+        for title, values in sections.items()
+        if values
     ]
+    replace_file(path, "\n".join(blocks), mode=0o600)
 
 
 def slot_values(instance: Instance, *, ports: Mapping[str, int]) -> dict[str, str]:
@@ -89,17 +90,6 @@ def slot_values(instance: Instance, *, ports: Mapping[str, int]) -> dict[str, st
 
 def _ports(ports: Mapping[str, int]) -> dict[str, str]:
     return {variable: str(ports[role]) for variable, role in _PORT_VARIABLES.items()}
-
-
-def write(path: Path, sections: Sections) -> None:
-    """Replace the file at once, mode 0600: a comment and KEY=value lines for each section that has
-    any. Raises `cannot-write`."""
-    blocks = [
-        "\n".join([f"# {title}", *(f"{key}={value}" for key, value in values.items()), ""])
-        for title, values in sections
-        if values
-    ]
-    replace_file(path, "\n".join(blocks), mode=0o600)
 
 
 def read(path: Path) -> dict[str, str]:

@@ -83,25 +83,3 @@ class SandboxError(Exception):
         self.message = message
         self.hints = tuple(hints)
         self.details = dict(details or {})
-
-
-class CommandError(SandboxError):
-    """An external command failed. Keeps all of it; display goes through redaction."""
-
-    def __init__(
-        self,
-        code: ErrorCode,
-        message: str,
-        *,
-        argv: Sequence[str],
-        exit_code: int | None,
-        stdout: str = "",
-        stderr: str = "",
-        hints: Sequence[str] = (),
-        details: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(code, message, hints=hints, details=details)
-        self.argv = tuple(argv)
-        self.exit_code = exit_code
-        self.stdout = stdout
-        self.stderr = stderr

@@ -30,7 +30,11 @@ def make_folder(path: Path, *, mode: int = 0o755) -> None:
         for folder in reversed(missing):
             _wait_until_open(folder.parent)
             folder.mkdir(exist_ok=True, mode=mode if folder == path else 0o777)
-            _open_to_group(folder)
+            if private_mode(folder.parent) != _PRIVATE:
+                if folder.stat().st_uid == os.geteuid():
+                    folder.chmod(stat.S_ISGID | 0o770)
+                else:
+                    _wait_until_open(folder)
             follow_owner(folder)
             sync_folder(folder.parent)
         path.mkdir(exist_ok=True)  # what is there may be no folder
@@ -39,18 +43,9 @@ def make_folder(path: Path, *, mode: int = 0o755) -> None:
         raise cannot_write(path, error) from error
 
 
-def _open_to_group(folder: Path) -> None:
-    """Do as the shared folder around does, or wait until its maker has: that takes no time."""
-    if private_mode(folder.parent) == _PRIVATE:
-        return
-    if folder.stat().st_uid == os.geteuid():
-        folder.chmod(stat.S_ISGID | 0o770)
-    else:
-        _wait_until_open(folder)
-
-
 def _wait_until_open(folder: Path) -> None:
-    """Another user's command may have made it a moment ago. What is older stays as it is."""
+    """Another user's command may have made it a moment ago, and have to open it to its group yet.
+    What is older stays as it is."""
     until = time.monotonic() + _OPENING
     while not os.access(folder, os.W_OK) and time.monotonic() < until:
         if time.time() - folder.stat().st_ctime > _OPENING:
@@ -58,9 +53,7 @@ def _wait_until_open(folder: Path) -> None:
         time.sleep(0.01)
 
 
-_OPENING: Final = 2.0
-"""Seconds that a folder's maker has to open it to its group."""
-
+_OPENING: Final = 2.0  # seconds
 _PRIVATE: Final = 0o600
 
 
@@ -106,13 +99,7 @@ def replace_file(path: Path, content: str, *, mode: int, errors: str = "strict")
     try:
         temporary.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        with os.fdopen(
-            os.open(temporary, flags, 0o600), "w", encoding="utf-8", errors=errors, newline="\n"
-        ) as stream:
-            stream.write(content)
-            stream.flush()
-            os.fchmod(stream.fileno(), mode)
-            os.fsync(stream.fileno())
+        _write(os.open(temporary, flags, _PRIVATE), content.encode("utf-8", errors), mode)
         follow_owner(temporary)
         temporary.replace(path)
         sync_folder(path.parent)
@@ -133,16 +120,20 @@ def create_file(path: Path, content: bytes, *, mode: int) -> None:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fchmod(stream.fileno(), mode)
-            os.fsync(stream.fileno())
+        _write(handle, content, mode)
         move_to_nothing(temporary, path)
         sync_folder(path.parent)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _write(handle: int, content: bytes, mode: int) -> None:
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fchmod(stream.fileno(), mode)
+        os.fsync(stream.fileno())
 
 
 def move_to_nothing(temporary: Path, path: Path) -> None:

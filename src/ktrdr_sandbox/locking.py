@@ -14,9 +14,7 @@ from typing import Any
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import cannot_write, create_file, follow_owner, make_folder, private_mode
 
-QUIET_WAIT = 1.0
-"""Seconds of waiting before the user is told."""
-
+QUIET_WAIT = 1.0  # seconds of waiting before the user is told
 
 Patience = float | Callable[[], float]
 """Seconds to wait; a function is only asked for them when there is something to wait for."""
@@ -41,22 +39,21 @@ def hold(
     lock = filelock.FileLock(path, mode=mode)
     _acquire(lock, path, patience=patience, tell=tell)
     try:
-        _share(path)
-        _note_holder(path, purpose)
+        # Others that share the home get in, whatever the umask made of the new lock file.
+        follow_owner(path)
+        with contextlib.suppress(OSError):  # another user's, who did it
+            if stat.S_IMODE(path.stat().st_mode) != mode:
+                path.chmod(mode)
+        # Beside the lock, not in it: some systems refuse to read a locked file. Only for people.
+        with contextlib.suppress(OSError):
+            note = path.with_suffix(".holder")
+            note.unlink(missing_ok=True)  # another user's, after a crash: not ours to write
+            note.write_text(json.dumps({"pid": os.getpid(), "purpose": purpose}), encoding="utf-8")
         yield
     finally:
         with contextlib.suppress(OSError):
-            _holder_file(path).unlink(missing_ok=True)
+            path.with_suffix(".holder").unlink(missing_ok=True)
         lock.release()
-
-
-def _share(path: Path) -> None:
-    """Let others in who share the home, whatever the umask made of the new lock file."""
-    follow_owner(path)
-    mode = private_mode(path.parent)
-    with contextlib.suppress(OSError):  # another user's, who did it
-        if stat.S_IMODE(path.stat().st_mode) != mode:
-            path.chmod(mode)
 
 
 def is_held(path: Path) -> bool:
@@ -65,13 +62,11 @@ def is_held(path: Path) -> bool:
 
     if not path.exists():
         return False
-    lock = filelock.FileLock(path, mode=private_mode(path.parent))
     try:
-        lock.acquire(timeout=0)
+        with filelock.FileLock(path, mode=private_mode(path.parent)).acquire(timeout=0):
+            return False
     except filelock.Timeout:
         return True
-    lock.release()
-    return False
 
 
 def _acquire(lock: Any, path: Path, *, patience: Patience, tell: Callable[[str], None]) -> None:
@@ -96,22 +91,10 @@ def _acquire(lock: Any, path: Path, *, patience: Patience, tell: Callable[[str],
         raise cannot_write(path, error) from error
 
 
-def _holder_file(path: Path) -> Path:
-    return path.with_suffix(".holder")
-
-
-def _note_holder(path: Path, purpose: str) -> None:
-    # Beside the lock, not in it: some systems refuse to read a locked file. Only for people.
-    with contextlib.suppress(OSError):
-        note = _holder_file(path)
-        note.unlink(missing_ok=True)  # another user's, after a crash: ours to replace, not to write
-        note.write_text(json.dumps({"pid": os.getpid(), "purpose": purpose}), encoding="utf-8")
-
-
 def holder(path: Path) -> str:
     """Who holds the lock at `path`, for people: "pid 12, create feat-x"."""
     try:
-        noted = json.loads(_holder_file(path).read_text(encoding="utf-8"))
+        noted = json.loads(path.with_suffix(".holder").read_text(encoding="utf-8"))
         purpose = f", {noted['purpose']}" if noted["purpose"] else ""
         return f"pid {noted['pid']}{purpose}"
     except (OSError, ValueError, KeyError, TypeError):

@@ -11,21 +11,15 @@ from ktrdr_sandbox.paths import ENV_FILE_NAME as ENV_FILE_NAME
 
 FIRST_SLOT: Final = 1
 LAST_SLOT: Final = 10
+ID_PREFIX: Final = "ktrdr--"
 
-
-LABEL_ID: Final = "ktrdr.sandbox.instance"
-"""Label with the instance id, for people and for `docker ps --filter`."""
-
-LABEL_UUID: Final = "ktrdr.sandbox.uuid"
-"""Label with the instance's uuid. The only proof of ownership: nothing without it is removed."""
-
+LABEL_ID: Final = "ktrdr.sandbox.instance"  # for people and for `docker ps --filter`
 LABEL_SLOT: Final = "ktrdr.sandbox.slot"
-
+LABEL_UUID: Final = "ktrdr.sandbox.uuid"
+"""The only proof of ownership: nothing without it is removed."""
 LABEL_HOME: Final = "ktrdr.sandbox.home"
 """Label with the id of the KTRDR_HOME that the instance is registered in. What carries it and
 belongs to no instance of that home is an orphan; what carries another is somebody else's."""
-
-ID_PREFIX: Final = "ktrdr--"
 
 HOST_VARIABLES: Final[Mapping[str, str]] = {
     "OTEL_EXPORTER_OTLP_ENDPOINT": "KTRDR_JAEGER_OTLP_PORT",
@@ -40,9 +34,7 @@ HOST_VARIABLES: Final[Mapping[str, str]] = {
 Role = Literal["backend", "db", "grafana", "jaeger_ui", "jaeger_otlp", "prometheus", "worker"]
 """What a published port is for. The seven names of the port map, with `worker` for worker_base."""
 
-Protocol = Literal["tcp", "udp", "sctp"]
-"""What a port may be published for. A port of one protocol is free for the others."""
-
+Protocol = Literal["tcp", "udp", "sctp"]  # a port of one is free for the others
 InstanceState = Literal["creating", "created", "removing"]
 CreatedBy = Literal["create", "init"]
 
@@ -105,18 +97,16 @@ class Instance:
 class PublishedPort:
     """One host port that a stack publishes, after isolation.
 
-    `target` is the container's port, `published` the host's. `variable` is the name under which
-    `.env.sandbox` gives it (`KTRDR_API_PORT`, `KTRDR_WORKER_PORT_1`, `KTRDR_PORT_WEB_8080`).
-    `role` is None for ports in the slot's extra block. A replicated service has one entry
-    a replica.
+    `variable` is the name under which `.env.sandbox` gives it (`KTRDR_API_PORT`,
+    `KTRDR_WORKER_PORT_1`, `KTRDR_PORT_WEB_8080`). A replicated service has one entry a replica.
     """
 
     service: str
-    target: int
+    target: int  # the container's port
     protocol: Protocol
     host_ip: str
-    published: int
-    role: Role | None
+    published: int  # the host's port
+    role: Role | None  # None in the slot's extra block
     variable: str
 
 
@@ -124,24 +114,21 @@ class PublishedPort:
 class StackService:
     """What start-up, gate and status need to know of one service of the resolved model.
 
-    `replicas` is 0 for a service that is scaled to nothing, or that a provider stands for.
-    `active` is False when no enabled profile includes it. `depends_on` maps a service to its
-    Compose condition (`service_started`, `service_healthy`, `service_completed_successfully`);
-    `optional_dependencies` are the ones declared `required: false`. `worker_type` is `backtesting`,
-    `training`, or None when nothing about a worker tells either.
+    `depends_on` maps a service to its Compose condition (`service_started`, `service_healthy`,
+    `service_completed_successfully`).
     """
 
     name: str
-    replicas: int
-    active: bool
+    replicas: int  # 0 for a service that is scaled to nothing, or that a provider stands for
+    active: bool  # False when no enabled profile includes it
     roles: frozenset[Role]
     image: str | None
     builds: bool
     depends_on: dict[str, str]
-    optional_dependencies: frozenset[str] = frozenset()
+    optional_dependencies: frozenset[str] = frozenset()  # declared `required: false`
     has_healthcheck: bool = False
     restart: str = "no"
-    worker_type: str | None = None
+    worker_type: str | None = None  # `backtesting`, `training`, or neither is told
     environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -154,10 +141,7 @@ class Stack:
 
     def service(self, name: str) -> StackService:
         """The service of that name. Raises KeyError."""
-        for service in self.services:
-            if service.name == name:
-                return service
-        raise KeyError(name)
+        return {service.name: service for service in self.services}[name]
 
     @property
     def active(self) -> tuple[StackService, ...]:
@@ -170,10 +154,8 @@ class Stack:
 
     @property
     def has_ktrdr_workers(self) -> bool:
-        """Whether some worker is of a type that KTRDR has, no matter whether it is to start.
-
-        Elsewhere a service that is called a worker is Celery's, say, and registers nowhere.
-        """
+        """Whether some worker is of a type that KTRDR has, no matter whether it is to start:
+        elsewhere a service that is called a worker is Celery's, say, and registers nowhere."""
         return any(service.worker_type is not None for service in self.services)
 
     def with_role(self, role: Role) -> tuple[StackService, ...]:
@@ -183,7 +165,4 @@ class Stack:
     def port(self, role: Role) -> PublishedPort | None:
         """The first host port of an active service's role, or None when it is not published."""
         names = {service.name for service in self.active}
-        for port in self.ports:
-            if port.role == role and port.service in names:
-                return port
-        return None
+        return next((one for one in self.ports if one.role == role and one.service in names), None)

@@ -24,12 +24,24 @@ def checked_name(text: str) -> str:
     """The name without prefix. Raises `usage` with what is wrong and a name that would do."""
     name = text.removeprefix(ID_PREFIX)
     if len(name) > LONGEST_NAME:
-        raise _bad_name(text, f"it has {len(name)} characters, {LONGEST_NAME} are allowed")
-    if not name:
-        raise _bad_name(text, "it is empty")
-    if not _NAME.fullmatch(name):
-        raise _bad_name(text, "only a-z, 0-9 and single - or _ between them are allowed")
-    return name
+        reason = f"it has {len(name)} characters, {LONGEST_NAME} are allowed"
+    elif not name:
+        reason = "it is empty"
+    elif not _NAME.fullmatch(name):
+        reason = "only a-z, 0-9 and single - or _ between them are allowed"
+    else:
+        return name
+    shown = text if len(text) <= 60 else text[:57] + "..."
+    suggestion = _slug(name)
+    hints = [f"Try '{suggestion}'."] if suggestion else ["Try a name like 'feat-x'."]
+    if "/" in text and suggestion:
+        hints.append(f"For the branch of that name: create {suggestion} --branch {text}")
+    raise SandboxError(
+        "usage",
+        f"'{shown}' cannot be an instance name: {reason}.",
+        hints=hints,
+        details={"name": text, "reason": reason},
+    )
 
 
 def instance_id(text: str) -> str:
@@ -39,8 +51,7 @@ def instance_id(text: str) -> str:
 
 def derive_instance_id(path: Path) -> str:
     """The id for an existing directory, from its own name: `ktrdr--x` as is, `Ktrdr 2` slugged."""
-    slug = _slug(path.name.removeprefix(ID_PREFIX)) or "checkout"
-    return ID_PREFIX + slug
+    return ID_PREFIX + (_slug(path.name.removeprefix(ID_PREFIX)) or "checkout")
 
 
 def alternatives(identity: str) -> Iterator[str]:
@@ -57,20 +68,6 @@ def alternatives(identity: str) -> Iterator[str]:
 
 def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:LONGEST_NAME].strip("-")
-
-
-def _bad_name(text: str, reason: str) -> SandboxError:
-    shown = text if len(text) <= 60 else text[:57] + "..."
-    suggestion = _slug(text.removeprefix(ID_PREFIX))
-    hints = [f"Try '{suggestion}'."] if suggestion else ["Try a name like 'feat-x'."]
-    if "/" in text and suggestion:
-        hints.append(f"For the branch of that name: create {suggestion} --branch {text}")
-    return SandboxError(
-        "usage",
-        f"'{shown}' cannot be an instance name: {reason}.",
-        hints=hints,
-        details={"name": text, "reason": reason},
-    )
 
 
 def printable(text: str) -> str:

@@ -5,17 +5,27 @@ from __future__ import annotations
 import os
 import zlib
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from ktrdr_sandbox.errors import SandboxError
 
 ENV_FILE_NAME: Final = ".env.sandbox"
 
 
-class Home(NamedTuple):
+class Home:
     """The root folder: `~/.ktrdr` unless KTRDR_HOME says otherwise (product contract, 1)."""
 
-    root: Path
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.shared = root / "shared"
+        self.sandbox = root / "sandbox"
+        self.registry = self.sandbox / "instances.json"
+        self.registry_lock = self.sandbox / "instances.lock"
+        self.home_id = self.sandbox / "home-id"  # tells its things on an engine from others'
+        self.trash = self.sandbox / "trash"
+        self.config = self.sandbox / "config.toml"
+        self.shared_manifest = self.sandbox / "shared-manifest"  # what init-shared put, from where
+        self.shared_lock = self.sandbox / "locks" / "shared.lock"
 
     @classmethod
     def from_environment(cls) -> Home:
@@ -36,44 +46,6 @@ class Home(NamedTuple):
                 else "Nothing tells where the files of this program belong: HOME is not set.",
                 hints=("Set KTRDR_HOME to a folder of yours.",),
             ) from None
-
-    @property
-    def sandbox(self) -> Path:
-        return self.root / "sandbox"
-
-    @property
-    def registry(self) -> Path:
-        return self.sandbox / "instances.json"
-
-    @property
-    def registry_lock(self) -> Path:
-        return self.sandbox / "instances.lock"
-
-    @property
-    def home_id(self) -> Path:
-        """File with the random id that tells this home's things on an engine from others'."""
-        return self.sandbox / "home-id"
-
-    @property
-    def trash(self) -> Path:
-        return self.sandbox / "trash"
-
-    @property
-    def config(self) -> Path:
-        return self.sandbox / "config.toml"
-
-    @property
-    def shared(self) -> Path:
-        return self.root / "shared"
-
-    @property
-    def shared_manifest(self) -> Path:
-        """What init-shared put into the shared folder, and from where."""
-        return self.sandbox / "shared-manifest"
-
-    @property
-    def shared_lock(self) -> Path:
-        return self.sandbox / "locks" / "shared.lock"
 
     def state_of(self, instance_id: str) -> Path:
         """Folder with the generated override and what teardown needs without the worktree."""
@@ -107,7 +79,7 @@ def checkout_root(start: Path) -> Path | None:
 
 def log_folder() -> Path:
     """Where report files of this program's own defects go, as the platform has it."""
-    import platformdirs  # loads configparser, and is needed on the way to a report alone
+    import platformdirs  # loads configparser, and few commands come here
 
     return Path(platformdirs.user_log_dir("ktrdr-sandbox", appauthor=False))
 

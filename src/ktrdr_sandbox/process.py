@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 from ktrdr_sandbox.background import BackgroundThread, run_in_background
-from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.errors import ErrorCode, SandboxError
 from ktrdr_sandbox.redaction import redact_all
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ T = TypeVar("T")
 LineSink = Callable[[str], None]
 """Receives the output of a command, one whole line at a time, without line end."""
 
-KEPT_LINES: Final = 400
-"""Last lines of a long command's output that are kept for its error."""
+KEPT_LINES: Final = 400  # last lines of a long command's output, kept for its error
 
 Patience = tuple[float, float]
 """Seconds between interrupt and terminate, and between terminate and kill."""
@@ -49,14 +48,20 @@ _LAST_WORDS: Final = 1.0
 
 
 @dataclass(slots=True, kw_only=True)
-class Run:
-    """One command that has ended, or has been given up. Times in seconds."""
+class Outcome:
+    """How one command ended, or was given up: then without an exit status. Times in seconds."""
 
     argv: tuple[str, ...]
-    cwd: Path | None = None
     exit_code: int | None = None
-    """None when it was ended before its time, or could not be started."""
+    stdout: str = ""
+    stderr: str = ""
+    cwd: Path | None = None
     seconds: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """What the command said, error stream first choice."""
+        return self.stderr.strip() or self.stdout.strip()
 
     @property
     def line(self) -> str:
@@ -69,7 +74,7 @@ class Run:
         return f"ran{where} ({how}, {self.seconds:.2f} s): {command}"
 
 
-Listener = Callable[[Run], None]
+Listener = Callable[[Outcome], None]
 
 # Not one for each thread or context: commands are started by threads of other people's making.
 _listeners: Final[list[Listener]] = []
@@ -86,43 +91,27 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 @contextmanager
-def observed(argv: Sequence[str], *, cwd: Path | None = None) -> Iterator[Run]:
+def observed(argv: Sequence[str], *, cwd: Path | None = None) -> Iterator[Outcome]:
     """Around the life of one command. The block puts its exit status in."""
-    run = Run(argv=tuple(argv), cwd=cwd)
+    outcome = Outcome(argv=tuple(argv), cwd=cwd)
     began = time.monotonic()
     try:
-        yield run
+        yield outcome
     finally:
-        run.seconds = time.monotonic() - began
+        outcome.seconds = time.monotonic() - began
         for listener in tuple(_listeners):
-            listener(run)
+            listener(outcome)
 
 
 # -- running ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How a command ended. `exit_code` is None when its time ran out."""
+class CommandError(SandboxError):
+    """An external command failed. Keeps all of it; display goes through redaction."""
 
-    argv: tuple[str, ...]
-    exit_code: int | None
-    stdout: str
-    stderr: str
-
-    @property
-    def text(self) -> str:
-        """What the command said, error stream first choice."""
-        return self.stderr.strip() or self.stdout.strip()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Options:
-    environment: Mapping[str, str]
-    cwd: Path | None = None
-    patience: Patience = HANG_UP
-    own_group: bool = False
-    errors: str = "replace"
+    def __init__(self, code: ErrorCode, message: str, outcome: Outcome, **more: Any) -> None:
+        super().__init__(code, message, **more)
+        self.outcome = outcome
 
 
 def run(
@@ -142,10 +131,23 @@ def run(
     what it started is looked up. `errors` is for output that is not UTF-8. Raises OSError when it
     cannot be started.
     """
-    options = _Options(
-        environment=environment, cwd=cwd, patience=patience, own_group=own_group, errors=errors
-    )
-    return run_interruptibly(lambda: _run(tuple(argv), options, stdin, timeout))
+
+    def work() -> Outcome:
+        with _started(
+            *(argv, environment, cwd, patience, own_group),
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            errors=errors,
+        ) as (child, outcome):
+            try:
+                said = child.process.communicate(stdin or None, timeout=timeout)
+                outcome.exit_code = child.process.returncode
+            except subprocess.TimeoutExpired:
+                said = child.end()
+            outcome.stdout, outcome.stderr = said
+        return outcome
+
+    return run_interruptibly(work)
 
 
 def stream(
@@ -164,8 +166,32 @@ def stream(
     `sink` is called in another thread. What the command leaves in the background when it ends by
     itself is not waited for. Raises OSError.
     """
-    options = _Options(environment=environment, cwd=cwd, patience=patience, own_group=own_group)
-    return run_interruptibly(lambda: _stream(tuple(argv), options, sink, timeout, keep))
+    kept: deque[str] = deque(maxlen=keep)
+
+    def read(child: _Child, output: IO[str]) -> None:
+        try:
+            with output:
+                for line in output:
+                    kept.append(line.rstrip("\r\n"))
+                    sink(kept[-1])
+        except BaseException:
+            child.end()
+            raise
+
+    def work() -> Outcome:
+        with _started(argv, environment, cwd, patience, own_group) as (child, outcome):
+            output, child.process.stdout = child.process.stdout, None  # the reader's, who closes it
+            reading = run_in_background(lambda: read(child, output))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                outcome.exit_code = child.process.wait(timeout)
+            if outcome.exit_code is None:
+                child.end()
+            with contextlib.suppress(TimeoutError):
+                reading.result(_LAST_WORDS)
+        outcome.stderr = "\n".join(kept)
+        return outcome
+
+    return run_interruptibly(work)
 
 
 def run_interruptibly(work: Callable[[], T]) -> T:
@@ -176,71 +202,21 @@ def run_interruptibly(work: Callable[[], T]) -> T:
     """
     if threading.current_thread() is not threading.main_thread():
         return work()
-    future = run_in_background(work)
+    future = None
     try:
+        future = run_in_background(work)
         return future.result()
     finally:
-        if not future.done():
+        if future is None or not future.done():
             end_all()
-
-
-def _run(argv: tuple[str, ...], options: _Options, stdin: str, timeout: float | None) -> Outcome:
-    source = subprocess.PIPE if stdin else subprocess.DEVNULL
-    with (
-        observed(argv, cwd=options.cwd) as seen,
-        _started(argv, options, stdin=source, stderr=subprocess.PIPE) as child,
-    ):
-        try:
-            stdout, stderr = child.process.communicate(stdin or None, timeout=timeout)
-            seen.exit_code = child.process.returncode
-        except subprocess.TimeoutExpired:
-            stdout, stderr = child.end()
-    return Outcome(argv=argv, exit_code=seen.exit_code, stdout=stdout, stderr=stderr)
-
-
-def _stream(
-    argv: tuple[str, ...], options: _Options, sink: LineSink, timeout: float | None, keep: int
-) -> Outcome:
-    kept: deque[str] = deque(maxlen=keep)
-    with (
-        observed(argv, cwd=options.cwd) as seen,
-        _started(argv, options, stderr=subprocess.STDOUT) as child,
-    ):
-        output, child.process.stdout = child.process.stdout, None  # the reader's, who closes it
-        reading = run_in_background(lambda: _read(child, output, kept, sink))
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            seen.exit_code = child.process.wait(timeout)
-        if seen.exit_code is None:
-            child.end()
-        with contextlib.suppress(TimeoutError):
-            reading.result(_LAST_WORDS)
-    return Outcome(argv=argv, exit_code=seen.exit_code, stdout="", stderr="\n".join(kept))
-
-
-def _read(child: _Child, output: IO[str] | None, kept: deque[str], sink: LineSink) -> None:
-    try:
-        with output or contextlib.nullcontext():
-            for text in _lines_of(output):
-                kept.append(text)
-                sink(text)
-    except BaseException:
-        child.end()
-        raise
-
-
-def _lines_of(stream: IO[str] | None) -> Iterator[str]:
-    for line in stream or ():
-        yield line.rstrip("\r\n")
 
 
 def lines(argv: Sequence[str], *, environment: Mapping[str, str]) -> Iterator[str]:
     """Each line of both streams as it comes. Who leaves early ends the command."""
-    with (
-        observed(argv) as seen,
-        _started(argv, _Options(environment=environment), stderr=subprocess.STDOUT) as child,
-    ):
-        yield from _lines_of(child.process.stdout)
-        seen.exit_code = child.process.wait()
+    with _started(argv, environment) as (child, outcome):
+        for line in child.process.stdout:
+            yield line.rstrip("\r\n")
+        outcome.exit_code = child.process.wait()
 
 
 def run_attached(argv: Sequence[str], *, environment: Mapping[str, str]) -> int:
@@ -248,42 +224,25 @@ def run_attached(argv: Sequence[str], *, environment: Mapping[str, str]) -> int:
 
     An interrupt from the terminal reaches the child as well; it is given time to end by itself.
     """
-    with observed(argv) as seen:
-        process = subprocess.Popen(list(argv), env=dict(environment))
-        try:
-            seen.exit_code = process.wait()
-        finally:
-            _Child(process, _Options(environment=environment, patience=PUT_AWAY)).end()
-    return seen.exit_code
+    own = _started(argv, environment, patience=PUT_AWAY, stdin=None, stdout=None, stderr=None)
+    with own as (child, outcome):
+        status: int = child.process.wait()
+        outcome.exit_code = status
+    return status
 
 
 # -- this process's own environment ------------------------------------------------------------
 
-
-class _OwnEnvironment:
-    """`os.environ`, which is one for all threads, and what it was before somebody replaced it."""
-
-    def __init__(self) -> None:
-        self.changed = threading.Condition()
-        self.users = 0
-        self.wanted: dict[str, str] = {}
-        self.before: dict[str, str] = {}
-
-    def replace(self, wanted: Mapping[str, str]) -> None:
-        for name in [name for name in os.environ if name not in wanted]:
-            del os.environ[name]
-        for name, value in wanted.items():
-            if os.environ.get(name) != value:
-                os.environ[name] = value
-
-
-_own: Final = _OwnEnvironment()
+_replacing: Final = threading.Condition()
+_replaced: Final[list[dict[str, str]]] = []
+"""What `os.environ`, one for all threads, is replaced by, once for each block that wants it."""
+_before: Final[dict[str, str]] = {}
 
 
 def current_environment() -> dict[str, str]:
     """The variables that this program was started with, whatever a library is given meanwhile."""
-    with _own.changed:
-        return dict(_own.before if _own.users else os.environ)
+    with _replacing:
+        return dict(_before if _replaced else os.environ)
 
 
 @contextmanager
@@ -293,93 +252,78 @@ def environment_replaced(environment: Mapping[str, str]) -> Iterator[None]:
     Blocks that want the same share it; one that wants another waits for them.
     """
     wanted = dict(environment)
-    with _own.changed:
-        _own.changed.wait_for(lambda: not _own.users or _own.wanted == wanted)
-        if not _own.users:
-            _own.before, _own.wanted = dict(os.environ), wanted
-            _own.replace(wanted)
-        _own.users += 1
+    with _replacing:
+        _replacing.wait_for(lambda: not _replaced or _replaced[0] == wanted)
+        if not _replaced:
+            _before.clear()
+            _before.update(os.environ)
+            _replace_environment(wanted)
+        _replaced.append(wanted)
     try:
         yield
     finally:
-        with _own.changed:
-            _own.users -= 1
-            if not _own.users:
-                _own.replace(_own.before)
-                _own.changed.notify_all()
+        with _replacing:
+            _replaced.pop()
+            if not _replaced:
+                _replace_environment(_before)
+                _replacing.notify_all()
+
+
+def _replace_environment(wanted: Mapping[str, str]) -> None:
+    """Never empty in between, for the sake of other threads."""
+    for name in os.environ.keys() - wanted.keys():
+        del os.environ[name]
+    os.environ.update(wanted)
 
 
 # -- children --------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class _Child:
-    """A command under way."""
+    """A command under way: a Popen of ours or, where `foreign`, a library's as psutil sees it."""
 
-    def __init__(self, process: subprocess.Popen[Any], options: _Options) -> None:
-        self.process = process
-        self.patience = options.patience
-        self._own_group = options.own_group
+    process: Any
+    patience: Patience = HANG_UP
+    own_group: bool = False
+    foreign: bool = False
 
     def signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if self._own_group:  # it has the number of its first process while any of it lives
+        import psutil  # only what ends early needs it
+
+        with contextlib.suppress(ProcessLookupError, PermissionError, psutil.Error):
+            if self.own_group:  # it has the number of its first process while any of it lives
                 os.killpg(self.process.pid, number)
             else:
                 self.process.send_signal(number)
 
     def has_ended(self) -> bool:
-        return self.process.poll() is not None
-
-    def family(self) -> list[psutil.Process]:
-        """What it has started. Compose is a child of the docker command and would outlive it."""
-        import psutil  # only what ends early needs it
-
-        if self._own_group:
-            return []
-        try:
-            return psutil.Process(self.process.pid).children(recursive=True)
-        except psutil.Error:
-            return []
-
-    def end(self) -> tuple[str, str]:
-        """End it if it still runs. Gives what was still in its pipes."""
-        if self.has_ended():
-            return "", ""
-        _end([self])
-        with contextlib.suppress(subprocess.TimeoutExpired, ValueError):  # read to its end already
-            out, err = self.process.communicate(timeout=_LAST_WORDS)
-            return out or "", err or ""
-        return "", ""
-
-
-class _LibraryChild(_Child):
-    """A command that a library started, which tells nobody of it."""
-
-    patience = HANG_UP
-
-    def __init__(self, process: psutil.Process) -> None:
-        self._library_process = process
-
-    def signal(self, number: signal.Signals) -> None:
+        if not self.foreign:
+            return self.process.poll() is not None
         import psutil
 
+        # Without waiting for it, which would take its exit status from the library.
         with contextlib.suppress(psutil.Error):
-            self._library_process.send_signal(number)
-
-    def has_ended(self) -> bool:
-        """Without waiting for it, which would take its exit status from the library."""
-        import psutil
-
-        with contextlib.suppress(psutil.Error):
-            return self._library_process.status() == psutil.STATUS_ZOMBIE
+            return bool(self.process.status() == psutil.STATUS_ZOMBIE)
         return True
 
     def family(self) -> list[psutil.Process]:
+        """What it has started. Compose is a child of the docker command and would outlive it."""
         import psutil
 
         with contextlib.suppress(psutil.Error):
-            return self._library_process.children(recursive=True)
+            if not self.own_group:
+                return psutil.Process(self.process.pid).children(recursive=True)
         return []
+
+    def end(self) -> tuple[str, str]:
+        """End it if it still runs. Gives what was still in its pipes."""
+        if not self.has_ended():
+            _end([self])
+            with contextlib.suppress(subprocess.TimeoutExpired, ValueError):  # or read to its end
+                out, err = self.process.communicate(timeout=_LAST_WORDS)
+                return out or "", err or ""
+        return "", ""
 
 
 _running: Final[set[_Child]] = set()
@@ -392,36 +336,41 @@ _starting: Final = threading.Lock()
 @contextmanager
 def _started(
     argv: Sequence[str],
-    options: _Options,
+    environment: Mapping[str, str],
+    cwd: Path | None = None,
+    patience: Patience = HANG_UP,
+    own_group: bool = False,
     *,
-    stderr: int,
-    stdin: int = subprocess.DEVNULL,
-) -> Iterator[_Child]:
-    with _starting:
-        _refuse_if_stopped()
-        process = subprocess.Popen(
-            list(argv),
-            cwd=options.cwd,
-            env=dict(options.environment),
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            encoding="utf-8",
-            errors=options.errors,
-            start_new_session=options.own_group,
-        )
-        child = _Child(process, options)
-        _running.add(child)
-    try:
-        yield child
-    finally:
-        child.end()  # where its user was interrupted, failed or left early
-        _running.discard(child)
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+    errors: str = "replace",
+    stdin: int | None = subprocess.DEVNULL,
+    stdout: int | None = subprocess.PIPE,
+    stderr: int | None = subprocess.STDOUT,
+) -> Iterator[tuple[_Child, Outcome]]:
+    with observed(argv, cwd=cwd) as outcome:
+        with _starting:
+            _refuse_if_stopped()
+            process = subprocess.Popen(
+                list(argv),
+                cwd=cwd,
+                env=dict(environment),
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                encoding="utf-8",
+                errors=errors,
+                start_new_session=own_group,
+            )
+            child = _Child(process, patience, own_group)
+            _running.add(child)
+        try:
+            yield child, outcome
+        finally:
+            child.end()  # where its user was interrupted, failed or left early
+            _running.discard(child)
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):
+                        pipe.close()
 
 
 def _refuse_if_stopped() -> None:
@@ -432,7 +381,7 @@ def _refuse_if_stopped() -> None:
 
 
 @contextmanager
-def started_by_library(argv: Sequence[str]) -> Iterator[Run]:
+def started_by_library(argv: Sequence[str]) -> Iterator[Outcome]:
     """Around a call of a library that starts a command itself: observed, and ended with the rest.
 
     Raises `interrupted` where nothing more may be started.
@@ -442,8 +391,8 @@ def started_by_library(argv: Sequence[str]) -> Iterator[Run]:
         _refuse_if_stopped()
         _library_programs.append(program)
     try:
-        with observed(argv) as seen:
-            yield seen
+        with observed(argv) as outcome:
+            yield outcome
     except SandboxError:  # it has ended, and how is told
         raise
     except BaseException:
@@ -479,7 +428,7 @@ def _started_by_libraries() -> list[_Child]:
         with contextlib.suppress(psutil.Error):
             names = {Path(part).name for part in process.cmdline()[:2]}  # or a script in its place
             if process.pid not in known and not names.isdisjoint(_library_programs):
-                found.append(_LibraryChild(process))
+                found.append(_Child(process, foreign=True))
     return found
 
 
@@ -490,9 +439,7 @@ def _end(children: Sequence[_Child], *, at_once: bool = False) -> None:
         return
     family = [process for child in children for process in child.family()]
     try:
-        for step, number in enumerate((signal.SIGINT, signal.SIGTERM)):
-            if at_once:
-                break
+        for step, number in enumerate(() if at_once else (signal.SIGINT, signal.SIGTERM)):
             for child in children:
                 child.signal(number)
             if _have_ended(children, within=max(child.patience[step] for child in children)):
@@ -530,13 +477,11 @@ def end_left_over(is_left_over: Callable[[psutil.Process], bool], *, patience: f
     """
     import psutil  # only needed after a kill
 
-    def found(process: psutil.Process) -> bool:
-        try:
-            return process.pid != os.getpid() and is_left_over(process)
-        except (psutil.Error, OSError):
-            return False
-
-    left = [process for process in psutil.process_iter() if found(process)]
+    left = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and is_left_over(process):
+                left.append(process)
     for process in left:
         with contextlib.suppress(psutil.Error):
             process.terminate()
@@ -548,9 +493,4 @@ def end_left_over(is_left_over: Callable[[psutil.Process], bool], *, patience: f
 
 def end_marked(variables: Mapping[str, str]) -> int:
     """End every process whose environment has these; how many there were."""
-
-    def is_marked(process: psutil.Process) -> bool:
-        environment = process.environ()
-        return all(environment.get(name) == value for name, value in variables.items())
-
-    return end_left_over(is_marked, patience=2.0)
+    return end_left_over(lambda it: variables.items() <= it.environ().items(), patience=2.0)

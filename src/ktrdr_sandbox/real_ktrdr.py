@@ -17,14 +17,11 @@ from ktrdr_sandbox.settings import load_settings, may_be_set
 
 PROGRAM: Final = "ktrdr"
 SETTING: Final = "ktrdr_command"
-_VARIABLE: Final = "KTRDR_SANDBOX_KTRDR_COMMAND"
 
+# In every script that an installer makes of our entry point, wherever it lies. The name alone
+# would not do: the path of somebody's folder may have it.
 _OWN_SCRIPT: Final = re.compile(rb"(?:\bfrom|\bimport|-m) +ktrdr_sandbox\b")
-"""In every script that an installer makes of our entry point, wherever it lies. The name alone
-would not do: the path of somebody's folder may have it."""
-
-_SCRIPT_LENGTH: Final = 4096
-"""Bytes of a file in which that is looked for: installers' scripts have a few hundred."""
+_SCRIPT_LENGTH: Final = 4096  # bytes in which that is looked for: such scripts have a few hundred
 
 
 class Candidate(NamedTuple):
@@ -44,13 +41,20 @@ def candidates(cwd: Path, *, environment: Mapping[str, str], home: Home) -> Iter
     Raises `bad-settings`.
     """
     root = checkout_root(cwd)
-    yield from _by_setting(root or cwd, environment, home)
+    if may_be_set(SETTING, home, root or cwd, variables=environment):
+        yield from _by_setting(root or cwd, environment, home)
     if root is not None:
         script = root / ".venv" / "bin" / PROGRAM
         if _is_program(script) and not is_ours(script):
             yield Candidate((str(script),), str(script))
-        yield from _by_uv(root, environment)
-    yield from _on_path(environment)
+        uv = _all_on_path("uv", environment)
+        if uv and _is_ktrdr(root / "pyproject.toml"):
+            # `--project` and not `--directory`: the command is to run where the user is.
+            argv = (str(uv[0]), "run", "--project", str(root), "--", PROGRAM)
+            yield Candidate(argv, f"uv run in {root}")
+    for program in _all_on_path(PROGRAM, environment):
+        if not is_ours(program):
+            yield Candidate((str(program),), str(program))
     yield from _installed_here()
 
 
@@ -68,27 +72,27 @@ def is_ours(program: Path) -> bool:
         return False
 
 
-def missing(tried: list[str]) -> SandboxError:
-    """Nothing of it could be started. `tried` are sentences on what was there."""
-    return SandboxError(
-        "ktrdr-missing",
-        " ".join(["The ktrdr CLI was not found.", *tried]),
-        hints=(
-            "In a KTRDR checkout: 'uv sync' makes its .venv/bin/ktrdr.",
-            f"""Or name it: {_VARIABLE}='["/path/to/ktrdr"]'""",
-            "'ktrdr sandbox' works without it.",
-        ),
-        details={"tried": tried},
-    )
-
-
 def _is_program(path: Path) -> bool:
     return path.is_file() and os.access(path, os.X_OK)
 
 
+def _is_ktrdr(pyproject: Path) -> bool:
+    try:
+        project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
+        return str(project["name"]).lower() == PROGRAM
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _all_on_path(name: str, environment: Mapping[str, str]) -> list[Path]:
+    """All programs of a name, as a shell would find them, but none by way of the directory that
+    somebody happens to be in."""
+    folders = [Path(entry) for entry in environment.get("PATH", os.defpath).split(os.pathsep)]
+    found = [folder / name for folder in folders if folder.is_absolute()]
+    return [program for program in dict.fromkeys(found) if _is_program(program)]
+
+
 def _by_setting(checkout: Path, environment: Mapping[str, str], home: Home) -> Iterator[Candidate]:
-    if not may_be_set(SETTING, home, checkout, variables=environment):
-        return
     from ktrdr_sandbox.commands.configuration import is_approved  # pydantic, 0.2 s
 
     # Without approval a checkout's file does not say what runs here; `config show` tells so.
@@ -100,7 +104,7 @@ def _by_setting(checkout: Path, environment: Mapping[str, str], home: Home) -> I
     if os.sep in command[0]:
         program = checkout / program
     found = [program] if program.is_absolute() else _all_on_path(command[0], environment)
-    if any(is_ours(one) for one in found[:1]):
+    if found and is_ours(found[0]):
         raise SandboxError(
             "bad-settings",
             f"The setting {SETTING} names this very program: {found[0]}.",
@@ -108,36 +112,6 @@ def _by_setting(checkout: Path, environment: Mapping[str, str], home: Home) -> I
         )
     origin = f"{command[0]} of the setting {SETTING}"
     yield Candidate((str(program), *command[1:]), origin, named=True)
-
-
-def _by_uv(root: Path, environment: Mapping[str, str]) -> Iterator[Candidate]:
-    found = _all_on_path("uv", environment)
-    if found and _is_ktrdr(root / "pyproject.toml"):
-        # `--project` and not `--directory`: the command is to run where the user is.
-        argv = (str(found[0]), "run", "--project", str(root), "--", PROGRAM)
-        yield Candidate(argv, f"uv run in {root}")
-
-
-def _is_ktrdr(pyproject: Path) -> bool:
-    try:
-        project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
-        return str(project["name"]).lower() == PROGRAM
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _on_path(environment: Mapping[str, str]) -> Iterator[Candidate]:
-    for program in _all_on_path(PROGRAM, environment):
-        if not is_ours(program):
-            yield Candidate((str(program),), str(program))
-
-
-def _all_on_path(name: str, environment: Mapping[str, str]) -> list[Path]:
-    """All programs of a name, as a shell would find them, but none by way of the directory that
-    somebody happens to be in."""
-    folders = [Path(entry) for entry in environment.get("PATH", os.defpath).split(os.pathsep)]
-    found = [folder / name for folder in folders if folder.is_absolute()]
-    return [program for program in dict.fromkeys(found) if _is_program(program)]
 
 
 def _installed_here() -> Iterator[Candidate]:

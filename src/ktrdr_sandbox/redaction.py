@@ -17,9 +17,9 @@ from urllib.parse import quote, quote_plus, unquote
 
 HIDDEN: Final = "***"
 
+# Characters from which on a secret's value is hidden within any text. A shorter one, or a plain
+# word, is a part of other words too: `ktrdr`, `admin`, `required`.
 CERTAIN_LENGTH: Final = 6
-"""Characters from which on a secret's value is hidden within any text. A shorter one, or a plain
-word, is a part of other words too: `ktrdr`, `admin`, `required`."""
 
 # Patterns are bounded, and begin at a word's beginning: a log may hold a word of a million letters.
 _WORDS: Final = (
@@ -27,22 +27,19 @@ _WORDS: Final = (
 )
 _ENDINGS: Final = r"(?:KEY|PWD|PASS|DSN|AUTH|SALT)S?"
 _ANY_NAME: Final = rf"(?i)[\w.-]*(?:{_WORDS})[\w-]*|\w+_{_ENDINGS}"
+# A name that ends with the secret's word, and does not go on as `TOKEN_MODE` does.
 _CERTAIN_NAME: Final = rf"(?i).*(?:{_WORDS}|_pwd|_pass)s?[_-]?\d*"
-"""A name that ends with the secret's word, and does not go on as `TOKEN_MODE` does."""
-
 _PLAIN_WORD: Final = r"[A-Za-z]?[a-z]{1,13}|[A-Z]{1,14}"
+# What messages say of a secret where its value might stand: `DB_PASSWORD: required`.
 _SAID_OF_ONE: Final = r"(?i)required|missing|invalid|expired|empty|unset|denied|optional|executable"
-"""What messages say of a secret where its value might stand: `DB_PASSWORD: required`."""
-
 _KEY: Final = rf"[\w-]{{0,64}}?(?i:{_WORDS})[\w-]{{0,64}}|[A-Z][A-Z0-9_]{{0,64}}_{_ENDINGS}\b"
-_QUOTE: Final = r"\\*[\"']"
-"""A quote, escaped as often as JSON within JSON does it."""
+_QUOTE: Final = r"\\*[\"']"  # escaped as often as JSON within JSON does it
 _ASSIGNMENT: Final = (
     rf"(?P<head>(?:{_QUOTE})?(?<![\w-])(?P<key>{_KEY})(?:{_QUOTE})?\s*(?P<sep>[=:])\s*)"
     rf"(?:(?P<open>{_QUOTE})[\s\S]*?(?P=open)|(?:{_QUOTE})?(?P<value>[^\s,;&\"'}}]+))"
 )
+# A line of an environment file: its value goes on to the end, whatever stands in it.
 _WHOLE_LINE: Final = r"(?m)^(?P<head>\s*(?:export +|- +)?(?P<key>[A-Z_]\w*)=)(?P<value>.+)$"
-"""A line of an environment file: its value goes on to the end, whatever stands in it."""
 _OPTION: Final = (
     rf"(?P<head>(?<!-)--[\w-]{{0,64}}?(?i:{_WORDS})[\w-]{{0,64}}\s+)(?P<value>(?!-)\S+)"
 )
@@ -91,8 +88,8 @@ def _unless_word(found: re.Match[str]) -> str:
     return found[0] if _is_word(found["value"]) else found["head"] + HIDDEN
 
 
-_Rule = tuple[tuple[str, ...], str, str | Callable[[re.Match[str]], str]]
-_RULES: Final[tuple[_Rule, ...]] = (
+# Patterns with what replaces them, compiled only for a text that has one of the signs.
+_RULES: Final[tuple[tuple[tuple[str, ...], str, str | Callable[[re.Match[str]], str]], ...]] = (
     (("-----BEGIN ",), _PEM, rf"\1{HIDDEN}"),
     (("=",), _WHOLE_LINE, _line),
     (("://",), _IN_URL, rf"\1:{HIDDEN}@"),
@@ -101,7 +98,6 @@ _RULES: Final[tuple[_Rule, ...]] = (
     (("=", ":"), _ASSIGNMENT, _assigned),
     (("sk-", "gh", "glpat-", "xox", "AKIA", "eyJ"), _SHAPES, HIDDEN),
 )
-"""Patterns with what replaces them, compiled only for a text that has one of the signs."""
 
 
 class Redactor:
@@ -134,15 +130,14 @@ class Redactor:
         if isinstance(value, (list, tuple)):
             return [
                 HIDDEN if _follows_option(before, item) else self.data(item)
-                for before, item in zip((None, *value), value, strict=False)
+                for before, item in zip(("", *value), value, strict=False)
             ]
         return value
 
     def _entry(self, name: str, item: Any) -> Any:
-        if isinstance(item, str):
-            return HIDDEN if _is_secret(name, item) else self.data(item)
         is_whole = isinstance(item, (dict, list, tuple)) and is_secret_name(name)
-        return HIDDEN if is_whole else self.data(item)
+        is_secret = isinstance(item, str) and _is_secret(name, item)
+        return HIDDEN if is_whole or is_secret else self.data(item)
 
 
 def _follows_option(before: object, item: object) -> bool:

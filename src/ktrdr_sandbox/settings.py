@@ -6,6 +6,7 @@ people write, is not loaded: pydantic takes longer than most commands.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -21,9 +22,7 @@ PREFIX: Final = "KTRDR_SANDBOX_"
 
 Hook = Literal["after_create", "after_ready", "before_destroy"]
 HOOKS: Final[tuple[Hook, ...]] = get_args(Hook)
-Commands = tuple[tuple[str, ...], ...]
-"""Commands to run one after the other, each a list of words."""
-
+Commands = tuple[tuple[str, ...], ...]  # to run one after the other, each a list of words
 Approved = Callable[[Path, str], bool]
 """Whether a person has approved the content of that digest for the repository of a checkout."""
 
@@ -48,8 +47,7 @@ class Settings:
 
     bind_address: str = _setting("127.0.0.1", "Address that host ports are published on")
     compose_file: str | None = _setting(
-        None,
-        "Compose file, relative to the checkout, instead of the usual search; several as one:two",
+        None, "Compose file, relative to the checkout, instead of a search; several as one:two"
     )
     env_files: tuple[str, ...] = _setting(
         (), "Files with values for the Compose file, relative to the checkout, instead of its .env"
@@ -108,8 +106,7 @@ class Settings:
     )
 
 
-TABLES: Final = frozenset({"hooks"})
-"""The settings that are tables of others."""
+TABLES: Final = frozenset({"hooks"})  # the settings that are tables of others
 
 FIELDS: Final[Mapping[str, dataclasses.Field[Any]]] = {
     f"hooks.{inner.name}" if field.name in TABLES else field.name: inner
@@ -145,7 +142,15 @@ def is_nothing_set(home: Home, checkout: Path | None) -> bool:
     """Whether there is no variable, no file of the user and none of the checkout to read."""
     if any(name.upper().startswith(PREFIX) for name in os.environ):
         return False
-    return all(_is_absent(path) for path in settings_files(home, checkout))
+    for path in settings_files(home, checkout):
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            return False  # what cannot be looked at may be there
+        return False
+    return True
 
 
 def may_be_set(word: str, home: Home, checkout: Path | None, *, variables: Iterable[str]) -> bool:
@@ -155,22 +160,8 @@ def may_be_set(word: str, home: Home, checkout: Path | None, *, variables: Itera
     """
     if any(name.upper().startswith(PREFIX + word.upper()) for name in variables):
         return True
-    return any(_mentions(path, word) for path in settings_files(home, checkout))
-
-
-def _mentions(path: Path, word: str) -> bool:
-    try:
-        return path.is_file() and word.encode() in path.read_bytes()
-    except OSError:
-        return False
-
-
-def _is_absent(path: Path) -> bool:
-    """For certain; what cannot be looked at may be there."""
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
+    for path in settings_files(home, checkout):
+        with contextlib.suppress(OSError):
+            if path.is_file() and word.encode() in path.read_bytes():
+                return True
     return False

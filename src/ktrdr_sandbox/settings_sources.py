@@ -1,14 +1,19 @@
 """Read the sources of settings, judge what they say, and tell where each value came from.
 
 Order, strongest first: `KTRDR_SANDBOX_*` variables, `.ktrdr-sandbox.toml` in the checkout,
-`$KTRDR_HOME/sandbox/config.toml`, defaults. Key by key; what the checkout's file may set only with
-approval is told in `trust.py`.
+`$KTRDR_HOME/sandbox/config.toml`, defaults. Key by key.
+
+The checkout's file comes from a branch, perhaps a stranger's, and counts as soon as the branch is
+checked out. So what would run a program on this machine, publish ports to others or lift a refusal
+of isolation counts only once a person has approved exactly that content for that repository. A
+setting that nobody has judged harmless is among those: forgetting one here must not open a door.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import hashlib
 import json
 import os
 import re
@@ -17,7 +22,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_args, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -44,13 +49,30 @@ from ktrdr_sandbox.settings import (
     Settings,
     as_data,
 )
-from ktrdr_sandbox.trust import digest, is_loosening, is_personal
 
 Kind = Literal["variable", "checkout", "home", "default"]
+
+# How the branch's own stack is found and proven. `copy_files` is read from the main worktree's
+# file and only names files that git ignores there.
+HARMLESS: Final = frozenset(
+    {"compose_file", "copy_files", "env_files", "gate_timeout", "heal_workers", "health_paths"}
+    | {"hook_timeout", "migrate", "profiles"}
+)
 
 _TABLE: Final = re.compile(r"\s*\[\s*([\w.-]+)\s*\]")
 _KEY: Final = re.compile(r"\s*[\"']?([\w.-]+)[\"']?\s*=")
 _PLACE: Final = re.compile(r"\(at line (\d+), column (\d+)\)")
+
+
+def is_personal(key: str) -> bool:
+    """Settings about the machine and not about a checkout: its file cannot set them at all."""
+    return key in ("destroy_grace", "lock_patience", "trash_days") or key.startswith("demo_")
+
+
+def _needs_approval(key: str, value: Any) -> bool:
+    if key in HARMLESS or not value:
+        return False
+    return not (key == "bind_address" and ip_address(value).is_loopback)
 
 
 def _several(value: Any) -> Any:
@@ -98,18 +120,14 @@ class _Variables(EnvSettingsSource):
 
     def decode_complex_value(self, field_name: str, field: Any, value: Any) -> Any:
         text = str(value).strip()
-        if not text.startswith(("[", "{")) and _holds_texts(field.annotation):
+        kinds = get_args(field.annotation)
+        optional = [get_args(kind) for kind in kinds if type(None) in kinds]
+        if not text.startswith(("[", "{")) and any(str in one for one in (kinds, *optional)):
             return [word.strip() for word in text.split(",") if word.strip()]
         try:
             return super().decode_complex_value(field_name, field, text)
         except ValueError:
             return text
-
-
-def _holds_texts(annotation: Any) -> bool:
-    """Whether a setting is a list of texts, or may be left out and is one otherwise."""
-    kinds = get_args(annotation)
-    return str in kinds or any(str in get_args(kind) for kind in kinds if type(None) in kinds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,25 +145,12 @@ class Origin:
         return str(self.path) if self.line is None else f"{self.path}, line {self.line}"
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One source: its values by flat key, as written, and the place of each."""
-
-    whole: Origin
-    values: Mapping[str, Any]
-    origins: Mapping[str, Origin]
-
-    def origin(self, key: str) -> Origin:
-        """Where the layer has a key from; a key of an inline table is where the table is."""
-        return self.origins.get(key) or self.origins.get(key.partition(".")[0], self.whole)
-
-    def without(self, keys: Collection[str]) -> Layer:
-        """The same layer as if it did not set these."""
-        return replace(self, values={k: v for k, v in self.values.items() if k not in keys})
+Layer = dict[str, tuple[Any, Origin]]
+"""One source: its values by flat key, as written, and the place of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Withheld:
+class Asked:
     """What a checkout's file sets but may not by itself: flat keys with validated values."""
 
     path: Path
@@ -153,27 +158,38 @@ class Withheld:
 
     @property
     def digest(self) -> str:
-        return digest(self.values)
+        """SHA-256, whatever their order in the file and whatever stands around them."""
+        text = json.dumps(self.values, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Setting(NamedTuple):
+    """One setting by its flat key; `value` is JSON-ready."""
+
+    name: str
+    value: Any
+    origin: Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
     """The settings that count, the origin of each key, and what a user should be told of them.
 
-    `asked` is what the checkout's file sets and needs approval for, approved or not; `withheld`
-    the same where it is not approved. `remarks` are sentences by what they are about, so that the
-    same content in two checkouts is told once.
+    `asked` is what the checkout's file sets and needs approval for. `remarks` are sentences by what
+    they are about, so that the same content in two checkouts is told once.
     """
 
+    checkout: Path | None
     settings: Settings
     origins: Mapping[str, Origin]
-    asked: Withheld | None = None
-    withheld: Withheld | None = None
+    asked: Asked | None
+    approved: bool
     remarks: Mapping[str, str]
 
-    def value(self, key: str) -> Any:
-        """The value of a flat key, JSON-ready."""
-        return _flat(as_data(self.settings))[key]
+    def each(self) -> dict[str, Setting]:
+        """All settings by flat key."""
+        values = _flat(as_data(self.settings))
+        return {key: Setting(key, values[key], origin) for key, origin in self.origins.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,62 +226,55 @@ class BadSettingsError(SandboxError):
 
     def __init__(self, *problems: Problem) -> None:
         sentences = [str(problem) for problem in problems]
-        origins = [problem.origin for problem in problems]
-        places = dict.fromkeys(origin.variable or str(origin.path) for origin in origins)
+        facts = [problem.facts() for problem in problems]
+        places = dict.fromkeys(one["variable"] or str(one["file"]) for one in facts)
         super().__init__(
             "bad-settings",
             "The settings cannot be used: " + "; ".join(sentences) + ".",
             hints=[f"Correct {place}" for place in places],
             details={
                 "problems": sentences,
-                "files": list(dict.fromkeys(str(one.path) for one in origins if one.path)),
-                "found": [problem.facts() for problem in problems],
+                "files": list(dict.fromkeys(one["file"] for one in facts if one["file"])),
+                "found": facts,
             },
         )
 
 
-def resolve(
-    home: Home, *, checkout: Path | None, approved: Approved = lambda *_: False
-) -> Resolution:
+def resolve(home: Home, *, checkout: Path | None, approved: Approved) -> Resolution:
     """Read all sources. Raises `bad-settings` with key, value, what is allowed, and the place.
 
     Each source is judged by itself and as a whole: what does not count today may do so tomorrow.
     """
-    variables, told = _variables()
-    layers = [variables]
-    remarks = {text: text for text in told}
-    asked = withheld = None
-    theirs = _read_file(checkout / CHECKOUT_FILE, "checkout") if checkout is not None else None
-    if checkout is not None and theirs is not None:
+    variables, remarks = _variables()
+    asked, is_approved = None, True
+    theirs = _read_file(checkout / CHECKOUT_FILE, "checkout") if checkout is not None else {}
+    if checkout is not None and theirs:
         validated = _flat(as_data(_judged(theirs)))
-        personal = {key for key in theirs.values if is_personal(key)}
-        for key in sorted(personal):
+        for key in sorted(filter(is_personal, theirs)):
             text = f"{key} is ignored; it is read from your own settings file alone."
-            remarks[key] = f"{theirs.origin(key)}: {text}"
-        theirs = theirs.without(personal)
-        loosening = {k: validated[k] for k in theirs.values if is_loosening(k, validated.get(k))}
-        if loosening:
-            asked = Withheld(path=checkout / CHECKOUT_FILE, values=loosening)
-        if asked is not None and not approved(checkout, asked.digest):
-            withheld = asked
+            remarks[key] = f"{theirs.pop(key)[1]}: {text}"
+        held = {k: validated[k] for k in theirs if _needs_approval(k, validated.get(k))}
+        if held:
+            asked = Asked(path=checkout / CHECKOUT_FILE, values=held)
+            is_approved = approved(checkout, asked.digest)
+        if asked is not None and not is_approved:
             remarks[asked.digest] = (
-                f"{asked.path} sets {', '.join(sorted(asked.values))}: ignored, because a checkout "
+                f"{asked.path} sets {', '.join(sorted(held))}: ignored, because a checkout "
                 "may do so only with your approval. To see it and decide, run there: "
                 "ktrdr-sandbox config approve"
             )
-            theirs = theirs.without(asked.values)
-        layers.append(theirs)
+            theirs = {key: entry for key, entry in theirs.items() if key not in held}
     own = _read_file(home.config, "home")
-    if own is not None:
-        layers.append(own)
-    for layer in layers:
+    for layer in (own, variables):
         _judged(layer)
-    origins = {key: layer.origin(key) for layer in reversed(layers) for key in layer.values}
+    found = {**own, **theirs, **variables}
+    origins = {key: found[key][1] if key in found else Origin() for key in FIELDS}
     return Resolution(
-        settings=_settings({k: v for layer in reversed(layers) for k, v in layer.values.items()}),
-        origins={key: origins.get(key, Origin()) for key in FIELDS},
+        checkout=checkout,
+        settings=_settings(found),
+        origins=origins,
         asked=asked,
-        withheld=withheld,
+        approved=is_approved,
         remarks=remarks,
     )
 
@@ -280,8 +289,8 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def _variables() -> tuple[Layer, list[str]]:
-    """The variables that are settings, and a remark on each that looks like one and is none.
+def _variables() -> tuple[Layer, dict[str, str]]:
+    """The variables that are settings, and a remark by each that looks like one and is none.
 
     Those do not stop a command as an unknown key of a file does: an environment is inherited, and
     may be meant for another version of this program.
@@ -294,42 +303,51 @@ def _variables() -> tuple[Layer, list[str]]:
         for variable, key in known.items()
         if variable in given
     }
+    whole = Origin(kind="variable")
     endings = [name.removeprefix(PREFIX) for name in known]
-    strange = [
-        f"{given[name]}: {_no_such(name.removeprefix(PREFIX), endings, prefix=PREFIX)} (ignored)"
+    strange = {
+        name: f"{given[name]}: {_no_such(name.removeprefix(PREFIX), endings, PREFIX)} (ignored)"
         for name in sorted(given.keys() - known.keys())
-    ]
-    return Layer(Origin(kind="variable"), values, origins), strange
+    }
+    return _layer(values, origins, whole), strange
 
 
-def _read_file(path: Path, kind: Kind) -> Layer | None:
-    """A settings file, None when there is none. Raises BadSettingsError when it cannot be read.
+def _layer(values: Mapping[str, Any], origins: Mapping[str, Origin], whole: Origin) -> Layer:
+    """A key of an inline table is where the table is; one not found, somewhere in the source."""
+    return {
+        key: (value, origins.get(key) or origins.get(key.partition(".")[0], whole))
+        for key, value in values.items()
+    }
+
+
+def _read_file(path: Path, kind: Kind) -> Layer:
+    """A settings file, empty when there is none. Raises BadSettingsError when it cannot be read.
 
     Only a regular file is opened: a link that a branch brings along may point at a device that
     never ends.
     """
     whole = Origin(kind=kind, path=path)
+    column = None
     try:
         if not path.is_symlink() and not path.exists():
-            return None
+            return {}
         if not path.is_file():
             raise OSError(0, "it is not a regular file")
         text = path.read_bytes().decode("utf-8")
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        place = _PLACE.search(str(error))
-        line, column = (int(place[1]), int(place[2])) if place else (None, None)
-        fault = f"no valid TOML: {_PLACE.sub('', str(error)).strip()}"
-        fault += f" (column {column})" if column else ""
-        raise BadSettingsError(Problem(fault, replace(whole, line=line), column=column)) from error
-    except UnicodeDecodeError as error:
-        fault = f"cannot read it: byte {error.start} is not UTF-8"
-        raise BadSettingsError(Problem(fault, whole)) from error
-    except (OSError, RecursionError) as error:
-        fault = f"cannot read it: {getattr(error, 'strerror', 'it is nested too deeply')}"
-        raise BadSettingsError(Problem(fault, whole)) from error
+    except (OSError, RecursionError, ValueError) as error:
+        if isinstance(error, tomllib.TOMLDecodeError):
+            fault = f"no valid TOML: {_PLACE.sub('', str(error)).strip()}"
+            if place := _PLACE.search(str(error)):
+                whole, column = replace(whole, line=int(place[1])), int(place[2])
+                fault += f" (column {column})"
+        elif isinstance(error, UnicodeDecodeError):
+            fault = f"cannot read it: byte {error.start} is not UTF-8"
+        else:
+            fault = f"cannot read it: {getattr(error, 'strerror', 'it is nested too deeply')}"
+        raise BadSettingsError(Problem(fault, whole, column=column)) from error
     origins = {key: replace(whole, line=number) for key, number in reversed(list(_lines(text)))}
-    return Layer(whole, _flat(values), origins)
+    return _layer(_flat(values), origins, whole)
 
 
 def _lines(text: str) -> Iterator[tuple[str, int]]:
@@ -344,21 +362,28 @@ def _lines(text: str) -> Iterator[tuple[str, int]]:
 
 def _judged(layer: Layer) -> Settings:
     """A layer by itself. Raises `bad-settings` with all that is wrong with it."""
-    unknown = [key for key in layer.values if key not in FIELDS and key not in TABLES]
-    problems = [Problem(_no_such(key, FIELDS), layer.origin(key), key) for key in unknown]
+    known = {key: entry for key, entry in layer.items() if key in FIELDS or key in TABLES}
+    unknown = [key for key in layer if key not in known]
+    problems = [Problem(_no_such(key, FIELDS), layer[key][1], key) for key in unknown]
+    judged = Settings()
     try:
-        judged = _settings(layer.without(unknown).values)
+        judged = _settings(known)
     except ValidationError as error:
-        raise BadSettingsError(*problems, *_faults(layer, error)) from None
+        for fault in error.errors():
+            parts = [str(part) for part in fault["loc"]]
+            key = ".".join(parts[:2] if parts[0] in TABLES else parts[:1])
+            text = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
+            where = f"entry {int(parts[-1]) + 1} " if parts[-1].isdigit() else ""
+            problems.append(Problem(where + text, layer[key][1], key, (fault["input"],)))
     if problems:
         raise BadSettingsError(*problems)
     return judged
 
 
-def _settings(values: Mapping[str, Any]) -> Settings:
+def _settings(layer: Layer) -> Settings:
     """The settings of flat keys, the rest being defaults. Raises ValidationError."""
     nested: dict[str, Any] = {}
-    for key, value in values.items():
+    for key, (value, _) in layer.items():
         table, dot, inner = key.partition(".")
         if dot:
             nested.setdefault(table, {})[inner] = value
@@ -370,17 +395,8 @@ def _settings(values: Mapping[str, Any]) -> Settings:
     return Settings(**found)
 
 
-def _faults(layer: Layer, error: ValidationError) -> Iterator[Problem]:
-    for fault in error.errors():
-        parts = [str(part) for part in fault["loc"]]
-        key = ".".join(parts[:2] if parts[0] in TABLES else parts[:1])
-        text = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        where = f"entry {int(parts[-1]) + 1} " if parts[-1].isdigit() else ""
-        yield Problem(where + text, layer.origin(key), key, (fault["input"],))
-
-
-def _no_such(key: str, known: Collection[str], *, prefix: str = "") -> str:
-    """That there is no such setting, and the one that was probably meant, with the prefix."""
+def _no_such(key: str, known: Collection[str], prefix: str = "") -> str:
+    """That there is no such setting, and the one that was probably meant."""
     near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.6)
     return "no such setting" + (f"; did you mean '{prefix}{near[0]}'?" if near else "")
 

@@ -16,7 +16,16 @@ def target(registry: Registry, *, name: str | None, cwd: Path) -> Instance:
     The registry's path is what commands act on; the current directory only tells which entry.
     """
     if name is not None:
-        return _by_name(registry, name)
+        instance = registry.instances.get(naming.instance_id(name))
+        if instance is not None:
+            return instance
+        known = ", ".join(sorted(i.name for i in registry.instances.values())) or "none"
+        raise SandboxError(
+            "no-such-instance",
+            f"There is no instance '{name}'. Instances: {known}.",
+            hints=("Run 'ktrdr-sandbox list' to see instances.",),
+            details={"name": name, "instances": sorted(registry.instances)},
+        )
     marker = env_file.find(cwd)
     if marker is not None:
         return _by_marker(registry, marker)
@@ -32,40 +41,19 @@ def target(registry: Registry, *, name: str | None, cwd: Path) -> Instance:
     )
 
 
-def _by_name(registry: Registry, name: str) -> Instance:
-    instance = registry.instances.get(naming.instance_id(name))
-    if instance is None:
-        known = ", ".join(sorted(i.name for i in registry.instances.values())) or "none"
-        raise SandboxError(
-            "no-such-instance",
-            f"There is no instance '{name}'. Instances: {known}.",
-            hints=("Run 'ktrdr-sandbox list' to see instances.",),
-            details={"name": name, "instances": sorted(registry.instances)},
-        )
-    return instance
-
-
 def _by_marker(registry: Registry, marker: Path) -> Instance:
     values = env_file.read(marker)
     identity = values.get("INSTANCE_ID", "")
     instance = registry.instances.get(identity)
-    details = {"file": str(marker), "instance": identity}
+    if instance is not None and values.get("SANDBOX_UUID", instance.uuid) == instance.uuid:
+        return instance
     if instance is None:
-        raise SandboxError(
-            "no-such-instance",
-            f"{marker} names the instance '{identity}', which the registry does not have.",
-            hints=(
-                "It may belong to another KTRDR_HOME.",
-                "To register this directory anew: remove that file, then 'ktrdr-sandbox init'.",
-            ),
-            details=details,
-        )
-    if values.get("SANDBOX_UUID", instance.uuid) != instance.uuid:
-        raise SandboxError(
-            "no-such-instance",
-            f"{marker} belongs to another instance that was also called '{identity}' "
-            f"(registered now: {instance.path}).",
-            hints=("To register this directory anew: remove that file, then run init.",),
-            details=details,
-        )
-    return instance
+        message = f"{marker} names the instance '{identity}', which the registry does not have."
+        hints = ["It may belong to another KTRDR_HOME."]
+    else:
+        message = f"{marker} belongs to another instance that was also called '{identity}' "
+        message += f"(registered now: {instance.path})."
+        hints = []
+    anew = "To register this directory anew: remove that file, then 'ktrdr-sandbox init'."
+    details = {"file": str(marker), "instance": identity}
+    raise SandboxError("no-such-instance", message, hints=[*hints, anew], details=details)

@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import shutil
-from typing import Any
 
 from tests.support.world import World
 
@@ -43,6 +42,17 @@ def engine_with(world: World, *containers: dict[str, str], log: str = "") -> dic
 def _listed(*, uuid: str, service: str, state: str = "running", status: str = "Up 2 hours") -> str:
     """A line in the format that this program asks `docker ps` for."""
     name = f"ktrdr--feat-x-{service}-1"
-    fields: list[Any] = [name.encode().hex(), name, state, status, "image:1"]
-    fields += ["ktrdr--feat-x", service, "False", "ktrdr--feat-x", uuid, ""]
-    return json.dumps(fields)
+    container = {
+        "id": name.encode().hex(),
+        "name": name,
+        "state": state,
+        "status": status,
+        "image": "image:1",
+        "project": "ktrdr--feat-x",
+        "service": service,
+        "oneoff": "False",
+        "instance_id": "ktrdr--feat-x",
+        "uuid": uuid,
+        "published": "",
+    }
+    return json.dumps(container)

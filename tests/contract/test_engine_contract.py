@@ -15,8 +15,9 @@ from ktrdr_sandbox.docker.cli import DockerEngine
 from ktrdr_sandbox.docker.compose import require_compose
 from ktrdr_sandbox.docker.engine import Container, Engine, Resources
 from ktrdr_sandbox.docker.environment import current_address, flags
-from ktrdr_sandbox.errors import CommandError, SandboxError
+from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import LABEL_UUID
+from ktrdr_sandbox.process import CommandError
 from tests.contract.stacks import ContractStack, script, until
 from tests.support.fake_engine import FakeEngine
 
@@ -118,8 +119,8 @@ def test_a_file_that_is_none_is_told_as_such(stack: ContractStack, text: str) ->
     with pytest.raises(CommandError) as caught:
         stack.engine.compose_config(stack.call_on(path))
     assert caught.value.code == "compose-file-invalid"
-    assert caught.value.exit_code
-    assert caught.value.stderr
+    assert caught.value.outcome.exit_code
+    assert caught.value.outcome.stderr
 
 
 # -- Compose: creating and starting --------------------------------------------------------------

@@ -11,8 +11,8 @@ from jsonschema import Draft202012Validator
 from ktrdr_sandbox.console.results import SCHEMA_FILE
 
 HOW_TO_ADD = (
-    "Describe its data in src/ktrdr_sandbox/console/results.py, then run "
-    "'python -m scripts.generate' (docs/json.md)."
+    "Describe its data in scripts/result_schema.py, then run 'python -m scripts.generate' "
+    "(docs/json.md)."
 )
 
 

@@ -36,8 +36,9 @@ from ktrdr_sandbox.docker.engine import (
     Resources,
     Versions,
 )
-from ktrdr_sandbox.errors import CommandError, ErrorCode, SandboxError
+from ktrdr_sandbox.errors import ErrorCode, SandboxError
 from ktrdr_sandbox.models import LABEL_HOME, LABEL_ID, LABEL_SLOT, LABEL_UUID, EngineAddress
+from ktrdr_sandbox.process import CommandError, Outcome
 from tests.support.compose_text import read_compose
 
 _BUILT_IN = {"bridge": ("172.17.0.0/16",), "host": (), "none": ()}
@@ -640,4 +641,5 @@ def _published(service: Mapping[str, Any], number: int) -> tuple[tuple[str, int,
 
 
 def _failed(code: ErrorCode, said: str) -> CommandError:
-    return CommandError(code, said, argv=("docker",), exit_code=1, stderr=said)
+    outcome = Outcome(argv=("docker",), exit_code=1, stderr=said)
+    return CommandError(code, said, outcome)

@@ -11,7 +11,7 @@ import pytest
 
 from ktrdr_sandbox import process
 from ktrdr_sandbox.git.git import try_git
-from ktrdr_sandbox.process import Run, listening, observed
+from ktrdr_sandbox.process import Outcome, listening, observed
 
 
 def python(code: str) -> list[str]:
@@ -19,7 +19,7 @@ def python(code: str) -> list[str]:
 
 
 def test_all_ways_to_start_one_are_told(tmp_path: Path) -> None:
-    heard: list[Run] = []
+    heard: list[Outcome] = []
     environment = dict(os.environ)
     with listening(heard.append):
         process.run(python("raise SystemExit(3)"), environment=environment)
@@ -34,7 +34,7 @@ def test_all_ways_to_start_one_are_told(tmp_path: Path) -> None:
 
 
 def test_one_that_ran_out_of_time_or_was_not_found_has_no_status() -> None:
-    heard: list[Run] = []
+    heard: list[Outcome] = []
     with listening(heard.append):
         process.run(
             python("import time; time.sleep(60)"), environment=dict(os.environ), timeout=0.2
@@ -45,7 +45,7 @@ def test_one_that_ran_out_of_time_or_was_not_found_has_no_status() -> None:
 
 
 def test_other_threads_are_heard() -> None:
-    heard: list[Run] = []
+    heard: list[Outcome] = []
 
     def work() -> None:
         with observed(["docker", "ps"]) as run:
@@ -62,22 +62,22 @@ def test_other_threads_are_heard() -> None:
     ("run", "line"),
     [
         (
-            Run(argv=("git", "log", "a b"), cwd=Path("/src"), exit_code=1, seconds=0.123),
+            Outcome(argv=("git", "log", "a b"), cwd=Path("/src"), exit_code=1, seconds=0.123),
             "ran in /src (exit status 1, 0.12 s): git log 'a b'",
         ),
         (
-            Run(argv=("docker", "login", "--password", "hunter2"), seconds=2),
+            Outcome(argv=("docker", "login", "--password", "hunter2"), seconds=2),
             "ran (no exit status, 2.00 s): docker login --password '***'",
         ),
         (
-            Run(argv=("docker", "run", "-e", "DB_PASSWORD=hunter2", "x"), exit_code=0),
+            Outcome(argv=("docker", "run", "-e", "DB_PASSWORD=hunter2", "x"), exit_code=0),
             "ran (exit status 0, 0.00 s): docker run -e 'DB_PASSWORD=***' x",
         ),
         (
-            Run(argv=("docker", "exec", "x", "sh", "-c", "one\ntwo"), exit_code=0),
+            Outcome(argv=("docker", "exec", "x", "sh", "-c", "one\ntwo"), exit_code=0),
             "ran (exit status 0, 0.00 s): docker exec x sh -c 'one\\ntwo'",
         ),
     ],
 )
-def test_a_whole_line_without_secrets(run: Run, line: str) -> None:
+def test_a_whole_line_without_secrets(run: Outcome, line: str) -> None:
     assert run.line == line

@@ -8,8 +8,13 @@ import pytest
 
 from ktrdr_sandbox.paths import Home
 from ktrdr_sandbox.settings import CHECKOUT_FILE, FIELDS, Settings, is_nothing_set, load_settings
-from ktrdr_sandbox.settings_sources import BadSettingsError, Resolution, resolve
-from ktrdr_sandbox.trust import HARMLESS, is_personal
+from ktrdr_sandbox.settings_sources import (
+    HARMLESS,
+    BadSettingsError,
+    Resolution,
+    is_personal,
+    resolve,
+)
 from tests.support.processes import as_no_root
 
 
@@ -283,21 +288,22 @@ def test_a_checkout_loosens_nothing_without_approval(places: Places, key: str) -
     places.in_checkout(text)
     found = places.resolve()
     assert found.settings == places.plain()
-    assert found.withheld is not None
-    assert dict(found.withheld.values) == {key: value}
+    assert found.asked is not None
+    assert not found.approved
+    assert dict(found.asked.values) == {key: value}
     (remark,) = found.remarks.values()
     assert remark.startswith(f"{places.checkout_file} sets {key}: ignored")
     places.approve()
     after = places.resolve()
-    assert after.value(key) == value
-    assert (after.withheld, after.remarks) == (None, {})
+    assert after.each()[key].value == value
+    assert (after.approved, after.remarks) == (True, {})
 
 
 @pytest.mark.parametrize("key", LOOSENING)
 def test_the_users_own_file_needs_no_approval(places: Places, key: str) -> None:
     text, value = LOOSENING[key]
     places.in_home(text)
-    assert places.resolve().value(key) == value
+    assert places.resolve().each()[key].value == value
 
 
 def test_the_users_own_value_stands_where_the_checkouts_is_not_approved(places: Places) -> None:

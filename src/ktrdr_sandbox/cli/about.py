@@ -5,25 +5,24 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
-import typer
+from typer import Argument, Option
 
 from ktrdr_sandbox.cli.boundary import command
-from ktrdr_sandbox.cli.error_table import Entry, entries
+from ktrdr_sandbox.cli.error_table import entries
 from ktrdr_sandbox.commands.tool_versions import tool_versions
 from ktrdr_sandbox.console import reports, results, text
 from ktrdr_sandbox.errors import ErrorCode, SandboxError
 from ktrdr_sandbox.files import replace_file
 
 Shell = Literal["bash", "zsh", "fish"]
-_SHELLS: Final[tuple[Shell, ...]] = get_args(Shell)
 
 
 def tools() -> tuple[str, dict[str, Any]]:
-    """The versions of the tools, as text and as data."""
+    """Give the versions of the tools, as text and as data."""
     found = tool_versions()
-    return reports.versions(found), results.tools(found)
+    return reports.versions(found), results.fill("ToolsData", found)
 
 
 def schema() -> None:
@@ -36,7 +35,7 @@ def schema() -> None:
 def explain(
     code: Annotated[
         str | None,
-        typer.Argument(
+        Argument(
             metavar="CODE",
             help="Of an error in --json. Left out: all.",
             autocompletion=lambda: get_args(ErrorCode),
@@ -47,11 +46,8 @@ def explain(
     with command("explain") as output:
         found = [entry for entry in entries().values() if code in (None, entry.code)]
         if not found:
-            raise SandboxError(
-                "usage",
-                f"There is no error code '{code}'.",
-                hints=("Run 'ktrdr-sandbox explain' to see all.",),
-            )
+            hint = "Run 'ktrdr-sandbox explain' to see all."
+            raise SandboxError("usage", f"There is no error code '{code}'.", hints=(hint,))
         if code is None:
             rows = [[entry.code, entry.statuses, entry.meaning] for entry in found]
             lines = text.table([["CODE", "EXIT STATUS", "MEANING"], *rows])
@@ -59,27 +55,21 @@ def explain(
             entry = found[0]
             lines = [f"{entry.code}: {entry.meaning}", f"  What to do   {entry.remedy}"]
             lines.append(f"  Exit status  {entry.statuses}")
-        output.result("\n".join(lines), {"codes": [_code(entry) for entry in found]})
-
-
-def _code(entry: Entry) -> dict[str, Any]:
-    return {
-        "code": entry.code,
-        "meaning": entry.meaning,
-        "remedy": entry.remedy,
-        "exit_status": entry.status,
-        "exit_status_of": entry.elsewhere,
-    }
+        data = [
+            results.fill(
+                "CodeData", entry, exit_status=entry.status, exit_status_of=entry.elsewhere
+            )
+            for entry in found
+        ]
+        output.result("\n".join(lines), {"codes": data})
 
 
 def completion(
     shell: Annotated[
-        Shell | None,
-        typer.Argument(metavar="[bash|zsh|fish]", help="Left out: that of $SHELL."),
+        Shell | None, Argument(metavar="[bash|zsh|fish]", help="Left out: that of $SHELL.")
     ] = None,
     install: Annotated[
-        bool,
-        typer.Option("--install", help="Put it where new shells of yours find it, and say where."),
+        bool, Option("--install", help="Put it where new shells of yours find it, and say where.")
     ] = False,
 ) -> None:
     """Print the script that completes commands, instances, services and branches on TAB."""
@@ -95,17 +85,14 @@ def completion(
         done = f"Completion for {chosen} is in {path}."
         if added:
             done += f"\nAdded to {start}: {line}"
-        output.result(
-            f"{done}\nNew shells have it.",
-            {"shell": chosen, "path": str(path), "added_to": str(start) if added else None},
-        )
+        data = {"shell": chosen, "path": str(path), "added_to": str(start) if added else None}
+        output.result(f"{done}\nNew shells have it.", data)
 
 
 def _own_shell() -> Shell:
     name = Path(os.environ.get("SHELL", "")).name
-    for known in _SHELLS:
-        if name == known:
-            return known
+    if name in get_args(Shell):
+        return cast("Shell", name)
     raise SandboxError(
         "usage",
         f"Which shell? {f'$SHELL is {name}' if name else '$SHELL is not set'}, and only bash, zsh "
@@ -130,13 +117,12 @@ def _places(shell: Shell) -> tuple[Path, str, Path | None]:
 def _add_line(start: Path, line: str) -> bool:
     """Append the line unless it is there. The file may be a link into somebody's collection."""
     try:
-        written = ""
-        if start.exists():
-            written = start.read_text(encoding="utf-8", errors="surrogateescape")
-        if line in written.splitlines():
-            return False
-        gap = "" if not written or written.endswith("\n") else "\n"
-        with start.open("a", encoding="utf-8") as file:
+        with start.open("a+", encoding="utf-8", errors="surrogateescape") as file:
+            file.seek(0)
+            written = file.read()
+            if line in written.splitlines():
+                return False
+            gap = "" if not written or written.endswith("\n") else "\n"
             file.write(f"{gap}{line}\n")
     except OSError as error:
         raise SandboxError(

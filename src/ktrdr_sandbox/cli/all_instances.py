@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import typer
 
@@ -22,10 +22,18 @@ def refuse_with_all(*given: tuple[str, object]) -> None:
 
 
 def run_on_all(
-    output: Output, instances: Sequence[Instance], arguments: Sequence[str], *, jobs: int | None
+    output: Output,
+    instances: Sequence[Instance],
+    options: Mapping[str, object],
+    *,
+    jobs: int | None,
 ) -> None:
-    """Run a command on each, tell of each as it ends, and leave with the worst of the statuses."""
-    command = arguments[0]
+    """Run the command with the options that have a value on each instance.
+
+    Tells of each as it ends, and leaves with the worst of the statuses.
+    """
+    command = output.command
+    arguments = [command, *(option for option, value in options.items() if value)]
     told: set[str] = set()
 
     def tell(run: parallel_runs.Run) -> None:
@@ -35,8 +43,9 @@ def run_on_all(
         for line in reports.run_end(command, run):
             output.part(line, failed=not run.ok)
 
-    at_once = jobs or parallel_runs.AT_ONCE
-    found = parallel_runs.run_on_each(instances, arguments, at_once=at_once, ended=tell)
+    found = parallel_runs.run_on_each(
+        instances, arguments, at_once=jobs or parallel_runs.AT_ONCE, ended=tell
+    )
     summary, data = reports.run_summary(command, found), results.all_runs(found)
     if not found.failed:
         output.result(summary, data)
@@ -47,6 +56,6 @@ def run_on_all(
         output.failure(SandboxError(code, summary, details={"failed": names}), data=data)
     else:
         output.part(summary, failed=True)
-    statuses = [run.exit_code for run in found.failed if run.exit_code and run.exit_code > 0]
-    status = error_table.worst(statuses)
-    raise typer.Exit(error_table.INTERRUPTED if found.interrupted else status)
+    if found.interrupted:
+        raise typer.Exit(error_table.INTERRUPTED)
+    raise typer.Exit(error_table.worst([run.exit_code or 0 for run in found.failed]))

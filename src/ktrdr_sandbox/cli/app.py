@@ -1,8 +1,7 @@
 """The Typer application: its commands, and how it is run.
 
-All laziness is here. A command's file is loaded when the command line names the command, and what
-such a file imports of the use cases and of their texts is loaded when it is first used, since TAB
-and `--help` need none of it.
+All laziness is here. A command's file is loaded when the command line names the command; the use
+cases and texts that it imports are loaded when first used, since TAB and `--help` need none.
 """
 
 from __future__ import annotations
@@ -10,14 +9,14 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import LazyLoader
 from typing import Annotated, Any, Final, cast
 
 import typer
+from typer import Option
 
 from ktrdr_sandbox import __version__
 from ktrdr_sandbox.cli import completion, error_table, params
@@ -53,64 +52,49 @@ _COMMANDS: Final = {
 }
 """File and function by name, in the order in which help lists them; for a group its program."""
 
-_PASSING: Final = frozenset({"run", "exec"})
-"""All that follows the first word of these is the command line of another program."""
-
-_BEFORE_COMMANDS: Final = frozenset({"--version", "--json", "--quiet", "-q", "--verbose", "-v"})
-"""Options of the program itself, before its command, that need no list of all commands."""
-
-
-_LAZY: Final = (
-    "ktrdr_sandbox.commands.",
-    "ktrdr_sandbox.console.",
-    "ktrdr_sandbox.state.rebuild",
-)
+_PASSING: Final = ("run", "exec")  # what follows is the command line of another program
+_BEFORE_COMMANDS: Final = ("--version", "--json", "--quiet", "-q", "--verbose", "-v")
+_LAZY: Final = ("ktrdr_sandbox.commands.", "ktrdr_sandbox.console.", "ktrdr_sandbox.state.rebuild")
 
 
 class _LazyUseCases:
-    """Finds use cases and their texts, to be executed when something of them is first asked for."""
+    """Finds use cases and their texts, to be executed when something of them is first used."""
 
     @staticmethod
-    def find_spec(fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
-        if not fullname.startswith(_LAZY):
-            return None
-        spec = PathFinder.find_spec(fullname, path, target)
+    def find_spec(name: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(name, path, target) if name.startswith(_LAZY) else None
         if spec is not None and spec.loader is not None:
             spec.loader = LazyLoader(spec.loader)
         return spec
 
 
-@contextmanager
-def _lazy_imports() -> Iterator[None]:
+def _load(file: str) -> Any:
     sys.meta_path.insert(0, _LazyUseCases)
     try:
-        yield
+        return import_module(f"ktrdr_sandbox.cli.{file}")
     finally:
         sys.meta_path.remove(_LazyUseCases)
 
 
 @functools.cache
 def application() -> typer.Typer:
-    """The whole program, with every command."""
+    """Build the whole program, with every command."""
     return _application(*_COMMANDS)
 
 
 def _application(*names: str) -> typer.Typer:
-    """The program with these commands alone."""
     app = typer.Typer(
         name="ktrdr-sandbox",
         help="One complete, isolated KTRDR stack per git branch.",
         no_args_is_help=False,
         add_completion=False,  # there is `completion`
-        # Plain help: no boxes and no colours to strip where it is piped.
-        rich_markup_mode=None,
+        rich_markup_mode=None,  # plain help: no boxes and no colours to strip where it is piped
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["--help", "-h"]},
     )
     for name in names:
-        module, _, function = _COMMANDS[name].partition(".")
-        with _lazy_imports():
-            found = getattr(import_module(f"ktrdr_sandbox.cli.{module}"), function)
+        file, _, function = _COMMANDS[name].partition(".")
+        found = getattr(_load(file), function)
         if isinstance(found, typer.Typer):
             app.add_typer(found, name=name)
         else:
@@ -122,7 +106,7 @@ def _application(*names: str) -> typer.Typer:
 
 
 def _wanted(arguments: Sequence[str]) -> typer.Typer:
-    """The program with the one command that a command line names; whole where it names none."""
+    """Build the program with the one command that is named; whole where none is."""
     for argument in arguments:
         if argument in _COMMANDS:
             return _application(argument)
@@ -135,28 +119,21 @@ def root(
     context: typer.Context,
     version: Annotated[
         bool,
-        typer.Option(
-            "--version", help="Show the version and exit; with --verbose, those of all tools."
-        ),
+        Option("--version", help="Show the version and exit; with --verbose, those of all tools."),
     ] = False,
 ) -> None:
     """One complete, isolated KTRDR stack per git branch."""
-    if version:
-        _show_version()
-        raise typer.Exit
-    if context.invoked_subcommand is None:
-        params.show_help(context)
-
-
-def _show_version() -> None:
+    if not version:
+        if context.invoked_subcommand is None:
+            params.show_help(context)
+        return
     with command("--version") as output:
         text, tools = f"ktrdr-sandbox {__version__}", None
         if output.verbose:
-            with _lazy_imports():
-                from ktrdr_sandbox.cli import about  # the plain version needs nothing of it
-            lines, tools = about.tools()
+            lines, tools = _load("about").tools()
             text += f"\n{lines}"
         output.result(text, {"version": __version__, "tools": tools})
+    raise typer.Exit
 
 
 # Typer bundles click under a private name; this is its public way to the base of usage errors.
@@ -169,7 +146,9 @@ def run(arguments: Sequence[str], *, program: str = "ktrdr-sandbox") -> int:
     `program` is how it was called: `ktrdr sandbox` is the same.
     """
     if os.environ.get(completion.VARIABLE):  # an empty one is no shell's
-        return _complete(completion.words_of(arguments))
+        words = completion.words_of(arguments)
+        completion.answer(typer.main.get_command(_wanted(words[:-1])), words)
+        return error_table.SUCCESS
     params.begin(arguments)
     try:
         status = _wanted(arguments)(list(arguments), prog_name=program, standalone_mode=False)
@@ -185,13 +164,6 @@ def run(arguments: Sequence[str], *, program: str = "ktrdr-sandbox") -> int:
         params.early_output("").failure(error)
         return error_table.exit_code("", error.code)
     return status if isinstance(status, int) else error_table.SUCCESS
-
-
-def _complete(words: Sequence[str]) -> int:
-    program = typer.main.get_command(_wanted(words[:-1]))
-    for line in completion.answer(program, words):
-        print(line)
-    return error_table.SUCCESS
 
 
 def _wrong_usage(error: Any, program: str) -> None:

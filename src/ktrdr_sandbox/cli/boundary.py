@@ -8,7 +8,6 @@ import traceback
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
-from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -30,13 +29,14 @@ def command(name: str, *, when_interrupted: str = "") -> Iterator[Output]:
     `when_interrupted` is the sentence that tells in which state an interrupt leaves things.
     """
     output = params.output(name)
+    hints = (when_interrupted,) if when_interrupted else ()
     previous = _interrupt_on_termination()
     try:
         with _listening(output):
             yield output
     except SandboxError as error:
-        if error.code == "interrupted" and when_interrupted:
-            error.hints = (*error.hints, when_interrupted)
+        if error.code == "interrupted":
+            error.hints = (*error.hints, *hints)
         output.failure(error)
         raise typer.Exit(error_table.exit_code(name, error.code)) from None
     except KeyboardInterrupt:
@@ -45,7 +45,6 @@ def command(name: str, *, when_interrupted: str = "") -> Iterator[Output]:
         from ktrdr_sandbox.process import end_all  # as in `_listening`
 
         end_all()
-        hints = (when_interrupted,) if when_interrupted else ()
         output.failure(SandboxError("interrupted", "Interrupted.", hints=hints))
         raise typer.Exit(error_table.INTERRUPTED) from None
     except (typer.Exit, typer.Abort):
@@ -81,7 +80,7 @@ def confirm(output: Output, question: str, *, refusal: str, hint: str, declined:
 
 
 def ended_by(name: str, error: BaseException) -> int:
-    """Tell what ended a program that is not run by Typer; its exit status."""
+    """Tell what ended a program that is not run by Typer; return its exit status."""
     try:
         with command(name):
             raise error
@@ -119,32 +118,25 @@ def _interrupt_on_termination() -> dict[signal.Signals, signal._HANDLER]:
 
 
 def _defect(name: str, error: Exception) -> SandboxError:
-    path = _write_report(name, error)
-    where = f" A report is in {path}." if path else ""
-    return SandboxError(
-        "internal",
-        f"This is a defect in ktrdr-sandbox: {type(error).__name__}: {error}.{where}",
-        hints=("Please send the report file to the project.",) if path else (),
-        details={"report": None if path is None else str(path)},
-    )
-
-
-def _write_report(name: str, error: Exception) -> Path | None:
+    """Write a report for the project where that can be done, and make the failure that names it."""
     import platform  # which takes long, for this alone
 
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-    path = log_folder() / f"report-{stamp}.txt"
-    text = "\n".join(
-        [
-            f"ktrdr-sandbox {__version__}",
-            f"Python {platform.python_version()}, {platform.platform()}",
-            f"command: {name}",
-            "",
-            "".join(traceback.format_exception(error)),
-        ]
-    )
+    message = f"This is a defect in ktrdr-sandbox: {type(error).__name__}: {error}."
+    path = log_folder() / f"report-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.txt"
+    lines = [
+        f"ktrdr-sandbox {__version__}",
+        f"Python {platform.python_version()}, {platform.platform()}",
+        f"command: {name}",
+        "",
+        "".join(traceback.format_exception(error)),
+    ]
     try:
-        replace_file(path, redact(text), mode=0o600)
+        replace_file(path, redact("\n".join(lines)), mode=0o600)
     except SandboxError:
-        return None
-    return path
+        return SandboxError("internal", message, details={"report": None})
+    return SandboxError(
+        "internal",
+        f"{message} A report is in {path}.",
+        hints=("Please send the report file to the project.",),
+        details={"report": str(path)},
+    )

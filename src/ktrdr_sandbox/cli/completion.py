@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,43 +29,39 @@ Candidates = Iterable[tuple[str, str]]
 
 
 def instances(incomplete: str) -> Candidates:
-    return _known(lambda known: known.instances(incomplete))
+    return _known("instances", incomplete)
 
 
 def free_slots() -> Candidates:
-    return _known(lambda known: known.free_slots())
+    return _known("free_slots")
 
 
 def branches() -> Candidates:
-    return _known(lambda known: known.branches(Path.cwd()))
+    return _known("branches")
 
 
 def services(context: typer.Context) -> Candidates:
-    name, given = context.params.get("instance"), context.params.get("services") or ()
-    found = _known(lambda known: known.services(Path.cwd(), name))
+    given = context.params.get("services") or ()
+    found = _known("services", context.params.get("instance"))
     return [candidate for candidate in found if candidate[0] not in given]
 
 
-def tools() -> Candidates:
-    return [(tool, "") for tool in TOOLS]
-
-
-def _known(ask: Callable[[Any], Candidates]) -> Candidates:
+def _known(what: str, *about: Any) -> Candidates:
     """Nothing where anything is wrong: any command tells why, and a prompt is no place for it."""
     from ktrdr_sandbox.commands import candidates  # only at a press of TAB
 
     try:
-        return list(ask(candidates))
+        return list(getattr(candidates, what)(*about))
     except (SandboxError, OSError, ValueError):
         return []
 
 
 def words_of(arguments: Sequence[str]) -> list[str]:
-    """The program's own words of the command line; the last is the unfinished one."""
+    """Return the program's own words of the command line; the last is the unfinished one."""
     words = list(arguments)
     if os.environ[VARIABLE] == "bash":
         words = _split(arguments[0] if arguments else "")
-    of_ktrdr = Path(words[0]).name == "ktrdr" if words else False
+    of_ktrdr = bool(words) and Path(words[0]).name == "ktrdr"
     return words[2 if of_ktrdr else 1 :]
 
 
@@ -81,10 +77,10 @@ def _split(line: str) -> list[str]:
     return [*words, ""] if line[-1:].isspace() else words
 
 
-def answer(program: Any, words: Sequence[str]) -> Iterator[str]:
-    """The lines for the shell: a candidate and, behind a tab, a few words about it.
+def answer(program: Any, words: Sequence[str]) -> None:
+    """Print a line for each candidate: it and, behind a tab, a few words about it.
 
-    None means that the shell offers files, as it does for any program.
+    Without any, the shell offers files, as it does for any program.
     """
     *before, unfinished = words or [""]
     option, equals, _ = unfinished.partition("=")
@@ -92,5 +88,4 @@ def answer(program: Any, words: Sequence[str]) -> Iterator[str]:
     resolver = ZshComplete(program, {}, "ktrdr-sandbox", VARIABLE)
     for found in resolver.get_completions(list(before), unfinished):
         about = re.split(r"\. |: | \(| \[default:|\.$", found.help or "")[0]
-        value = f"{prefix}{found.value}"
-        yield f"{value}\t{about}" if about else value
+        print(f"{prefix}{found.value}\t{about}" if about else f"{prefix}{found.value}")

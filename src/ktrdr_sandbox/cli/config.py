@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from ktrdr_sandbox.cli import completion, params
 from ktrdr_sandbox.cli.boundary import command, confirm
@@ -16,6 +17,7 @@ from ktrdr_sandbox.commands.context import Context
 from ktrdr_sandbox.console import reports, results
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.redaction import redact
+from ktrdr_sandbox.settings import settings_files
 
 config = typer.Typer(
     help="Settings: values, origins, approval.",
@@ -26,7 +28,7 @@ config = typer.Typer(
 
 Checkout = Annotated[
     str | None,
-    typer.Argument(
+    Argument(
         metavar="NAME",
         help="Instance. Left out: the checkout that the current directory is in.",
         autocompletion=completion.instances,
@@ -44,17 +46,16 @@ def root(context: typer.Context) -> None:
 @config.command()
 def show(
     name: Checkout = None,
-    changed: Annotated[
-        bool, typer.Option("--changed", help="Only what is not the default.")
-    ] = False,
+    changed: Annotated[bool, Option("--changed", help="Only what is not the default.")] = False,
 ) -> None:
     """Each setting, its value, and where it came from."""
     with command("config show") as output:
         context = command_context(output)
-        found = configuration.survey(context, _checkout(context, name))
-        for remark in found.remarks:
+        found = configuration.resolved(context.home, _checkout(context, name))
+        for remark in found.remarks.values():
             output.tell(remark)
-        shown = [one for one in found.settings if not changed or one.origin.kind != "default"]
+        every = found.each().values()
+        shown = [one for one in every if not changed or one.origin.kind != "default"]
         output.result(reports.settings(shown), results.settings(found, shown))
 
 
@@ -62,8 +63,8 @@ def show(
 def schema() -> None:
     """JSON Schema of a settings file, for editors."""
     with command("config schema") as output:
-        found = configuration.schema()
-        output.result(json.dumps(found, indent=2), {"schema": dict(found)})
+        found = configuration.json_schema()
+        output.result(json.dumps(found, indent=2), {"schema": found})
 
 
 @config.command()
@@ -71,10 +72,10 @@ def path(name: Checkout = None) -> None:
     """The settings files that count here, strongest first."""
     with command("config path") as output:
         context = command_context(output)
-        found = configuration.files(context, _checkout(context, name))
-        data = [{"path": str(path), "exists": path.exists()} for path in found]
-        text = [f"{path}{'' if path.exists() else ' (not there)'}" for path in found]
-        output.result("\n".join(text), {"files": data})
+        found = settings_files(context.home, _checkout(context, name))
+        text = "\n".join(f"{path}{'' if path.exists() else ' (not there)'}" for path in found)
+        files = [{"path": str(path), "exists": path.exists()} for path in found]
+        output.result(text, {"files": files})
 
 
 @config.command()
@@ -93,39 +94,35 @@ def approve(name: Checkout = None, yes: params.Yes = False) -> None:
                 hints=("Go to the checkout, or name an instance.",),
                 details={"path": str(context.cwd)},
             )
-        wanted = configuration.request(context, checkout)
+        wanted = configuration.resolved(context.home, checkout)
+        repository = configuration.repository_of(checkout)
         shown = reports.approval_request(wanted)
-        done = ""
-        if wanted.asked is not None:
-            done = f"\nIt was approved before, for {wanted.repository}."
-        if wanted.asked is not None and not wanted.approved:
-            _refuse_hidden(shown, checkout)
+        done = f"\nIt was approved before, for {repository}."
+        if wanted.asked is None:
+            done = ""
+        elif not wanted.approved:
+            if redact(shown) != shown:  # nobody can approve what is not shown
+                raise SandboxError(
+                    "bad-settings",
+                    f"{checkout} sets something that looks like a secret, which would be hidden "
+                    "here, so it cannot be approved.",
+                    hints=("Let the hook read it from a file or a variable.",),
+                    details={"shown": shown},
+                )
             if not yes:
                 confirm(
                     output,
-                    f"{shown}\nApprove exactly this for {wanted.repository}?",
+                    f"{shown}\nApprove exactly this for {repository}?",
                     refusal=f"{shown}\nconfig approve asks, and there is no terminal to ask on.",
                     hint="If that may be so, add --yes.",
                     declined="Nothing was approved.",
                 )
-            configuration.grant(context, wanted)
-            done = f"\nApproved, for {wanted.repository}."
-        output.result(f"{shown}{done}", results.approval(wanted))
+            configuration.approve(context, checkout, wanted.asked.digest)
+            done = f"\nApproved, for {repository}."
+        output.result(f"{shown}{done}", results.approval(wanted, repository))
 
 
 def _checkout(context: Context, name: str | None) -> Path | None:
     if name:
         return instance_of(context, name).path
     return configuration.checkout_around(context.cwd)
-
-
-def _refuse_hidden(shown: str, checkout: Path) -> None:
-    """Nobody can approve what is not shown."""
-    if redact(shown) != shown:
-        raise SandboxError(
-            "bad-settings",
-            f"{checkout} sets something that looks like a secret, which would be hidden "
-            "here, so it cannot be approved.",
-            hints=("Let the hook read it from a file or a variable.",),
-            details={"shown": shown},
-        )

@@ -9,7 +9,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from ktrdr_sandbox.errors import ErrorCode
 
@@ -19,6 +19,7 @@ USAGE: Final = 64
 INTERNAL: Final = 70
 INTERRUPTED: Final = 130
 
+# The statuses that mean the same in every command; 1 to 3 are each command's own.
 MEANING: Final[Mapping[int, str]] = {
     SUCCESS: "success",
     USAGE: "wrong usage",
@@ -34,10 +35,8 @@ MEANING: Final[Mapping[int, str]] = {
     127: "run: there is no such command",
     INTERRUPTED: "interrupted",
 }
-"""The statuses that mean the same in every command; 1 to 3 are each command's own."""
-
+# Of several instances: first what concerns the whole machine, then what one of them needs.
 _WORST_FIRST: Final = (INTERRUPTED, INTERNAL, 69, 73, 78, 75, 3, 2, FAILED, 77, 66, USAGE)
-"""Of several instances: first what concerns the whole machine, then what one of them needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,22 +63,20 @@ class Entry:
 
 @functools.cache
 def entries() -> Mapping[ErrorCode, Entry]:
-    """Every code, in the order of the documentation."""
+    """Read every code, in the order of the documentation."""
     import tomllib  # for a failure, and no part of a start
 
-    table = tomllib.loads(Path(__file__).with_name("errors.toml").read_text(encoding="utf-8"))
-    return {
-        cast("ErrorCode", code): Entry(code=cast("ErrorCode", code), **facts)
-        for code, facts in table.items()
-    }
+    text = Path(__file__).with_name("errors.toml").read_text(encoding="utf-8")
+    found = cast("dict[ErrorCode, Any]", tomllib.loads(text))
+    return {code: Entry(code=code, **facts) for code, facts in found.items()}
 
 
 def exit_code(command: str, code: ErrorCode) -> int:
-    """The exit status of a failure in a command."""
+    """Return the exit status of a failure in a command."""
     entry = entries()[code]
     return entry.status_of.get(command, entry.status)
 
 
 def worst(statuses: Sequence[int]) -> int:
-    """The one status for a command on several instances of which some failed; 1 without any."""
+    """Return the one status for a command on several instances of which some failed."""
     return next((status for status in _WORST_FIRST if status in statuses), FAILED)

@@ -5,26 +5,29 @@ from __future__ import annotations
 import os
 import sys
 import webbrowser
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
 
 import typer
+from typer import Argument, Option
 
 from ktrdr_sandbox.api_address import address_in
 from ktrdr_sandbox.cli import completion, params
 from ktrdr_sandbox.cli.boundary import command
 from ktrdr_sandbox.cli.wiring import command_context, instance_of
 from ktrdr_sandbox.commands import environment
+from ktrdr_sandbox.commands.context import Context
 from ktrdr_sandbox.console import results
 from ktrdr_sandbox.console.output import on_terminal
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.paths import Home, working_directory
 
 
 def env(
     name: params.Name = None,
     export: Annotated[
-        bool,
-        typer.Option("--export", help='Lines for a shell: eval "$(ktrdr-sandbox env --export)"'),
+        bool, Option("--export", help='Lines for a shell: eval "$(ktrdr-sandbox env --export)"')
     ] = False,
 ) -> None:
     """Print the instance's .env.sandbox as it is, passwords included.
@@ -40,12 +43,11 @@ def env(
 
 
 def url(
-    url: Annotated[str | None, typer.Option("--url", metavar="URL", help="This one.")] = None,
+    url: Annotated[str | None, Option("--url", metavar="URL", help="This one.")] = None,
     port: Annotated[
-        str | None,
-        typer.Option("--port", metavar="PORT", help="That port of this machine."),
+        str | None, Option("--port", metavar="PORT", help="That port of this machine.")
     ] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Also say why, on stderr.")] = False,
+    explain: Annotated[bool, Option("--explain", help="Also say why, on stderr.")] = False,
 ) -> None:
     """Print the API address that commands here are aimed at.
 
@@ -53,19 +55,13 @@ def url(
     KTRDR_API_PORT, http://localhost:8000.
     """
     with command("url") as output:
-        found = address_in(
-            working_directory(),
-            url=url,
-            port=port,
-            environment=os.environ,
-            home=Home.from_environment(),
-        )
+        home, cwd = Home.from_environment(), working_directory()
+        found = address_in(cwd, url=url, port=port, environment=os.environ, home=home)
         for warning in found.warnings:
             output.tell(warning)
         if explain:
             output.tell(f"{found.why}.")
-        data = {"url": found.url, "source": found.source, "why": found.why}
-        output.result(found.url, data)
+        output.result(found.url, results.fill("UrlData", found))
 
 
 def run(command_line: params.CommandLine = None, instance: params.InstanceName = None) -> None:
@@ -84,7 +80,7 @@ def run(command_line: params.CommandLine = None, instance: params.InstanceName =
 def execute(
     service: Annotated[
         str,
-        typer.Argument(
+        Argument(
             metavar="SERVICE",
             help="Service of the stack, for example backend.",
             autocompletion=completion.services,
@@ -101,20 +97,13 @@ def execute(
     with command("exec") as output:
         line = _needed(command_line, "exec", instance, f"{service} sh")
         context = command_context(output)
-        status = environment.run_inside(
-            context,
-            instance_of(context, instance),
-            service,
-            line,
-            terminal=on_terminal(sys.stdin) and on_terminal(sys.stdout),
-        )
-    raise typer.Exit(status)
+        _run_inside(context, instance_of(context, instance), service, line)
 
 
 def shell(
     service: Annotated[
         str | None,
-        typer.Argument(
+        Argument(
             metavar="SERVICE",
             help="Service of the stack. Left out: the backend.",
             show_default=False,
@@ -131,14 +120,15 @@ def shell(
     with command("shell") as output:
         context = command_context(output)
         found = instance_of(context, instance)
-        status = environment.run_inside(
-            context,
-            found,
-            service or environment.backend_of(context, found),
-            environment.SHELL,
-            terminal=on_terminal(sys.stdin) and on_terminal(sys.stdout),
-        )
-    raise typer.Exit(status)
+        chosen = service or environment.backend_of(context, found)
+        _run_inside(context, found, chosen, environment.SHELL)
+
+
+def _run_inside(
+    context: Context, instance: Instance, service: str, line: Sequence[str]
+) -> NoReturn:
+    terminal = on_terminal(sys.stdin) and on_terminal(sys.stdout)
+    raise typer.Exit(environment.run_inside(context, instance, service, line, terminal=terminal))
 
 
 def _needed(given: list[str] | None, name: str, instance: str | None, example: str) -> list[str]:
@@ -153,10 +143,10 @@ def _needed(given: list[str] | None, name: str, instance: str | None, example: s
 def open_tool(
     tool: Annotated[
         str,
-        typer.Argument(
+        Argument(
             metavar="TOOL",
             help="api, grafana, jaeger or prometheus.",
-            autocompletion=completion.tools,
+            autocompletion=lambda: completion.TOOLS,
         ),
     ] = "api",
     instance: params.InstanceName = None,
@@ -167,24 +157,22 @@ def open_tool(
     """
     with command("open") as output:
         context = command_context(output)
-        page = environment.page(context, instance_of(context, instance), tool)
-        browser, why_not = _browser() if not output.json_mode else (None, "")
-        opened = browser is not None and browser.open(page.url)
-        if browser is not None and not opened:
-            why_not = "the browser could not be started"
-        output.result(page.url, {"tool": page.tool, "url": page.url, "service": page.service})
+        service, url = environment.page(context, instance_of(context, instance), tool)
+        why_not = "" if output.json_mode else _open(url)
+        output.result(url, {"tool": tool, "url": url, "service": service})
         if why_not:
             output.tell(f"Not opened: {why_not}.")
 
 
-def _browser() -> tuple[webbrowser.BaseBrowser | None, str]:
-    """The user's browser, or None and why there is none."""
+def _open(url: str) -> str:
+    """Open a page in the user's browser; why it could not be, else ""."""
     if not (on_terminal(sys.stdout) and on_terminal(sys.stderr)):
-        return None, "this is no terminal"
+        return "this is no terminal"
     displays = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER", "WSL_DISTRO_NAME")
     if sys.platform != "darwin" and not any(os.environ.get(name) for name in displays):
-        return None, "there is no display"
+        return "there is no display"
     try:
-        return webbrowser.get(), ""
+        opened = webbrowser.get().open(url)
     except webbrowser.Error:
-        return None, "there is no browser"
+        return "there is no browser"
+    return "" if opened else "the browser could not be started"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.cli import completion, params
@@ -26,11 +27,11 @@ from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT, Instance
 
 def create(
     name: Annotated[
-        str, typer.Argument(help="Instance name (will be prefixed with ktrdr--).", metavar="NAME")
+        str, Argument(help="Instance name (will be prefixed with ktrdr--).", metavar="NAME")
     ],
     branch: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--branch",
             help="Git branch to check out. [default: NAME, made at the current commit if new]",
             autocompletion=completion.branches,
@@ -46,12 +47,10 @@ def create(
         made = creating.create(context, name=name, branch=branch, slot=slot, dry_run=dry_run)
         for sentence in (*text.skipped(made), *text.left_out(made)):
             output.tell(sentence)
-        if dry_run:
-            shown, data = text.creation(made, verb="Would create"), results.creation(made)
-            output.result(shown, data)
-            return
-        failure = hooks.run_hook(context, made.instance, "after_create", sink=output.progress)
-        shown, data = text.creation(made, verb="Created"), results.creation(made)
+        shown = text.creation(made, verb="Would create" if dry_run else "Created")
+        data, failure = results.creation(made), None
+        if not dry_run:
+            failure = hooks.run_hook(context, made.instance, "after_create", sink=output.progress)
         if failure is not None:
             error = failure.error(result=f"{made.instance.id} was created all the same.")
             leave_with_failure(output, shown, data, error, told=False)
@@ -71,7 +70,7 @@ def init(slot: params.Slot = None, dry_run: params.DryRun = False) -> None:
 def move(
     slot: Annotated[
         int,
-        typer.Option(
+        Option(
             "--slot",
             min=FIRST_SLOT,
             max=LAST_SLOT,
@@ -86,33 +85,28 @@ def move(
     with command("move") as output:
         context = command_context(output)
         done = moving.move(context, instance_of(context, name), slot=slot, dry_run=dry_run)
-        output.result(text.move(done, dry_run=dry_run), results.move(done))
+        output.result(text.move(done, dry_run=dry_run), results.fill("MoveData", done))
 
 
 def destroy(
     name: params.Name = None,
     keep_worktree: Annotated[
-        bool, typer.Option("--keep-worktree", help="Don't delete the git worktree/directory.")
+        bool, Option("--keep-worktree", help="Don't delete the git worktree/directory.")
     ] = False,
     force: Annotated[
-        bool,
-        typer.Option("--force", help="Even with unsaved work: move the directory to the trash."),
+        bool, Option("--force", help="Even with unsaved work: move the directory to the trash.")
     ] = False,
     without_docker: Annotated[
         bool,
-        typer.Option(
-            "--without-docker", help="Do not ask Docker: for an engine that is gone for good."
-        ),
+        Option("--without-docker", help="Do not ask Docker: for an engine that is gone for good."),
     ] = False,
     now: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--now", help="Kill at once, even what writes to folders that outlive the instance."
         ),
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only list exactly what would go.")
-    ] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Only list exactly what would go.")] = False,
     yes: params.Yes = False,
     every: params.All = False,
     jobs: params.Jobs = None,
@@ -123,37 +117,40 @@ def destroy(
     """
     with command("destroy", when_interrupted="Run 'destroy' again to finish.") as output:
         context = command_context(output)
+        look = functools.partial(
+            destroying.plan_destroy,
+            context,
+            keep_worktree=keep_worktree,
+            without_docker=without_docker,
+        )
         if every:
             refuse_with_all(("NAME", name))
             instances = parallel_runs.all_instances(context)
             if dry_run or (instances and not yes):
-                _show_all(output, context, instances, keep_worktree, without_docker, dry_run)
+                _show_all(output, look, instances, dry_run=dry_run)
             if not dry_run:
                 options = {
+                    "--yes": True,
                     "--keep-worktree": keep_worktree,
                     "--force": force,
                     "--without-docker": without_docker,
                     "--now": now,
                 }
-                given = [option for option, value in options.items() if value]
-                run_on_all(output, instances, ["destroy", "--yes", *given], jobs=jobs)
+                run_on_all(output, instances, options, jobs=jobs)
             return
         instance = instance_to_end(context, name)
         if instance is None:
             output.result("Nothing is left of it.", {"instance": None})
             return
         with _hint_at_lost_engine(instance):
-            plan = destroying.plan_destroy(
-                context, instance, keep_worktree=keep_worktree, without_docker=without_docker
-            )
-        if dry_run:
-            output.result(text.destruction_plan(plan), results.destroy_plan(plan))
-            return
-        if force or not plan.unsaved:  # a refusal needs no question, and no hook before it
-            if not yes:
-                _confirm(output, text.question(plan, instance))
-            _run_hook(context, instance, output, force=force)
-        with _hint_at_lost_engine(instance):
+            plan = look(instance)
+            if dry_run:
+                output.result(text.destruction_plan(plan), results.destroy_plan(plan))
+                return
+            if force or not plan.unsaved:  # a refusal needs no question, and no hook before it
+                if not yes:
+                    _confirm(output, f"{text.destruction_plan(plan)}\nDestroy {instance.id}?")
+                _run_hook(context, instance, output, force=force)
             done = destroying.destroy(
                 context,
                 instance,
@@ -163,15 +160,14 @@ def destroy(
                 now=now,
                 progress=output.progress,
             )
-        output.result(text.destruction(done), results.destroyed(done))
+        output.result(text.destruction(done), results.destroy_plan(done, done=True))
 
 
 def _show_all(
     output: Output,
-    context: Context,
+    look: Callable[[Instance], destroying.DestroyPlan],
     instances: list[Instance],
-    keep_worktree: bool,
-    without_docker: bool,
+    *,
     dry_run: bool,
 ) -> None:
     """List what would go of all, as the result or for one question about everything.
@@ -181,18 +177,15 @@ def _show_all(
     parts, plans = [], []
     for instance in instances:
         try:
-            plan = destroying.plan_destroy(
-                context, instance, keep_worktree=keep_worktree, without_docker=without_docker
-            )
+            plan = look(instance)
         except SandboxError as error:
             parts.append(f"{instance.id} cannot be looked at: {error.message}")
         else:
             parts.append(text.destruction_plan(plan))
-            plans.append(plan)
+            plans.append(results.destroy_plan(plan))
     shown = "\n\n".join(parts)
     if dry_run:
-        data = {"instances": [results.destroy_plan(plan) for plan in plans]}
-        output.result(shown or "There is no instance.", data)
+        output.result(shown or "There is no instance.", {"instances": plans})
         return
     meant = instances[0].id if len(instances) == 1 else f"all {len(instances)} instances"
     _confirm(output, f"{shown}\n\nDestroy {meant}?")

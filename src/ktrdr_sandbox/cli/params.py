@@ -1,7 +1,7 @@
 """What commands share: arguments and options, and the flags that every command has.
 
-`--json`, `--quiet`, `--verbose` and `--help` stand before or after the command's name, and no
-command declares them: what follows from them is in the `Output` that the boundary makes.
+`--json`, `--quiet`, `--verbose` and `--help` may stand before or after the command's name. No
+command declares them: the boundary makes an `Output` of them.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final
 
 import typer
+from typer import Argument, Option
 from typer.core import TyperCommand, TyperGroup
 
 from ktrdr_sandbox.cli import completion
@@ -22,7 +23,7 @@ from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT
 
 Name = Annotated[
     str | None,
-    typer.Argument(
+    Argument(
         metavar="NAME",
         help="Instance, with or without 'ktrdr--'. Left out: that of the current directory.",
         autocompletion=completion.instances,
@@ -30,7 +31,7 @@ Name = Annotated[
 ]
 InstanceName = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--instance",
         "-i",
         metavar="NAME",
@@ -40,7 +41,7 @@ InstanceName = Annotated[
 ]
 Slot = Annotated[
     int | None,
-    typer.Option(
+    Option(
         "--slot",
         min=FIRST_SLOT,
         max=LAST_SLOT,
@@ -48,23 +49,16 @@ Slot = Annotated[
         autocompletion=completion.free_slots,
     ),
 ]
-All = Annotated[bool, typer.Option("--all", help="Every instance, several at once.")]
+All = Annotated[bool, Option("--all", help="Every instance, several at once.")]
 Jobs = Annotated[
     int | None,
-    typer.Option(
-        "--jobs",
-        min=1,
-        metavar="COUNT",
-        help="With --all: how many at once. [default: 3]",
-    ),
+    Option("--jobs", min=1, metavar="COUNT", help="With --all: how many at once. [default: 3]"),
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Only show what would be done, and do nothing.")
-]
+Yes = Annotated[bool, Option("--yes", "-y", help="Do not ask.")]
+DryRun = Annotated[bool, Option("--dry-run", help="Only show what would be done, and do nothing.")]
 Timeout = Annotated[
     float | None,
-    typer.Option(
+    Option(
         "--timeout",
         min=1,
         metavar="SECONDS",
@@ -72,8 +66,7 @@ Timeout = Annotated[
     ),
 ]
 CommandLine = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="COMMAND", help="Command to run, with its own arguments."),
+    list[str] | None, Argument(metavar="COMMAND", help="Command to run, with its own arguments.")
 ]
 
 
@@ -96,19 +89,60 @@ def begin(arguments: Sequence[str]) -> None:
 
 
 def output(name: str) -> Output:
-    """The output of a command, as the flags want it."""
+    """Make the output of a command, as the flags want it."""
     flags = _given.get()
     return Output(command=name, json_mode=flags.json_mode, quiet=flags.quiet, verbose=flags.verbose)
 
 
 def early_output(name: str) -> Output:
-    """The same before the command line is understood, or when it never will be.
-
-    What follows `--` belongs to another program.
-    """
+    """Make it before the command line is understood. What follows `--` is another program's."""
     typed = _given.get().typed
     ours = typed[: typed.index("--")] if "--" in typed else typed
     return Output(command=name, json_mode="--json" in ours)
+
+
+def show_help(context: typer.Context) -> None:
+    """Give the help of a command as the result."""
+    text = context.get_help()
+    early_output("--help").result(text, {"of": context.command_path, "text": text})
+
+
+def _note(context: typer.Context, flag: typer.CallbackParam, wanted: bool) -> None:
+    if not wanted or context.resilient_parsing:
+        return
+    if flag.name == "show_help":
+        show_help(context)
+        raise typer.Exit
+    chosen: Any = {flag.name: True}
+    flags = replace(_given.get(), **chosen)
+    if flags.quiet and flags.verbose:
+        context.fail("--quiet and --verbose exclude one another.")
+    _given.set(flags)
+
+
+_flag = functools.partial(typer.Option, callback=_note, expose_value=False)
+
+
+def _shared(
+    *,
+    json_mode: Annotated[bool, _flag("--json", help="One JSON document on stdout.")] = False,
+    quiet: Annotated[bool, _flag("--quiet", "-q", help="Only results and errors.")] = False,
+    verbose: Annotated[
+        bool, _flag("--verbose", "-v", help="Also each command of Docker and git.")
+    ] = False,
+    show_help: Annotated[
+        bool, _flag("--help", "-h", is_eager=True, help="Show this help and exit.")
+    ] = False,
+) -> None:
+    """Declare the shared parameters; never called."""
+
+
+@functools.cache
+def _shared_parameters() -> list[Any]:
+    declaring = typer.Typer(add_completion=False)
+    declaring.command(add_help_option=False)(_shared)
+    made: Any = typer.main.get_command(declaring)
+    return list(made.params)
 
 
 class Command(TyperCommand):
@@ -117,13 +151,9 @@ class Command(TyperCommand):
     def __init__(self, name: str | None, **rest: Any) -> None:
         super().__init__(name, **{**rest, "add_help_option": False})
         for parameter in self.params:
-            convert: Any = parameter.process_value
-            cast("Any", parameter).process_value = functools.partial(_value, parameter, convert)
+            own: Any = parameter
+            own.process_value = functools.partial(_value, own, own.process_value)
         self.params = [*self.params, *_shared_parameters()]
-
-    def invoke(self, ctx: Any) -> Any:
-        _take_flags(ctx)
-        return super().invoke(ctx)
 
 
 def _value(parameter: Any, convert: Any, context: Any, value: Any) -> Any:
@@ -139,10 +169,6 @@ class Group(TyperGroup):
     def __init__(self, **rest: Any) -> None:
         super().__init__(**{**rest, "add_help_option": False})
         self.params = [*self.params, *_shared_parameters()]
-
-    def invoke(self, ctx: Any) -> Any:
-        _take_flags(ctx)
-        return super().invoke(ctx)
 
 
 def share(program: typer.Typer, before: str = "") -> None:
@@ -160,7 +186,7 @@ def share(program: typer.Typer, before: str = "") -> None:
 
 @functools.cache
 def examples() -> dict[str, list[tuple[str, str]]]:
-    """Whole command lines by command, each with its remark."""
+    """Read whole command lines by command, each with its remark."""
     import tomllib  # `--version` does without
 
     table = tomllib.loads(Path(__file__).with_name("examples.toml").read_text(encoding="utf-8"))
@@ -174,66 +200,8 @@ def examples() -> dict[str, list[tuple[str, str]]]:
 
 
 def _epilog(command: str) -> str | None:
-    """What a command's help ends with; the mark in front keeps its lines from being rewrapped."""
-    found = examples().get(command)
-    if not found:
-        return None
-    width = max(len(line) for line, _ in found)
-    shown = [
-        f"  {line.ljust(width)}  # {remark}" if remark else f"  {line}" for line, remark in found
-    ]
-    return "\n".join(["\b", "Examples:", *shown])
-
-
-def show_help(context: typer.Context) -> None:
-    """The help of a command, as the result."""
-    text = context.get_help()
-    early_output("--help").result(text, {"of": context.command_path, "text": text})
-
-
-def _show_help(context: typer.Context, wanted: bool) -> None:
-    if wanted and not context.resilient_parsing:
-        show_help(context)
-        raise typer.Exit
-
-
-def _shared(
-    *,
-    json_mode: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.")] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Also each command of Docker and git.")
-    ] = False,
-    show_help: Annotated[
-        bool,
-        typer.Option(
-            "--help", "-h", is_eager=True, callback=_show_help, help="Show this help and exit."
-        ),
-    ] = False,
-) -> None:
-    """The parameters that `_shared_parameters` takes from here; never called."""
-
-
-@functools.cache
-def _shared_parameters() -> list[Any]:
-    declaring = typer.Typer(add_completion=False)
-    declaring.command(add_help_option=False)(_shared)
-    made: Any = typer.main.get_command(declaring)
-    return list(made.params)
-
-
-def _take_flags(context: Any) -> None:
-    """Join a level's flags with those before it, and leave its command its own parameters."""
-    before, given = _given.get(), context.params
-    for shared in _shared_parameters():
-        if shared.name not in ("json_mode", "quiet", "verbose"):
-            given.pop(shared.name)
-    joined = Flags(
-        typed=before.typed,
-        json_mode=given.pop("json_mode") or before.json_mode,
-        quiet=given.pop("quiet") or before.quiet,
-        verbose=given.pop("verbose") or before.verbose,
-    )
-    if joined.quiet and joined.verbose:
-        context.fail("--quiet and --verbose exclude one another.")
-    _given.set(joined)
+    found = examples().get(command, [])
+    width = max((len(line) for line, _ in found), default=0)
+    shown = [f"  {line:<{width}}  # {remark}" if remark else f"  {line}" for line, remark in found]
+    # The mark in front keeps Click from rewrapping the lines.
+    return "\n".join(["\b", "Examples:", *shown]) if shown else None

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, cast
 
-import typer
+from typer import Option
 
 from ktrdr_sandbox.cli import params
 from ktrdr_sandbox.cli.all_instances import refuse_with_all, run_on_all
@@ -35,16 +35,16 @@ def _checks_after_comma(incomplete: str) -> list[str]:
 def up(
     name: params.Name = None,
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Do not wait for the Startability Gate.")
+        bool, Option("--no-wait", help="Do not wait for the Startability Gate.")
     ] = False,
-    build: Annotated[bool, typer.Option("--build", help="Force rebuild of images.")] = False,
+    build: Annotated[bool, Option("--build", help="Force rebuild of images.")] = False,
     timeout: params.Timeout = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only show what would be laid over the Compose file.")
+        bool, Option("--dry-run", help="Only show what would be laid over the Compose file.")
     ] = False,
     bundle: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             "--bundle",
             metavar="FILE",
             help="Write a new .tar.gz with what a report of the outcome needs: the gate's report, "
@@ -60,10 +60,8 @@ def up(
         context = command_context(output)
         if every:
             refuse_with_all(("NAME", name), ("--dry-run", dry_run), ("--bundle", bundle))
-            options = [*(["--no-wait"] if no_wait else []), *(["--build"] if build else [])]
-            options += [f"--timeout={timeout}"] if timeout is not None else []
-            instances = parallel_runs.all_instances(context)
-            run_on_all(output, instances, ["up", *options], jobs=jobs)
+            options = {"--no-wait": no_wait, "--build": build, f"--timeout={timeout}": timeout}
+            run_on_all(output, parallel_runs.all_instances(context), options, jobs=jobs)
             return
         instance = instance_of(context, name)
         if dry_run:
@@ -76,9 +74,8 @@ def up(
         with _report_of_failed_gate(output), start_view.watching(output) as view:
             done = starting.up(context, instance, chosen, progress=view.line, observe=view.gate)
         if is_empty(context.home.shared):
-            output.tell(
-                "The shared folder is empty: 'ktrdr-sandbox init-shared --minimal' fills it."
-            )
+            fill = "ktrdr-sandbox init-shared --minimal"
+            output.tell(f"The shared folder is empty: '{fill}' fills it.")
         _tell_notices(output, done)
         shown, data = text.startup(done), results.startup(done)
         if done.gate is not None:
@@ -93,7 +90,7 @@ def wait(
     name: params.Name = None,
     only: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--for",
             metavar="CHECKS",
             help="Only these checks, for example backend,workers. [default: all]",
@@ -107,12 +104,9 @@ def wait(
         wanted = None
         if only is not None:
             names = frozenset(part.strip() for part in only.split(","))
-            unknown = sorted(names - set(CHECK_NAMES))
-            if unknown:
-                raise SandboxError(
-                    "usage",
-                    f"There is no check '{unknown[0]}'. Checks: {', '.join(CHECK_NAMES)}.",
-                )
+            for unknown in sorted(names - set(CHECK_NAMES)):
+                checks = ", ".join(CHECK_NAMES)
+                raise SandboxError("usage", f"There is no check '{unknown}'. Checks: {checks}.")
             wanted = cast("frozenset[CheckName]", names)
         context = command_context(output)
         instance = instance_of(context, name)
@@ -125,13 +119,10 @@ def wait(
 def down(
     name: params.Name = None,
     volumes: Annotated[
-        bool,
-        typer.Option(
-            "--volumes", help="Also remove volumes (database data, etc.), without asking."
-        ),
+        bool, Option("--volumes", help="Also remove volumes (database data, etc.), without asking.")
     ] = False,
     now: Annotated[
-        bool, typer.Option("--now", help="Kill at once instead of honouring grace periods.")
+        bool, Option("--now", help="Kill at once instead of honouring grace periods.")
     ] = False,
     dry_run: params.DryRun = False,
     every: params.All = False,
@@ -145,17 +136,12 @@ def down(
         context = command_context(output)
         if every:
             refuse_with_all(("NAME", name), ("--dry-run", dry_run))
-            options = [*(["--volumes"] if volumes else []), *(["--now"] if now else [])]
-            instances = parallel_runs.all_instances(context)
-            run_on_all(output, instances, ["down", *options], jobs=jobs)
+            options = {"--volumes": volumes, "--now": now}
+            run_on_all(output, parallel_runs.all_instances(context), options, jobs=jobs)
             return
+        instance, tell = instance_of(context, name), output.progress
         done = stopping.down(
-            context,
-            instance_of(context, name),
-            volumes=volumes,
-            now=now,
-            dry_run=dry_run,
-            progress=output.progress,
+            context, instance, volumes=volumes, now=now, dry_run=dry_run, progress=tell
         )
         output.result(text.shutdown(done, dry_run=dry_run), results.shutdown(done))
 
@@ -163,10 +149,10 @@ def down(
 def isolate(
     name: params.Name = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="With the reason of each change (the default).")
+        bool, Option("--explain", help="With the reason of each change (the default).")
     ] = True,
     override: Annotated[
-        bool, typer.Option("--override", help="Print the override file itself instead.")
+        bool, Option("--override", help="Print the override file itself instead.")
     ] = False,
 ) -> None:
     """Show what is laid over the checkout's Compose file, and why. Changes nothing."""
@@ -180,11 +166,11 @@ def isolate(
 
 def demo(
     clean: Annotated[
-        bool, typer.Option("--clean", help="Remove everything that the demo made, without asking.")
+        bool, Option("--clean", help="Remove everything that the demo made, without asking.")
     ] = False,
     directory: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             "--directory",
             metavar="PATH",
             help="Scratch folder. [default: in the user's cache folder]",
@@ -198,17 +184,17 @@ def demo(
         context = command_context(output)
         if clean:
             gone = demonstrating.clean(context, folder, step=output.progress)
-            folder_gone = None if gone.folder is None else str(gone.folder)
             ids = [instance.id for instance in gone.destroyed]
-            output.result(reports.cleanup(gone), {"destroyed": ids, "directory": folder_gone})
+            data = results.fill("DemoCleanedData", gone, destroyed=ids, directory=gone.folder)
+            output.result(reports.cleanup(gone), data)
             return
         with _report_of_failed_gate(output):
             shown = demonstrating.demonstrate(
                 context,
                 folder,
                 step=output.progress,
-                progress=start_view.ComposeLines(output, everything=output.verbose),
-                observer=lambda _: start_view.GateLines(output),
+                progress=start_view.PlainView(output).line,
+                observer=lambda _: start_view.PlainView(output).gate,
             )
         stacks = [results.startup(done) for done in shown.startups]
         output.result(reports.demonstration(shown), {"directory": str(folder), "stacks": stacks})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from ktrdr_sandbox.cli import completion, params
 from ktrdr_sandbox.cli.boundary import command, leave_with_failure
@@ -22,18 +22,18 @@ from ktrdr_sandbox.targeting import target
 def doctor(
     name: Annotated[
         str | None,
-        typer.Argument(
+        Argument(
             metavar="NAME",
             help="Leave out what is about other instances.",
             autocompletion=completion.instances,
         ),
     ] = None,
     fix: Annotated[
-        bool, typer.Option("--fix", help="Apply the repairs that cannot lose anything.")
+        bool, Option("--fix", help="Apply the repairs that cannot lose anything.")
     ] = False,
     bundle: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             "--bundle",
             metavar="FILE",
             help="Write a new .tar.gz with what a report about the instance needs: these findings, "
@@ -49,7 +49,7 @@ def doctor(
             instance = target(context.registry.read(), name=name, cwd=context.cwd)
             bundles.refuse_target(context.cwd / bundle)
         found = examining.examine(context, instance_id=instance_id(name) if name else "", fix=fix)
-        text, data = reports.examination(found), results.examination(found)
+        text, data = reports.examination(found), results.fill("DoctorData", found)
         if bundle is not None:
             more = {"doctor.txt": f"{text}\n", "doctor.json": data}
             examining.bundle_now(context, instance, context.cwd / bundle, more=more)
@@ -65,12 +65,12 @@ def gc(yes: params.Yes = False) -> None:
         found = collecting.collect(command_context(output), yes=yes)
         for remark in found.remarks:
             output.tell(remark)
-        text, data = reports.collection(found, yes=yes), results.collection(found)
+        text, data = reports.collection(found, yes=yes), results.fill("GcData", found)
         if not found.complete:
-            stays = [item.name for item in found.items if item.trouble]
+            stays = ", ".join(item.name for item in found.items if item.trouble)
             error = SandboxError(
                 "teardown-incomplete",
-                f"Some of it could not be ended: {', '.join(stays)}.",
+                f"Some of it could not be ended: {stays}.",
                 hints=("The data says why, one by one; run it again afterwards.",),
             )
             leave_with_failure(output, text, data, error, told=True)

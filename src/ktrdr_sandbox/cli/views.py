@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from ktrdr_sandbox.cli import completion, error_table, params
 from ktrdr_sandbox.cli.all_instances import refuse_with_all
@@ -30,50 +31,44 @@ def status(name: params.Name = None, every: params.All = False) -> None:
         context = command_context(output)
         if every:
             refuse_with_all(("NAME", name))
-            all_found = inspect.status_of_all(context)
-            data = {"instances": [results.status(found) for found in all_found]}
-            output.result(text.statuses(all_found), data)
+            every_one = inspect.status_of_all(context)
+            data = {"instances": [results.fill("StatusData", one) for one in every_one]}
+            output.result(text.statuses(every_one), data)
             return
         found = inspect.status(context, instance_of(context, name))
-        output.result(text.instance_status(found), results.status(found))
+        output.result(text.instance_status(found), results.fill("StatusData", found))
 
 
 def logs(
     services: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[SERVICE]...",
-            help="Only these services.",
-            autocompletion=completion.services,
+        Argument(
+            metavar="[SERVICE]...", help="Only these services.", autocompletion=completion.services
         ),
     ] = None,
     instance: params.InstanceName = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
+    follow: Annotated[bool, Option("--follow", "-f", help="Go on as lines come.")] = False,
     tail: Annotated[
-        int | None,
-        typer.Option("--tail", min=0, metavar="LINES", help="Last lines only."),
+        int | None, Option("--tail", min=0, metavar="LINES", help="Last lines only.")
     ] = None,
     since: Annotated[
-        str | None,
-        typer.Option("--since", metavar="TIME", help="Since a time, or 10m ago."),
+        str | None, Option("--since", metavar="TIME", help="Since a time, or 10m ago.")
     ] = None,
     timestamps: Annotated[
-        bool, typer.Option("--timestamps", "-t", help="Show when each line was printed.")
+        bool, Option("--timestamps", "-t", help="Show when each line was printed.")
     ] = False,
 ) -> None:
     """View logs for instance services, also of containers that have stopped."""
     with command("logs") as output:
         context = command_context(output)
         wanted = instance_of(context, instance)
-        request = reading.LogRequest(
-            services=tuple(services or ()), follow=follow, tail=tail, since=since
-        )
+        chosen = tuple(services or ())
+        request = reading.LogRequest(services=chosen, follow=follow, tail=tail, since=since)
         if output.json_mode:
             output.result("", reading.collected_logs(context, wanted, request))
             return
-        view = log_lines.LogLines(colour=log_lines.colour_wanted(), timestamps=timestamps)
         try:
-            log_lines.show(reading.shown_logs(context, wanted, request), view)
+            log_lines.show(reading.shown_logs(context, wanted, request), timestamps=timestamps)
         except KeyboardInterrupt:
             if not follow:
                 raise

@@ -24,20 +24,24 @@ from ktrdr_sandbox.targeting import target
 if TYPE_CHECKING:
     from ktrdr_sandbox.docker.engine import Engine
 
-REGISTRY_PATIENCE: Final = 30.0
-"""Seconds."""
+REGISTRY_PATIENCE: Final = 30.0  # seconds: it is held for moments, so what lasts longer hangs
 
 
 def command_context(output: Output, *, purpose: str = "") -> Context:
-    """The real context. `purpose` is what others waiting for our locks are told."""
+    """Build the real context. `purpose` is what others waiting for our locks are told."""
     home, cwd = Home.from_environment(), _working_directory()
     settings = functools.partial(_settings, home, output, set())
+
+    def rebuilt(damaged: str) -> Rebuilt:
+        here = current_address(os.environ)
+        places = rebuild.Places(home=home, cwd=cwd, engine=_engine, here=here)
+        return rebuild.rebuild(places, copies=store.copies(), damaged=damaged)
+
     store = RegistryStore(
         home.registry,
         home.registry_lock,
-        # It is held for moments: whoever waits longer waits for something that hangs.
         patience=lambda: min(REGISTRY_PATIENCE, settings(None).lock_patience),
-        rebuild=lambda damaged: _rebuild(home, cwd, store, damaged),
+        rebuild=rebuilt,
         tell=output.tell,
         purpose=purpose or output.command,
     )
@@ -67,7 +71,7 @@ def instance_of(context: Context, name: str | None) -> Instance:
 
 
 def instance_to_end(context: Context, name: str | None) -> Instance | None:
-    """The instance that is to be destroyed; None when recovery has just done it.
+    """Resolve the instance to be destroyed; None when recovery has just done it.
 
     Raises as `instance_of`.
     """
@@ -81,8 +85,7 @@ def instance_to_end(context: Context, name: str | None) -> Instance | None:
 def _working_directory() -> Path:
     """The current directory; one that was deleted by the name that the shell still has for it.
 
-    Commands that are given an instance need none. Their own commands do, to start in, so this
-    process leaves one that is gone.
+    Commands that are given an instance need none. What they start does, so this process leaves it.
     """
     try:
         return Path.cwd()
@@ -90,12 +93,6 @@ def _working_directory() -> Path:
         os.chdir(os.sep)
         told = Path(os.environ.get("PWD", ""))
         return told if told.is_absolute() else Path(os.sep)
-
-
-def _rebuild(home: Home, cwd: Path, store: RegistryStore, damaged: str) -> Rebuilt:
-    here = current_address(os.environ)
-    places = rebuild.Places(home=home, cwd=cwd, engine=_engine, here=here)
-    return rebuild.rebuild(places, copies=store.copies(), damaged=damaged)
 
 
 def _engine(address: EngineAddress) -> Engine:
@@ -108,10 +105,9 @@ def _settings(home: Home, output: Output, told: set[str], checkout: Path | None)
     """Settings for a checkout; what there is to say of them is told once a command."""
     if is_nothing_set(home, checkout):
         return Settings()
-    from ktrdr_sandbox.commands.configuration import is_approved
-    from ktrdr_sandbox.settings_sources import resolve  # pydantic, 0.2 s
+    from ktrdr_sandbox.commands.configuration import resolved  # pydantic, 0.2 s
 
-    found = resolve(home, checkout=checkout, approved=functools.partial(is_approved, home))
+    found = resolved(home, checkout)
     for about, remark in found.remarks.items():
         if about not in told:
             told.add(about)

@@ -11,20 +11,19 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 CONFIG: Final = "alembic.ini"
-
 _REVISION_FILE: Final = re.compile(r"(?!\.#|__init__).*\.py")
+_VARIABLES: Final = ("revision", "down_revision", "depends_on")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class AlembicFiles:
     """`folders` are those of scripts and versions, relative to the checkout and there.
 
     `head` is the only head of the revisions, or None when that is not certain.
     """
 
-    root: Path
-    folders: tuple[PurePosixPath, ...]
-    head: str | None
+    folders: tuple[PurePosixPath, ...] = ()
+    head: str | None = None
 
 
 def alembic_files(root: Path, *, working_dir: str) -> AlembicFiles | None:
@@ -34,43 +33,24 @@ def alembic_files(root: Path, *, working_dir: str) -> AlembicFiles | None:
     """
     if not (root / CONFIG).is_file():
         return None
-    options = _options(root / CONFIG)
+    parser = configparser.ConfigParser({"here": "."})
+    try:
+        parser.read_string((root / CONFIG).read_text(encoding="utf-8"))
+        option = parser["alembic"].get
+        location, several = option("script_location", ""), option("version_locations", "")
+        unusual = {option("sourceless"), option("recursive_version_locations")} - {None, "false"}
+    except (OSError, ValueError, KeyError, configparser.Error):
+        return AlembicFiles()
     base = PurePosixPath(working_dir)
-    scripts = _relative(options.get("script_location", ""), base)
-    given = [one for one in re.split(r"[,;:\s]+", options.get("version_locations", "")) if one]
-    versions = [_relative(one, base) for one in given]
-    if scripts is not None and not given:
+    scripts = _relative(location.strip(), base)
+    versions = [_relative(one, base) for one in re.split(r"[,;:\s]+", several) if one]
+    if scripts is not None and not versions:
         versions = [scripts / "versions"]
     folders = [one for one in (scripts, *versions) if one is not None and (root / one).is_dir()]
-    usual = not {"sourceless", "recursive_version_locations"} & {
-        name for name, value in options.items() if value != "false"
-    }
+    outer = tuple(one for one in dict.fromkeys(folders) if not set(folders) & set(one.parents))
     known = [root / one for one in versions if one is not None]
-    certain = usual and scripts is not None and len(known) == len(versions)
-    return AlembicFiles(
-        root=root,
-        folders=tuple(
-            one for one in dict.fromkeys(folders) if not any(up in folders for up in one.parents)
-        ),
-        head=_only_head(root / scripts, known) if certain and scripts is not None else None,
-    )
-
-
-def _options(path: Path) -> dict[str, str]:
-    """The `[alembic]` section, `%(here)s` being the checkout; without values that are not plain."""
-    parser = configparser.ConfigParser({"here": "."})
-    found = {}
-    try:
-        parser.read_string(path.read_text(encoding="utf-8"))
-        names = parser.options("alembic")
-    except (OSError, ValueError, configparser.Error):
-        return {}
-    for name in names:
-        try:
-            found[name] = parser.get("alembic", name).strip()
-        except configparser.Error:
-            continue
-    return found
+    certain = len(known) == len(versions) and not unusual
+    return AlembicFiles(outer, _only_head(root / scripts, known) if scripts and certain else None)
 
 
 def _relative(location: str, base: PurePosixPath) -> PurePosixPath | None:
@@ -107,15 +87,9 @@ def _revision(text: str) -> tuple[str, tuple[str, ...]]:
     values: dict[str, object] = {}
     for statement in ast.parse(text).body:
         if isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value is not None:
-            targets = (
-                [statement.target] if isinstance(statement, ast.AnnAssign) else statement.targets
-            )
-            for target in targets:
-                if isinstance(target, ast.Name) and target.id in (
-                    "revision",
-                    "down_revision",
-                    "depends_on",
-                ):
+            many = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            for target in many:
+                if isinstance(target, ast.Name) and target.id in _VARIABLES:
                     values[target.id] = ast.literal_eval(statement.value)
     revision, parents = values.get("revision"), values.get("down_revision", False)
     if parents is None or isinstance(parents, str):
@@ -125,4 +99,4 @@ def _revision(text: str) -> tuple[str, tuple[str, ...]]:
         raise ValueError(text)
     if not isinstance(parents, (tuple, list)) or not all(isinstance(one, str) for one in parents):
         raise ValueError(text)
-    return revision, tuple(str(one) for one in parents)
+    return revision, tuple(parents)

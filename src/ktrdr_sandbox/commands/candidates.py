@@ -24,7 +24,7 @@ def _registry(home: Home) -> Registry:
 
 
 def instances(typed: str) -> list[Candidate]:
-    """Instances by slot; also with their prefix when that is being typed."""
+    """Offer instances by slot; also with their prefix when that is being typed."""
     registered = _registry(Home.from_environment()).instances.values()
     found = sorted(registered, key=lambda instance: instance.slot)
     short = [(instance.name, _about(instance)) for instance in found]
@@ -34,21 +34,17 @@ def instances(typed: str) -> list[Candidate]:
 
 
 def _about(instance: Instance) -> str:
-    state = "" if instance.state == "created" else f", {instance.state}"
-    if not state and not instance.path.is_dir():
-        state = ", directory gone"
-    return f"slot {instance.slot}{state}"
+    if instance.state != "created":
+        return f"slot {instance.slot}, {instance.state}"
+    return f"slot {instance.slot}{'' if instance.path.is_dir() else ', directory gone'}"
 
 
-def services(cwd: Path, name: str | None) -> list[Candidate]:
-    """Services that the last `up` of the instance recorded. Raises OSError and ValueError."""
+def services(name: str | None) -> list[Candidate]:
+    """Offer what the last `up` of the instance recorded. Raises OSError and ValueError."""
     home = Home.from_environment()
-    marker = None if name else env_file.find(cwd)
-    if name:
-        identity = instance_id(name)
-    else:
-        identity = env_file.read(marker).get("INSTANCE_ID", "") if marker else ""
-    instance = _registry(home).instances.get(identity)
+    marker = None if name else env_file.find(Path.cwd())
+    here = env_file.read(marker).get("INSTANCE_ID", "") if marker else ""
+    instance = _registry(home).instances.get(instance_id(name) if name else here)
     if instance is None:
         return []
     # Read here and not by `state.last_up`, which costs more to import than the file to read.
@@ -59,22 +55,19 @@ def services(cwd: Path, name: str | None) -> list[Candidate]:
 
 
 def free_slots() -> list[Candidate]:
-    """Slots that no instance has. Their ports are looked at only when one is taken."""
+    """Offer slots that no instance has. Ports are looked at only when one is taken."""
     taken = _registry(Home.from_environment()).taken_slots()
     return [(str(slot), "") for slot in range(FIRST_SLOT, LAST_SLOT + 1) if slot not in taken]
 
 
-def branches(cwd: Path) -> list[Candidate]:
-    """Branches of the repository around, then those that only a remote has."""
+def branches() -> list[Candidate]:
+    """Offer branches of the repository around, then those that only a remote has."""
     from ktrdr_sandbox.git.repository import list_branches  # the other candidates need no git
 
-    return [
-        (branch.name, _about_branch(branch.checked_out_at, branch.remote))
-        for branch in list_branches(cwd)
-    ]
-
-
-def _about_branch(path: str, remote: str) -> str:
-    if path:
-        return f"already checked out in {path}"
-    return f"only on {remote}" if remote else "local branch"
+    found = []
+    for branch in list_branches(Path.cwd()):
+        about = f"only on {branch.remote}" if branch.remote else "local branch"
+        if branch.checked_out_at:
+            about = f"already checked out in {branch.checked_out_at}"
+        found.append((branch.name, about))
+    return found

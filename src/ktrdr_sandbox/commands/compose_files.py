@@ -5,31 +5,27 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.resources import files
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files as package_files
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from ktrdr_sandbox import env_file
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.settings import Settings
 
 _SANDBOX: Final = "docker-compose.sandbox.yml"
+# Compose's own names in Compose's own order.
 _ROOT: Final = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
-"""Compose's own names in Compose's own order."""
+# Compose takes the first of them, whatever the file beside it is called.
 _OVERRIDES: Final = (
-    "compose.override.yml",
-    "compose.override.yaml",
-    "docker-compose.override.yml",
-    "docker-compose.override.yaml",
+    *("compose.override.yml", "compose.override.yaml"),
+    *("docker-compose.override.yml", "docker-compose.override.yaml"),
 )
-"""Compose takes the first of them, whatever the file beside it is called."""
 _DEPLOYED: Final = Path("deploy/environments/local/docker-compose.yml")
 
 
-@dataclass(frozen=True, slots=True)
-class ComposeProject:
+class ComposeProject(NamedTuple):
     """What is given to Compose: files, base first, and the folder that their paths start from.
 
     `env_files` are those that the settings name, or the `.env` that plain Compose, run in the root,
@@ -43,14 +39,11 @@ class ComposeProject:
 
 
 def compose_project(root: Path, settings: Settings) -> ComposeProject:
-    """What the checkout gives to Compose. Raises `compose-file-missing`.
-
-    A root file brings the override file that plain `docker compose` would merge into it.
-    """
+    """What the checkout gives to Compose. Raises `compose-file-missing`."""
     files = compose_files(root, configured=settings.compose_file)
     directory = _directory_of(root, files[0])
-    env_files = tuple(root / name for name in settings.env_files)
-    _require(env_files, "The configured env file {} does not exist.", _correct("env_files"))
+    named = [root / name for name in settings.env_files]
+    env_files = _existing(named, "the setting env_files")
     if not env_files:
         dotenvs = dict.fromkeys((root / ".env", directory / ".env"))
         env_files = tuple(path for path in dotenvs if path.is_file())
@@ -68,17 +61,18 @@ def _directory_of(root: Path, base: Path) -> Path:
     """
     if base.parent == root or not base.is_relative_to(root) or base == root / _DEPLOYED:
         return root
-    links = [root / name for name in _ROOT if (root / name).is_symlink()]
-    is_linked = any(link.resolve() == base.resolve() for link in links)
-    return root if is_linked else base.parent
+    links = (root / name for name in _ROOT if (root / name).is_symlink())
+    return root if any(link.resolve() == base.resolve() for link in links) else base.parent
 
 
 def compose_files(root: Path, *, configured: str | None) -> tuple[Path, ...]:
-    """The files to read, base first. Raises `compose-file-missing`."""
+    """The files to read, base first. Raises `compose-file-missing`.
+
+    A root file brings the override file that plain `docker compose` would merge into it.
+    """
     if configured is not None:
-        message = "The configured Compose file {} does not exist."
-        return _listed(root, configured, os.pathsep, message, _correct("compose_file"))
-    own = own_compose_files(root)
+        return _listed(root, configured, os.pathsep, "the setting compose_file")
+    own = _own_compose_files(root)
     if own:
         return own
     if _names_ktrdr(root):
@@ -94,7 +88,7 @@ def compose_files(root: Path, *, configured: str | None) -> tuple[Path, ...]:
     )
 
 
-def own_compose_files(root: Path) -> tuple[Path, ...]:
+def _own_compose_files(root: Path) -> tuple[Path, ...]:
     """Those that the checkout itself has or names; () when there are none.
 
     Raises `compose-file-missing` for one that its `.env` names and that is not there.
@@ -104,48 +98,43 @@ def own_compose_files(root: Path) -> tuple[Path, ...]:
     values = _compose_variables(root / ".env")
     if values.get("COMPOSE_FILE"):
         separator = values.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
-        message = f"{{}}, which COMPOSE_FILE in {root / '.env'} names, does not exist."
-        return _listed(root, values["COMPOSE_FILE"], separator, message, "Correct it there.")
-    for name in _ROOT:
-        base = root / name
-        if base.is_file():
-            overrides = (root / override for override in _OVERRIDES)
-            return (base, *[path for path in overrides if path.is_file()][:1])
-    return (root / _DEPLOYED,) if (root / _DEPLOYED).is_file() else ()
+        where = f"COMPOSE_FILE in {root / '.env'}"
+        return _listed(root, values["COMPOSE_FILE"], separator, where)
+    bases = _present(root, _ROOT)
+    if bases:
+        return (bases[0], *_present(root, _OVERRIDES)[:1])
+    return _present(root, [_DEPLOYED])
+
+
+def _present(root: Path, names: Iterable[str | Path]) -> tuple[Path, ...]:
+    return tuple(root / name for name in names if (root / name).is_file())
+
+
+def _listed(root: Path, text: str, separator: str, where: str) -> tuple[Path, ...]:
+    """The files of a list, or of one whose name has the separator in it."""
+    parts = [part for part in text.split(separator) if part]
+    names = [text] if (root / text).is_file() or not parts else parts
+    return _existing([root / name for name in names], where)
+
+
+def _existing(paths: Sequence[Path], where: str) -> tuple[Path, ...]:
+    for path in paths:
+        if not path.is_file():
+            raise SandboxError(
+                "compose-file-missing",
+                f"{path}, which {where} names, does not exist.",
+                hints=("Correct it there, or leave it out.",),
+                details={"path": str(path)},
+            )
+    return tuple(paths)
 
 
 def _compose_variables(path: Path) -> Mapping[str, str]:
     """The values of an env file that may set Compose's own variables, which plain Compose obeys."""
     try:
-        if b"COMPOSE_" not in path.read_bytes():  # to read it right takes its time
-            return {}
-        return env_file.read(path)
+        return env_file.read(path) if b"COMPOSE_" in path.read_bytes() else {}
     except (OSError, SandboxError):  # Compose itself says best what is the matter with it
         return {}
-
-
-def _correct(setting: str) -> str:
-    return f"Correct the setting {setting}, or leave it out."
-
-
-def _listed(root: Path, text: str, separator: str, message: str, hint: str) -> tuple[Path, ...]:
-    """The files of a list, or of one whose name has the separator in it."""
-    parts = [part for part in text.split(separator) if part]
-    names = [text] if (root / text).is_file() or not parts else parts
-    paths = tuple(root / name for name in names)
-    _require(paths, message, hint)
-    return paths
-
-
-def _require(paths: tuple[Path, ...], message: str, hint: str) -> None:
-    for path in paths:
-        if not path.is_file():
-            raise SandboxError(
-                "compose-file-missing",
-                message.format(path),
-                hints=(hint,),
-                details={"path": str(path)},
-            )
 
 
 def packaged_compose_file() -> Path:
@@ -155,13 +144,13 @@ def packaged_compose_file() -> Path:
 
 def compose_folder() -> Path:
     """The packaged `compose/` folder."""
-    inside = Path(str(files("ktrdr_sandbox"))) / "compose"
+    inside = Path(str(package_files("ktrdr_sandbox"))) / "compose"
     return inside if inside.is_dir() else Path(__file__).resolve().parents[3] / "compose"
 
 
 def is_ktrdr_checkout(root: Path) -> bool:
     """A checkout this program can run: KTRDR by its name, or any with a Compose file."""
-    return bool(own_compose_files(root)) or _names_ktrdr(root)
+    return bool(_own_compose_files(root)) or _names_ktrdr(root)
 
 
 def _names_ktrdr(root: Path) -> bool:

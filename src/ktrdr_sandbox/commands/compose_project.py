@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import cannot_write, replace_file
 from ktrdr_sandbox.isolation.isolate import isolate
 from ktrdr_sandbox.isolation.override import render
-from ktrdr_sandbox.isolation.request import BindSource, IsolatedStack, IsolationRequest, Notice
+from ktrdr_sandbox.isolation.request import IsolatedStack, IsolationRequest, Notice
 from ktrdr_sandbox.models import ID_PREFIX, Instance, Stack
 from ktrdr_sandbox.settings import Settings
 from ktrdr_sandbox.shared.layout import make_shared_folders, shared_folders, shared_variables
@@ -28,9 +28,7 @@ from ktrdr_sandbox.slots.port_map import extra_ports, get_ports, worker_ports
 from ktrdr_sandbox.state.last_up import home_id
 
 OVERRIDE: Final = "override.yml"
-
-DEFAULT_WORKERS = 4
-"""2 backtest and 2 training workers: the document's `.env.sandbox`."""
+DEFAULT_WORKERS: Final = 4  # 2 backtest and 2 training workers: the document's `.env.sandbox`
 
 
 def current_values(context: Context, instance: Instance) -> dict[str, str]:
@@ -49,33 +47,28 @@ def current_values(context: Context, instance: Instance) -> dict[str, str]:
     if not instance.env_file.is_file():
         write_env_file(context, instance)
         context.tell(f"{instance.env_file} was missing and has been written anew.")
-    elif env_file.read(instance.env_file).get("SLOT_NUMBER") != str(instance.slot):
+    values = env_file.read(instance.env_file)
+    if values.get("SLOT_NUMBER") != str(instance.slot):
         write_slot(instance)
         context.tell(f"{instance.env_file} told another slot and now tells {instance.slot}.")
-    fixed = {
+        values = env_file.read(instance.env_file)
+    return {
+        **values,
         "INSTANCE_ID": instance.id,
         "COMPOSE_PROJECT_NAME": instance.id,
         "SLOT_NUMBER": str(instance.slot),
     }
-    return {**env_file.read(instance.env_file), **fixed}
 
 
 def write_env_file(context: Context, instance: Instance) -> None:
     """Write the whole file. Raises `cannot-write`."""
-    sections = env_file.sections(
-        instance,
-        ports=get_ports(instance.slot),
-        extra=_workers(instance),
-        paths=shared_variables(context.home),
-    )
-    env_file.write(instance.env_file, sections)
+    ports, paths = get_ports(instance.slot), shared_variables(context.home)
+    extra = _workers(instance)
+    env_file.write(instance.env_file, instance, ports=ports, extra=extra, paths=paths)
 
 
 def write_slot(instance: Instance) -> None:
-    """Bring what depends on the slot up to date, and leave all else as its owner wrote it.
-
-    Raises `cannot-write`.
-    """
+    """Bring what depends on the slot up to date, and nothing else. Raises `cannot-write`."""
     values = env_file.slot_values(instance, ports=get_ports(instance.slot))
     env_file.update(instance.env_file, {**values, **_workers(instance)})
 
@@ -87,9 +80,8 @@ def _workers(instance: Instance) -> dict[str, str]:
 
 # -- the call --------------------------------------------------------------------------------------
 
+# Where programs on this machine find the database. A container would find itself there.
 _HOST_SIDE: Final = frozenset({"DB_HOST", "DB_PORT", "KTRDR_DB_HOST"})
-"""Where programs on this machine find the database. A container would find itself there."""
-
 _USES_HOST_SIDE: Final = re.compile(rf"(?<!\$)\$\{{?({'|'.join(sorted(_HOST_SIDE))})\b")
 _SETTINGS: Final = {
     "COMPOSE_FILE": "compose_file",
@@ -114,6 +106,12 @@ def base_call(
     inherited = context.environment
     if inherited.get("INSTANCE_ID", "").startswith(ID_PREFIX):  # a sandbox's values were exported
         inherited = {key: value for key, value in inherited.items() if key not in _HOST_SIDE}
+    environment = child_environment(
+        inherited,
+        address=instance.engine,
+        file_values={key: value for key, value in values.items() if key not in _HOST_SIDE},
+        paths=shared_variables(context.home),
+    )
     project = compose_project(instance.path, settings)
     return ComposeCall(
         project=instance.id,
@@ -121,17 +119,9 @@ def base_call(
         files=project.files,
         env_files=project.env_files,
         profiles=project.profiles,
-        environment={
-            **child_environment(
-                inherited,
-                address=instance.engine,
-                file_values={k: v for k, v in values.items() if k not in _HOST_SIDE},
-                paths=shared_variables(context.home),
-            ),
-            # ${PWD} in a file is where plain Compose is run, not where this program happens to be:
-            # that may be another instance's worktree.
-            "PWD": str(instance.path),
-        },
+        # ${PWD} in a file is where plain Compose is run, not where this program happens to be:
+        # that may be another instance's worktree.
+        environment={**environment, "PWD": str(instance.path)},
     )
 
 
@@ -140,34 +130,36 @@ def base_call(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Composition:
-    """An instance's stack, isolated: the call to make, and what isolation found and changed."""
+    """An instance's stack, isolated: the call to make, and what isolation found and changed.
+
+    `model` is the checkout's own, resolved, before isolation; `images` are the references of those
+    that the engine had at that moment.
+    """
 
     instance: Instance
     settings: Settings
     call: ComposeCall
     model: Mapping[str, Any]
-    """The checkout's own model, resolved, before isolation."""
     isolation: IsolatedStack
     override: str
     images: frozenset[str]
-    """References of the images the engine had at that moment."""
 
 
 def compose(context: Context, instance: Instance, engine: Engine) -> Composition:
     """Resolve the checkout's model and lay isolation over it. Writes nothing.
 
-    Raises what `base_call` does, `compose-file-invalid`, and `isolation-refused`.
+    Raises what `base_call` does, and `compose-file-invalid`.
     """
     settings = context.settings(instance.path)
     base = base_call(context, instance, settings)
     images, networks = run_in_background(engine.images), run_in_background(engine.networks)
+    dropped = list(_dropped(context.environment, settings))
     try:
         model, unresolved, active = run_in_background(lambda: _read(engine, base)).result()
     except SandboxError as error:
-        dropped = (notice.text for notice in _dropped(context.environment, settings))
-        error.hints = (*error.hints, *dropped)
+        error.hints += tuple(notice.text for notice in dropped)
         if "required variable" in str(error.details.get("output", error.message)):
-            error.hints = (*error.hints, "Set it in .env, or in a file of the setting env_files.")
+            error.hints += ("Set it in .env, or in a file of the setting env_files.",)
         raise
     request = IsolationRequest(
         instance=instance,
@@ -185,7 +177,7 @@ def compose(context: Context, instance: Instance, engine: Engine) -> Composition
         containers=_similar_containers(context, instance, engine),
         allow=settings.allow,
         network_pool=settings.network_pool,
-        host_routes=occupied_subnets(networks.result()) if settings.network_pool else (),
+        host_routes=_occupied_subnets(networks.result()) if settings.network_pool else (),
         exists=Path.exists,
         is_empty=_is_empty,
     )
@@ -199,12 +191,7 @@ def compose(context: Context, instance: Instance, engine: Engine) -> Composition
             base, model, isolation = call, other, again
         else:  # it is made of our values, and grows with them
             database = {}
-    notices = (
-        *isolation.notices,
-        *_left_behind(instance, settings),
-        *_seen_from_the_host(base),
-        *_dropped(context.environment, settings),
-    )
+    notices = (*isolation.notices, *_about_values(instance, settings, base), *dropped)
     isolation = replace(isolation, notices=notices, env={**isolation.env, **database})
     return Composition(
         instance=instance,
@@ -223,8 +210,7 @@ def _read(
     """The model, the same with paths as the file spells them, and the services that are on.
 
     With the services of all profiles where Compose can read them together, so that enabling one
-    moves no port; otherwise with what is on alone, which is all that plain Compose looks at. Paths
-    as spelt cannot be had where Compose looks for an included file's files from elsewhere.
+    moves no port. Paths as spelt cannot be had of every file that includes others.
     """
     whole = replace(call, profiles=("*",))
     as_spelt = run_in_background(lambda: engine.compose_config(whole, resolve_paths=False))
@@ -233,12 +219,10 @@ def _read(
     except SandboxError:
         model = engine.compose_config(call)
         as_spelt = run_in_background(lambda: engine.compose_config(call, resolve_paths=False))
-        active = frozenset(model.get("services") or ())
-    else:
-        services: Mapping[str, Any] = model.get("services") or {}
-        active = frozenset(services)
-        if any((body or {}).get("profiles") for body in services.values()):
-            active = frozenset(engine.compose_config(call)["services"])
+    services: Mapping[str, Any] = model.get("services") or {}
+    active = frozenset(services)
+    if any((body or {}).get("profiles") for body in services.values()):
+        active = frozenset(engine.compose_config(call)["services"])
     try:
         return model, as_spelt.result(), active
     except SandboxError:
@@ -252,16 +236,12 @@ def _similar_containers(context: Context, instance: Instance, engine: Engine) ->
         for other in context.registry.peek().instances.values()
         if other.id.startswith(f"{instance.id}-") or instance.id.startswith(f"{other.id}-")
     }
-    if not similar:
-        return frozenset()
-    return frozenset(one.name for one in engine.containers() if one.uuid in similar)
+    containers = engine.containers() if similar else ()
+    return frozenset(container.name for container in containers if container.uuid in similar)
 
 
 def _database_values(stack: Stack) -> dict[str, str]:
-    """`DB_NAME` and the like under both names that KTRDR reads, as its PostgreSQL really has them.
-
-    By the variables of the official image; {} where they tell nothing.
-    """
+    """`DB_NAME` and the like, both as KTRDR reads them, by the official image's variables."""
     databases = stack.with_role("db")
     given = databases[0].environment if databases else {}
     values = {"PASSWORD": given.get("POSTGRES_PASSWORD", "")}
@@ -276,29 +256,25 @@ def _database_values(stack: Stack) -> dict[str, str]:
     }
 
 
-def _left_behind(instance: Instance, settings: Settings) -> Iterator[Notice]:
-    """Compose reads `.env`, which git usually ignores, so that a new worktree has none."""
+def _about_values(instance: Instance, settings: Settings, call: ComposeCall) -> Iterator[Notice]:
+    """Values that a file may want and does not get."""
     main = instance.parent_repo
-    if main is None or settings.env_files or (instance.path / ".env").exists():
-        return
-    if (main / ".env").is_file():
+    # Compose reads `.env`, which git usually ignores, so that a new worktree has none.
+    is_left_behind = main and not settings.env_files and not (instance.path / ".env").exists()
+    if main and is_left_behind and (main / ".env").is_file():
         text = (
             f"{main / '.env'} is not in this checkout, so that nothing in it is set here. A line "
             ".env in .worktreeinclude brings it along with 'create'; an empty .env ends this note"
         )
-        yield Notice(service="", text=text)
-
-
-def _seen_from_the_host(call: ComposeCall) -> Iterator[Notice]:
-    """Containers get what they would get without us."""
+        yield Notice("", text)
     texts = (file.read_text(encoding="utf-8", errors="replace") for file in call.files)
     used = sorted({name for text in texts for name in _USES_HOST_SIDE.findall(text)})
-    if used:
+    if used:  # containers get what they would get without us
         text = (
             f"{' and '.join(used)} of .env.sandbox: for programs on this machine alone. In the "
             "Compose file it is what plain Compose gives, such as the file's default"
         )
-        yield Notice(service="", text=text)
+        yield Notice("", text)
 
 
 def _dropped(environment: Mapping[str, str], settings: Settings) -> Iterator[Notice]:
@@ -311,8 +287,7 @@ def _dropped(environment: Mapping[str, str], settings: Settings) -> Iterator[Not
         and not getattr(settings, _SETTINGS.get(name, ""), None)
     ]
     if names:
-        text = f"set in your shell and not passed on to Compose: {', '.join(names)}"
-        yield Notice(service="", text=text)
+        yield Notice("", f"set in your shell and not passed on to Compose: {', '.join(names)}")
 
 
 def _is_empty(path: Path) -> bool:
@@ -322,89 +297,48 @@ def _is_empty(path: Path) -> bool:
         return False
 
 
-def occupied_subnets(networks: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+def _occupied_subnets(networks: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """CIDRs that the host routes, VPNs included, and those of other people's engine networks.
 
     `networks` are the engine's, with their subnets. Those of instances do not count: they come from
-    the same pool, each from its own slot's part.
+    the same pool, each from its own slot's part. macOS tells no routes.
     """
-    engine = {subnet for subnets in networks.values() for subnet in subnets}
-    foreign = {
-        subnet
-        for name, subnets in networks.items()
-        if not name.startswith(ID_PREFIX)
-        for subnet in subnets
-        if ":" not in subnet
-    }
-    return tuple(sorted((set(_routes()) - engine) | foreign))
-
-
-def _routes() -> Iterator[str]:
-    """From the kernel's table; without one (macOS), the networks of the interfaces themselves."""
-    try:
-        lines = Path("/proc/net/route").read_text(encoding="ascii").splitlines()[1:]
-    except OSError:
-        import psutil  # slow, and not needed on Linux
-
-        for addresses in psutil.net_if_addrs().values():
-            for entry in addresses:
-                if entry.netmask and ":" not in entry.address:
-                    yield str(ipaddress.ip_interface(f"{entry.address}/{entry.netmask}").network)
-        return
-    for line in lines:
-        fields = line.split()
-        # Hexadecimal in the host's byte order: little-endian wherever Docker runs.
-        destination, mask = (
-            ipaddress.IPv4Address(int.from_bytes(bytes.fromhex(fields[place]), "little"))
-            for place in (1, 7)
-        )
-        if int(mask):  # the default route covers everything and means nothing
-            yield str(ipaddress.ip_network(f"{destination}/{mask}", strict=False))
-
-
-def refuse(isolation: IsolatedStack) -> None:
-    """Raises `isolation-refused`, listing each thing that cannot be isolated."""
-    if not isolation.refusals:
-        return
-    lines = [f"  {r.service or 'file'}: {r.key}: {r.reason}" for r in isolation.refusals]
-    raise SandboxError(
-        "isolation-refused",
-        "\n".join(["This Compose file cannot run beside others:", *lines]),
-        hints=(f"To run it all the same: KTRDR_SANDBOX_ALLOW='{json.dumps(isolation.tokens)}'",),
-        details={
-            "refusals": [
-                {"service": r.service, "key": r.key, "reason": r.reason, "setting": r.setting}
-                for r in isolation.refusals
-            ]
-        },
-    )
+    occupied: set[str] = set()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/net/route").read_text(encoding="ascii").splitlines()[1:]:
+            fields = line.split()
+            # Hexadecimal in the host's byte order: little-endian wherever Docker runs.
+            destination, mask = (
+                ipaddress.IPv4Address(int.from_bytes(bytes.fromhex(fields[place]), "little"))
+                for place in (1, 7)
+            )
+            if int(mask):  # the default route covers everything and means nothing
+                occupied.add(str(ipaddress.ip_network(f"{destination}/{mask}", strict=False)))
+    occupied.difference_update(*networks.values())
+    for name, subnets in networks.items():
+        if not name.startswith(ID_PREFIX):
+            occupied.update(subnet for subnet in subnets if ":" not in subnet)
+    return tuple(sorted(occupied))
 
 
 def write_down(context: Context, composition: Composition) -> None:
     """Put override, port variables and folders in place before the engine sees the stack.
 
-    Raises `cannot-write`.
+    Missing bind sources of our own are made writable by whatever user a container runs as: the
+    engine would create them owned by root, and KTRDR's backend, uid 1000, crash-loops on a `logs/`
+    it cannot write. Raises `cannot-write`.
     """
     instance = composition.instance
     replace_file(context.home.state_of(instance.id) / OVERRIDE, composition.override, mode=0o600)
     env_file.update(instance.env_file, composition.isolation.env)
     make_shared_folders(context.home)
     for source in composition.isolation.bind_sources:
-        _make_source(source)
-
-
-def _make_source(source: BindSource) -> None:
-    """Create a missing bind source, writable by whatever user the container runs as.
-
-    The engine would create it owned by root, and KTRDR's backend, uid 1000, crash-loops on a
-    `logs/` it cannot write. Outside the checkout it is the user's own, like any folder he makes.
-    """
-    try:
-        missing = [p for p in (source.path, *source.path.parents) if not p.exists()]
-        source.path.mkdir(parents=True, exist_ok=True)
-        for path in missing if source.own else ():
-            path.chmod(0o777)
-    except OSError as error:
-        told = cannot_write(source.path, error)
-        told.hints = (*told.hints, "The Compose file mounts it: make it, or change the file.")
-        raise told from error
+        try:
+            missing = [p for p in (source.path, *source.path.parents) if not p.exists()]
+            source.path.mkdir(parents=True, exist_ok=True)
+            for path in missing if source.own else ():
+                path.chmod(0o777)
+        except OSError as error:
+            told = cannot_write(source.path, error)
+            told.hints += ("The Compose file mounts it: make it, or change the file.",)
+            raise told from error

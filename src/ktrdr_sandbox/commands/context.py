@@ -36,10 +36,6 @@ class Context:
     settings: Callable[[Path | None], Settings]
     tell: Callable[[str], None]
 
-    def lock_patience(self) -> float:
-        """Seconds to wait for another command on the same instance. Raises `bad-settings`."""
-        return self.settings(None).lock_patience
-
     def registered(self, instance_id: str, *, uuid: str | None = None) -> Instance | None:
         """The instance as registered now; None for another of that name when `uuid` is given."""
         found = self.registry.read().instances.get(instance_id)
@@ -48,34 +44,40 @@ class Context:
 
 @contextmanager
 def locked_instance(context: Context, instance: Instance, *, purpose: str) -> Iterator[Instance]:
-    """Hold an instance's lock for the block, with nothing pending on it.
+    """Hold an instance's lock for the block; gives the instance as registered now.
 
-    Gives the instance as registered now, which a command that held the lock before may have
-    changed. Raises `lock-timeout`, and `no-such-instance` when it is gone meanwhile.
+    Raises `lock-timeout`, and `no-such-instance` when it is gone meanwhile.
     """
     with locked_name(context, instance.id, purpose=f"{purpose} {instance.name}"):
         yield current(context, instance)
 
 
 @contextmanager
-def locked_name(context: Context, instance_id: str, *, purpose: str) -> Iterator[None]:
+def locked_name(
+    context: Context, instance_id: str, *, purpose: str, wait: bool = True
+) -> Iterator[None]:
     """Hold the lock of an instance that is there or is to be, with nothing pending on it.
 
     The lock's file goes where no instance is so called afterwards.
     """
     lock = context.home.instance_lock(instance_id)
-    with hold(lock, purpose=purpose, patience=context.lock_patience, tell=context.tell):
-        _recover_locked(context, instance_id)
+    with hold(
+        lock,
+        purpose=purpose,
+        patience=(lambda: context.settings(None).lock_patience) if wait else 0.0,
+        tell=context.tell if wait else lambda _: None,
+    ):
+        if journal.exists(context.home, instance_id):
+            # It loads every verb, and the verbs load this; a kill is rare.
+            from ktrdr_sandbox.commands.recover import recover_locked
+
+            recover_locked(context, instance_id)
         try:
             yield
         finally:
-            if not journal.exists(context.home, instance_id) and not is_known(context, instance_id):
+            known = instance_id in context.registry.peek().instances
+            if not known and not journal.exists(context.home, instance_id):
                 lock.unlink(missing_ok=True)
-
-
-def is_known(context: Context, instance_id: str) -> bool:
-    """Whether the registry has such an instance, as far as it can be read."""
-    return instance_id in context.registry.peek().instances
 
 
 @contextmanager
@@ -105,35 +107,23 @@ def current(context: Context, instance: Instance) -> Instance:
 
 
 def recover(context: Context, instance_id: str) -> bool:
-    """Recover an instance after its previous command was killed.
+    """Recover an instance after its previous command was killed; whether there was anything to do.
 
     One look at the disk when nothing is pending, and nothing while a command is at work on it.
-    Whether there was something to recover. Raises what that raises; the next command tries again.
+    Raises what recovery raises; the next command tries again.
     """
     if not journal.exists(context.home, instance_id):
         return False
-    lock = context.home.instance_lock(instance_id)
     try:
-        with hold(lock, purpose="recovery", patience=0.0, tell=lambda _: None):
-            _recover_locked(context, instance_id)
-            if not is_known(context, instance_id):
-                lock.unlink(missing_ok=True)
+        with locked_name(context, instance_id, purpose="recovery", wait=False):
+            return True
     except SandboxError as error:
         if error.code != "lock-timeout":
             raise
         return False
-    return True
 
 
 def recover_all(context: Context) -> None:
     """Recover every instance that can be recovered now."""
     for pending in journal.pending(context.home):
         recover(context, pending.instance_id)
-
-
-def _recover_locked(context: Context, instance_id: str) -> None:
-    if journal.exists(context.home, instance_id):
-        # It loads every verb, and the verbs load this; a kill is rare.
-        from ktrdr_sandbox.commands.recover import recover_locked
-
-        recover_locked(context, instance_id)

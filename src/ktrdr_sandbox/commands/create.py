@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -27,16 +27,7 @@ from ktrdr_sandbox.commands.relocated import reattach
 from ktrdr_sandbox.commands.trash import move_to_trash, trash_path
 from ktrdr_sandbox.docker.environment import current_address
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.git.ignored import (
-    Copies,
-    copy_into,
-    hide_env_file,
-    include_patterns,
-    included,
-    is_hidden,
-    show_env_file,
-    size_of,
-)
+from ktrdr_sandbox.git import ignored
 from ktrdr_sandbox.git.repository import Repository, locate
 from ktrdr_sandbox.git.worktree import (
     Addition,
@@ -54,13 +45,11 @@ from ktrdr_sandbox.slots.probe import busy_ports
 from ktrdr_sandbox.state import journal
 from ktrdr_sandbox.state.registry import Registry
 
-EXTRA_PORTS: Final = 4
-"""So many of a slot's extra ports must be free: KTRDR's own stack takes one, for Jaeger's OTLP."""
+EXTRA_PORTS: Final = 4  # of a slot's must be free: KTRDR's own stack takes one, for Jaeger's OTLP
 
+# More ignored files or megabytes are told before they are copied: a pattern may match too much.
 MANY: Final = 1000
-MEGABYTE: Final = 1000 * 1000
-MUCH: Final = 100 * MEGABYTE
-"""So many ignored files or bytes are told before they are copied: a pattern may match too much."""
+MUCH: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +66,7 @@ class CreatePlan:
     worktree: Addition | None = None
     fixed_slot: bool = False
     skipped: Mapping[int, tuple[BusyPort, ...]] = field(default_factory=dict)
-    copies: Copies = field(default_factory=Copies)
+    copies: ignored.Copies = field(default_factory=ignored.Copies)
 
     @property
     def branch(self) -> str | None:
@@ -103,11 +92,16 @@ def create(
     """
     identity = naming.instance_id(name)
     repository = _locate(context)
+    path = repository.main.parent / identity
     with (
         locked_name(context, identity, purpose=f"create {name}"),
         locked_repository(context, repository.common_dir),
     ):
-        plan = _plan_create(context, repository, name=name, branch=branch, slot=slot)
+        # Before git is asked, which knows nothing of instances and would have the worktree removed.
+        _refuse_in_the_way(context, identity, path)
+        checkout = choose_checkout(repository, name=naming.checked_name(name), branch=branch)
+        refuse_listed(repository, path)
+        plan = _plan(context, repository, identity, path, slot=slot, checkout=checkout)
         return plan if dry_run else _apply(context, plan)
 
 
@@ -128,7 +122,11 @@ def init(context: Context, *, slot: int | None, dry_run: bool = False) -> Create
             hints=("Run it in your KTRDR checkout.",),
             details={"path": str(root)},
         )
-    _recover_here(context, root)
+    # A killed init of this directory must not look like a finished one, however it was called.
+    recover(context, naming.derive_instance_id(root))
+    for pending in journal.pending(context.home):
+        if pending.operation == "init" and pending.path == str(root):
+            recover(context, pending.instance_id)
     kept = reattach(context, repository, dry_run=dry_run)
     if kept is not None:
         return CreatePlan(instance=kept, main=repository.main, common_dir=repository.common_dir)
@@ -149,16 +147,15 @@ def init(context: Context, *, slot: int | None, dry_run: bool = False) -> Create
 # -- the plan ------------------------------------------------------------------------------------
 
 
-def _plan_create(
-    context: Context, repository: Repository, *, name: str, branch: str | None, slot: int | None
-) -> CreatePlan:
-    identity = naming.instance_id(name)
-    path = repository.main.parent / identity
-    # Before git is asked, which knows nothing of instances and would have the worktree removed.
-    _refuse_in_the_way(context, identity, path)
-    checkout = choose_checkout(repository, name=naming.checked_name(name), branch=branch)
-    refuse_listed(repository, path)
-    return _plan(context, repository, identity, path, slot=slot, checkout=checkout)
+def _locate(context: Context) -> Repository:
+    """The repository here. What a killed command left of a worktree may be what git fails over."""
+    try:
+        return locate(context.cwd)
+    except SandboxError as error:
+        if error.code != "git-failed" or not journal.pending(context.home):
+            raise
+    recover_all(context)
+    return locate(context.cwd)
 
 
 def _plan(
@@ -171,46 +168,43 @@ def _plan(
     checkout: Checkout | None = None,
 ) -> CreatePlan:
     """With a free slot, or the wanted one if it is; without a checkout the directory is there."""
+    main = repository.main
+    try:
+        found = free_slot(context, context.registry.read(), main, wanted=slot)
+    except SandboxError as error:
+        if error.code not in ("slots-exhausted", "slot-taken"):
+            raise
+        recover_all(context)  # a slot that a killed create holds is free then
+        found = free_slot(context, context.registry.read(), main, wanted=slot)
     is_worktree = checkout is not None or repository.is_linked
     instance = Instance(
         id=identity,
         uuid=str(uuid.uuid4()),
-        slot=0,
+        slot=found.slot,
         path=path,
         created_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         is_worktree=is_worktree,
-        parent_repo=repository.main if is_worktree else None,
+        parent_repo=main if is_worktree else None,
         state="creating",
-        created_by="init" if checkout is None else "create",
+        created_by="create" if checkout else "init",
         engine=current_address(context.environment),
     )
-    try:
-        allocation = _allocate(context, instance, context.registry.read(), wanted=slot)
-    except SandboxError as error:
-        others = [one for one in journal.pending(context.home) if one.instance_id != identity]
-        if error.code not in ("slots-exhausted", "slot-taken") or not others:
-            raise
-        recover_all(context)  # a slot that a killed create holds is free then
-        allocation = _allocate(context, instance, context.registry.read(), wanted=slot)
-    worktree = None
-    if checkout is not None:
-        worktree = plan_addition(repository, path, checkout, instance.uuid)
     return CreatePlan(
-        instance=replace(instance, slot=allocation.slot),
-        main=repository.main,
+        instance=instance,
+        main=main,
         common_dir=repository.common_dir,
-        worktree=worktree,
+        worktree=plan_addition(repository, path, checkout, instance.uuid) if checkout else None,
         fixed_slot=slot is not None,
-        skipped=allocation.skipped,
+        skipped=found.skipped,
     )
 
 
-def _allocate(
-    context: Context, instance: Instance, registry: Registry, *, wanted: int | None
+def free_slot(
+    context: Context, registry: Registry, checkout: Path, *, wanted: int | None, **hint: str
 ) -> Allocation:
-    bind = context.settings(instance.parent_repo or instance.path).bind_address
-    taken = registry.taken_slots()
-    return allocate(taken=taken, wanted=wanted, busy=lambda slot: busy_in_slot(slot, bind))
+    """Find a slot, or check the wanted one, as `allocate` does, by the checkout's settings."""
+    bind, taken = context.settings(checkout).bind_address, registry.taken_slots()
+    return allocate(taken=taken, wanted=wanted, busy=lambda slot: busy_in_slot(slot, bind), **hint)
 
 
 def busy_in_slot(slot: int, bind_address: str) -> list[BusyPort]:
@@ -218,129 +212,10 @@ def busy_in_slot(slot: int, bind_address: str) -> list[BusyPort]:
 
     Docker is not asked here. All that the checkout's own file adds is known, and checked, at `up`.
     """
-    numbers = {
-        *get_ports(slot).values(),
-        *worker_ports(slot, DEFAULT_WORKERS),
-        *extra_ports(slot)[:EXTRA_PORTS],
-    }
-    wanted: list[tuple[int, Protocol]] = [(port, "tcp") for port in sorted(numbers)]
+    named = {*get_ports(slot).values(), *worker_ports(slot, DEFAULT_WORKERS)}
+    ports = sorted(named.union(extra_ports(slot)[:EXTRA_PORTS]))
+    wanted: list[tuple[int, Protocol]] = [(port, "tcp") for port in ports]
     return busy_ports(wanted, address=bind_address)
-
-
-# -- the work ------------------------------------------------------------------------------------
-
-
-def _apply(context: Context, plan: CreatePlan) -> CreatePlan:
-    """Do all steps; nothing remains of them when one fails. Needs the repository's lock."""
-    made, copies = plan.instance, Copies()
-
-    def reserve() -> None:
-        nonlocal made
-        made = context.registry.update(partial(_reserve, context, plan))
-
-    def hide() -> None:
-        if not is_hidden(made.path):
-            hide_env_file(plan.common_dir)
-
-    def copy() -> None:
-        nonlocal copies
-        copies = _copy_ignored_files(context, plan.main, made.path)
-
-    def register() -> None:
-        nonlocal made
-        made = replace(made, state="created", inode=made.path.stat().st_ino)
-        context.registry.add(made)
-
-    steps: dict[str, Callable[[], None]] = {"slot": reserve}
-    if plan.worktree is not None:
-        steps["worktree"] = partial(_add, context, plan.worktree)
-    steps |= {"exclude": hide, "marker": lambda: write_env_file(context, made)}
-    if plan.worktree is not None:  # what is there already needs nothing
-        steps["copies"] = copy
-    steps["entry"] = register
-    with journal.operation(context.home, made.id, made.created_by, plan) as log:
-        log.run(steps, undo=partial(undo_step, context, plan))
-    return replace(plan, instance=made, copies=copies)
-
-
-def _add(context: Context, worktree: Addition) -> None:
-    if warning := add_worktree(worktree):
-        context.tell(warning)
-
-
-def _reserve(context: Context, plan: CreatePlan, registry: Registry) -> tuple[Registry, Instance]:
-    """Take the planned slot in the registry, or another free one where somebody was quicker."""
-    _refuse_registered(registry, plan.instance.id)
-    slot = plan.instance.slot
-    if slot in registry.taken_slots():
-        wanted = slot if plan.fixed_slot else None
-        slot = _allocate(context, plan.instance, registry, wanted=wanted).slot
-    made = replace(plan.instance, slot=slot)
-    return registry.with_instance(made), made
-
-
-def undo_step(context: Context, plan: CreatePlan, name: str) -> None:
-    """Take a step back, any number of times, whether it was done wholly, in part or not at all.
-
-    The entry goes with its slot, the last thing to be given back; the copies are ignored by git, so
-    nobody's work, and go with their worktree.
-    """
-    instance = plan.instance
-
-    def keep(directory: Path) -> None:
-        trash = trash_path(context.home, instance.id)
-        move_to_trash(directory, trash)
-        context.tell(f"{directory} held files that are not its branch's; they are kept in {trash}.")
-
-    if name == "slot":
-        context.registry.drop(instance)
-        shutil.rmtree(context.home.state_of(instance.id), ignore_errors=True)
-    elif name == "worktree" and plan.worktree is not None:
-        take_back_worktree(plan.worktree, save=keep)
-    elif name == "exclude":
-        show_env_file(plan.main, plan.common_dir)
-    elif name == "marker":
-        env_file.remove(instance.env_file, uuid=instance.uuid)
-
-
-def _copy_ignored_files(context: Context, main: Path, worktree: Path) -> Copies:
-    """What `.worktreeinclude` and `copy_files` name.
-
-    Both are read from the main worktree, where the files are, and not from the new branch: whoever
-    wrote that shall not choose what it gets. The setting's patterns come last, so that it can take
-    back (`!name`) what the file says. Raises `bad-settings`, `git-failed`, `cannot-write`.
-    """
-    patterns = (*include_patterns(main), *context.settings(main).copy_files)
-    names = included(main, patterns)
-    size = size_of(main, names)
-    if len(names) > MANY or size > MUCH:
-        context.tell(
-            f"Copying {len(names)} ignored files ({size / MEGABYTE:.0f} MB) from {main}, as "
-            ".worktreeinclude or copy_files says."
-        )
-    return copy_into(main, worktree, names)
-
-
-# -- where and under what name -------------------------------------------------------------------
-
-
-def _locate(context: Context) -> Repository:
-    """The repository here. What a killed command left of a worktree may be what git fails over."""
-    try:
-        return locate(context.cwd)
-    except SandboxError as error:
-        if error.code != "git-failed" or not journal.pending(context.home):
-            raise
-    recover_all(context)
-    return locate(context.cwd)
-
-
-def _recover_here(context: Context, root: Path) -> None:
-    """A killed init of this directory must not look like a finished one, however it was called."""
-    recover(context, naming.derive_instance_id(root))
-    for pending in journal.pending(context.home):
-        if pending.operation == "init" and pending.path == str(root):
-            recover(context, pending.instance_id)
 
 
 @contextmanager
@@ -363,22 +238,10 @@ def _own_name(context: Context, root: Path) -> Iterator[str]:
                 return
 
 
-# -- what is in the way --------------------------------------------------------------------------
-
-
 def _refuse_in_the_way(context: Context, identity: str, path: Path) -> None:
     registry = context.registry.read()
     earlier = registry.instances.get(identity)
-    if earlier is not None and earlier.state != "created":  # only destroy may clear it away
-        raise SandboxError(
-            "instance-exists",
-            f"{identity} is being made or removed, or a command on it was killed half-way.",
-            hints=(
-                f"If none is running, clear it away: {own_commands.on(earlier.name, 'destroy')}",
-            ),
-            details={"instance": identity, "state": earlier.state, "path": str(earlier.path)},
-        )
-    if os.path.lexists(path):
+    if os.path.lexists(path) and (earlier is None or earlier.state == "created"):
         owner = next((one for one in registry.instances.values() if one.path == path), None)
         message = f"The directory {path} exists already."
         hints = [
@@ -394,14 +257,16 @@ def _refuse_in_the_way(context: Context, identity: str, path: Path) -> None:
 
 def _refuse_registered(registry: Registry, identity: str) -> None:
     other = registry.instances.get(identity)
-    if other is not None:
-        end = own_commands.on(other.name, "destroy")
-        raise SandboxError(
-            "instance-exists",
-            f"The instance {other.id} is registered already, at {other.path}.",
-            hints=(f"Use another name, or end that one first: '{end}'.",),
-            details={"instance": other.id, "path": str(other.path)},
-        )
+    if other is None:
+        return
+    end = own_commands.on(other.name, "destroy")
+    message = f"The instance {other.id} is registered already, at {other.path}."
+    hint = f"Use another name, or end that one first: '{end}'."
+    if other.state != "created":  # only destroy may clear it away
+        message = f"{identity} is being made or removed, or a command on it was killed half-way."
+        hint = f"If none is running, clear it away: {end}"
+    details = {"instance": other.id, "state": other.state, "path": str(other.path)}
+    raise SandboxError("instance-exists", message, hints=(hint,), details=details)
 
 
 def _refuse_initialised(context: Context, root: Path) -> None:
@@ -416,3 +281,86 @@ def _refuse_initialised(context: Context, root: Path) -> None:
             hints=("Run 'ktrdr-sandbox up' to start it.",),
             details={"path": str(root), "instance": registered[0]},
         )
+
+
+# -- the work ------------------------------------------------------------------------------------
+
+
+def _apply(context: Context, plan: CreatePlan) -> CreatePlan:
+    """Do all steps; nothing remains of them when one fails. Needs the repository's lock."""
+    made, copies = plan.instance, ignored.Copies()
+    with (
+        journal.operation(context.home, made.id, made.created_by, plan) as log,
+        log.undoing(partial(undo_step, context, plan)),
+    ):
+        log.begin("slot")
+        made = context.registry.update(partial(_reserve, context, plan))
+        if plan.worktree is not None:
+            log.begin("worktree")
+            if warning := add_worktree(plan.worktree):
+                context.tell(warning)
+        log.begin("exclude")
+        if not ignored.is_hidden(made.path):
+            ignored.hide_env_file(plan.common_dir)
+        log.begin("marker")
+        write_env_file(context, made)
+        if plan.worktree is not None:  # what is there already needs nothing
+            log.begin("copies")
+            copies = _copy_ignored_files(context, plan.main, made.path)
+        log.begin("entry")
+        made = replace(made, state="created", inode=made.path.stat().st_ino)
+        context.registry.add(made)
+    return replace(plan, instance=made, copies=copies)
+
+
+def _reserve(context: Context, plan: CreatePlan, registry: Registry) -> tuple[Registry, Instance]:
+    """Take the planned slot in the registry, or another free one where somebody was quicker."""
+    made = plan.instance
+    _refuse_registered(registry, made.id)
+    if made.slot in registry.taken_slots():
+        wanted = made.slot if plan.fixed_slot else None
+        made = replace(made, slot=free_slot(context, registry, plan.main, wanted=wanted).slot)
+    return registry.with_instance(made), made
+
+
+def undo_step(context: Context, plan: CreatePlan, name: str) -> None:
+    """Take a step back, any number of times, whether it was done wholly, in part or not at all.
+
+    The entry goes with its slot, the last thing to be given back; the copies are ignored by git, so
+    nobody's work, and go with their worktree.
+    """
+    instance = plan.instance
+
+    def keep(directory: Path) -> None:
+        trash = trash_path(context.home, instance.id)
+        move_to_trash(directory, trash)
+        context.tell(f"{directory} held files that are not its branch's; they are kept in {trash}.")
+
+    if name == "slot":
+        context.registry.drop(instance)
+        shutil.rmtree(context.home.state_of(instance.id), ignore_errors=True)
+    elif name == "worktree" and plan.worktree is not None:
+        take_back_worktree(plan.worktree, save=keep)
+    elif name == "exclude":
+        ignored.show_env_file(plan.main, plan.common_dir)
+    elif name == "marker":
+        env_file.remove(instance.env_file, uuid=instance.uuid)
+
+
+def _copy_ignored_files(context: Context, main: Path, worktree: Path) -> ignored.Copies:
+    """What `.worktreeinclude` and `copy_files` name. `bad-settings`, `git-failed`, `cannot-write`.
+
+    Both are read from the main worktree, where the files are, and not from the new branch: whoever
+    wrote that shall not choose what it gets. The setting's patterns come last, so that it can take
+    back (`!name`) what the file says.
+    """
+    names = ignored.included(
+        main, (*ignored.include_patterns(main), *context.settings(main).copy_files)
+    )
+    megabytes = ignored.size_of(main, names) / 1e6
+    if len(names) > MANY or megabytes > MUCH:
+        context.tell(
+            f"Copying {len(names)} ignored files ({megabytes:.0f} MB) from {main}, as "
+            ".worktreeinclude or copy_files says."
+        )
+    return ignored.copy_into(main, worktree, names)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from ktrdr_sandbox.background import run_in_background
 from ktrdr_sandbox.commands.bundle import write_bundle
 from ktrdr_sandbox.commands.context import Context
-from ktrdr_sandbox.commands.doctor_checks import CHECKS, Check, DoctorContext, Finding, look_around
+from ktrdr_sandbox.commands.doctor_checks import CHECKS, Finding, look_around
 from ktrdr_sandbox.commands.up import GateFailedError, wait
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.shared.inventory import Inventory, take_inventory
 
-GATE_PATIENCE: Final = 5.0
-"""Seconds for the gate, which is to tell how things are and not to wait until they are well."""
+GATE_PATIENCE: Final = 5.0  # seconds: it is to tell how things are, not to wait until they are well
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +34,25 @@ class Examination:
 
 def examine(context: Context, *, instance_id: str = "", fix: bool = False) -> Examination:
     """Look at everything, or at what concerns one instance. `fix` applies the safe repairs."""
-    holdings = run_in_background(functools.partial(take_inventory, context.home.shared))
+    shared = run_in_background(partial(take_inventory, context.home.shared))
     around = look_around(context)
-    answers = [run_in_background(functools.partial(_run, check, around)) for check in CHECKS]
+    answers = [run_in_background(partial(lambda c: list(c(around)), check)) for check in CHECKS]
     found = [finding for answer in answers for finding in answer.result()]
     if instance_id:
         found = [one for one in found if not one.instance or one.instance == instance_id]
-    return Examination(findings=tuple(_repaired(found) if fix else found), shared=holdings.result())
+    if fix:
+        found = [_repaired(one) for one in found]
+    return Examination(findings=tuple(found), shared=shared.result())
+
+
+def _repaired(finding: Finding) -> Finding:
+    if finding.repair is None:
+        return finding
+    try:
+        finding.repair()
+    except (SandboxError, OSError) as error:
+        return replace(finding, text=f"{finding.text} (not repaired: {error})")
+    return replace(finding, repaired=True)
 
 
 def bundle_now(
@@ -53,10 +64,9 @@ def bundle_now(
     """
     gate = failure = None
     try:
-        startup = wait(
+        gate = wait(
             context, instance, timeout=GATE_PATIENCE, only=None, observe=lambda _: None, heal=False
-        )
-        gate = startup.gate
+        ).gate
     except GateFailedError as error:
         gate = error.startup.gate
     except SandboxError as error:
@@ -64,20 +74,3 @@ def bundle_now(
             raise
         failure = error
     write_bundle(context, instance, path, gate=gate, error=failure, more=more)
-
-
-def _run(check: Check, around: DoctorContext) -> list[Finding]:
-    return list(check(around))
-
-
-def _repaired(findings: Iterable[Finding]) -> Iterator[Finding]:
-    for finding in findings:
-        if finding.repair is None:
-            yield finding
-            continue
-        try:
-            finding.repair()
-        except (SandboxError, OSError) as error:
-            yield replace(finding, text=f"{finding.text} (not repaired: {error})")
-        else:
-            yield replace(finding, repaired=True)

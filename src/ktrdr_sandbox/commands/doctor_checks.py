@@ -1,10 +1,8 @@
-"""What doctor looks at: the tools of this machine, the state on disk, each instance, what lies
-about."""
+"""What doctor looks at: this machine's tools, the state on disk, each instance, and leftovers."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import re
@@ -12,6 +10,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -27,33 +26,22 @@ from ktrdr_sandbox.docker.environment import current_address
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import private_mode
 from ktrdr_sandbox.git.git import git
-from ktrdr_sandbox.git.repository import Worktree, worktrees
+from ktrdr_sandbox.git.repository import worktrees
 from ktrdr_sandbox.git.worktree import repair_worktree
-from ktrdr_sandbox.models import (
-    ENV_FILE_NAME,
-    FIRST_SLOT,
-    ID_PREFIX,
-    LAST_SLOT,
-    EngineAddress,
-    Instance,
-)
-from ktrdr_sandbox.paths import checkout_root
+from ktrdr_sandbox.models import FIRST_SLOT, ID_PREFIX, LAST_SLOT, EngineAddress, Instance
+from ktrdr_sandbox.paths import ENV_FILE_NAME, checkout_root
 from ktrdr_sandbox.state import journal
 from ktrdr_sandbox.state.last_up import known_home_id
 
 Level = Literal["ok", "note", "problem"]
 
-OLDEST_GIT: Final = (2, 36)
-"""First git whose `worktree list` has `-z` (its release notes)."""
-
+OLDEST_GIT: Final = (2, 36)  # the first whose `worktree list` has `-z` (its release notes)
 GIB: Final = 1024**3
-LOW: Final = 10 * GIB
-"""Bytes free below which it is worth a note: a few stacks' databases and images."""
+LOW: Final = 10 * GIB  # bytes free below which it is worth a note: a few stacks' databases, images
 EMPTY: Final = GIB
-
+FIX: Final = "ktrdr-sandbox doctor --fix"
 _OTHER_TOOL: Final = "KTRDR's own sandbox tool"
-FOREIGN_VERSION: Final = 2
-"""Version of the registry that KTRDR's own sandbox tool keeps at the same path."""
+FOREIGN_VERSION: Final = 2  # of the registry that the other tool keeps at the same path
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +58,9 @@ class Finding:
     repaired: bool = False
 
 
-ok = functools.partial(Finding, "ok")
-note = functools.partial(Finding, "note")
-problem = functools.partial(Finding, "problem")
+ok = partial(Finding, "ok")
+note = partial(Finding, "note")
+problem = partial(Finding, "problem")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,13 +132,13 @@ def _registered(context: Context) -> tuple[tuple[Instance, ...], SandboxError | 
     return tuple(sorted(found, key=lambda one: one.slot)), None
 
 
-def _hint(error: SandboxError, otherwise: str) -> str:
-    return error.hints[0] if error.hints else otherwise
+def _failed(check: str, error: SandboxError, otherwise: str) -> Finding:
+    return problem(check, error.message, error.hints[0] if error.hints else otherwise)
 
 
 def docker(around: DoctorContext) -> Iterator[Finding]:
     for address, error in around.silent.items():
-        yield problem("docker", error.message, _hint(error, "docker info"))
+        yield _failed("docker", error, "docker info")
         if address == around.here:
             return
     try:
@@ -160,15 +148,14 @@ def docker(around: DoctorContext) -> Iterator[Finding]:
         require_compose(versions)
         yield ok("compose", f"Docker Compose {versions.compose}")
     except SandboxError as error:
-        check = "compose" if "compose" in error.code else "docker"
-        yield problem(check, error.message, _hint(error, "docker info"))
+        yield _failed("compose" if "compose" in error.code else "docker", error, "docker info")
 
 
 def git_version(_around: DoctorContext) -> Iterator[Finding]:
     try:
         text = git(["--version"], cwd=Path("/")).strip()
     except SandboxError as error:
-        yield problem("git", error.message, _hint(error, "install git"))
+        yield _failed("git", error, "install git")
         return
     if tuple(int(part) for part in re.findall(r"\d+", text)[:2]) < OLDEST_GIT:
         wanted = ".".join(map(str, OLDEST_GIT))
@@ -181,8 +168,10 @@ def disk(around: DoctorContext) -> Iterator[Finding]:
     """Free space where instances, their worktrees and the engine's data lie."""
     places = [around.context.home.root, *(one.path.parent for one in around.instances)]
     places.append(Path("/var/lib/docker"))  # the engine's default, where it is on this machine
-    by_device = {there.stat().st_dev: there for there in map(_existing, reversed(places))}
-    for there in reversed(by_device.values()):
+    by_device: dict[int, Path] = {}
+    for there in map(_existing, places):
+        by_device.setdefault(there.stat().st_dev, there)
+    for there in by_device.values():
         free = shutil.disk_usage(there).free
         level: Level = "problem" if free < EMPTY else "note" if free < LOW else "ok"
         fix = "" if level == "ok" else "ktrdr-sandbox gc; docker system df"
@@ -205,25 +194,19 @@ def networks(around: DoctorContext) -> Iterator[Finding]:
         return
     unused = around.context.engine(around.here).unused_networks()
     names = f": {' '.join(unused)}" if unused else ""
-    yield note(
-        "networks",
-        f"{count} networks on the engine; its address pools hold about 30. "
-        f"{len(unused)} are used by no container{names}",
-        "docker network rm NAME, or the setting network_pool",
-    )
+    text = f"{count} networks on the engine; its address pools hold about 30. "
+    text += f"{len(unused)} are used by no container{names}"
+    yield note("networks", text, "docker network rm NAME, or the setting network_pool")
 
 
 def settings(around: DoctorContext) -> Iterator[Finding]:
-    faults: dict[str, str] = {}
+    faults: dict[str, Finding] = {}
     for checkout in (None, *(one.path for one in around.instances if one.path.is_dir())):
         try:
             around.context.settings(checkout)
         except SandboxError as error:
-            faults[error.message] = _hint(error, "correct the setting")
-    for message, fix in faults.items():
-        yield problem("settings", message, fix)
-    if not faults:
-        yield ok("settings", "the settings are valid")
+            faults[error.message] = _failed("settings", error, "correct the setting")
+    yield from faults.values() or [ok("settings", "the settings are valid")]
 
 
 def permissions(around: DoctorContext) -> Iterator[Finding]:
@@ -238,151 +221,128 @@ def permissions(around: DoctorContext) -> Iterator[Finding]:
         mode = stat.S_IMODE(path.stat().st_mode) if path.is_file() else 0
         wanted = private_mode(home.sandbox) if path == home.registry else 0o600
         if mode & 0o777 & ~wanted:
-            yield problem(
-                "permissions",
-                f"{path} can be read by others (mode {mode:03o})",
-                f"chmod {wanted:o} '{path}'",
-                repair=functools.partial(path.chmod, wanted),
-            )
+            text = f"{path} can be read by others (mode {mode:03o})"
+            repair = partial(path.chmod, wanted)
+            yield problem("permissions", text, f"chmod {wanted:o} '{path}'", repair=repair)
 
 
 def registry(around: DoctorContext) -> Iterator[Finding]:
-    home, error = around.context.home, around.registry_error
-    is_foreign = _is_foreign(home.sandbox / "instances.json")
+    folder, error = around.context.home.sandbox, around.registry_error
+    path = folder / "instances.json"
+    try:
+        is_foreign = bool(json.loads(path.read_bytes())["version"] == FOREIGN_VERSION)
+    except (OSError, ValueError, KeyError, TypeError):
+        is_foreign = False
     if is_foreign:
         yield Finding(
             "note" if error is None else "problem",
             "registry",
-            f"{home.sandbox / 'instances.json'} is the registry of KTRDR's own sandbox tool, and "
-            "left as it is; its slots count as taken",
+            f"{path} is the registry of {_OTHER_TOOL}, and left as it is; its slots count as taken",
             "to keep the two apart, set KTRDR_HOME to a folder of its own for ktrdr-sandbox",
         )
     if error is None:
         count = len(around.instances)
-        what = "instance" if count == 1 else "instances"
-        yield ok("registry", f"{count} {what} registered")
-        for path in sorted(home.sandbox.glob("instances.json.damaged-*")):
-            text = f"{path} is a damaged registry that was set aside"
-            yield note("registry", text, "remove it")
+        yield ok("registry", f"{count} {'instance' if count == 1 else 'instances'} registered")
+        for damaged in sorted(folder.glob("instances.json.damaged-*")):
+            yield note(
+                "registry", f"{damaged} is a damaged registry that was set aside", "remove it"
+            )
     elif not is_foreign:
-        yield problem("registry", error.message, _hint(error, "see the message"))
-
-
-def _is_foreign(path: Path) -> bool:
-    try:
-        return bool(json.loads(path.read_bytes())["version"] == FOREIGN_VERSION)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+        yield _failed("registry", error, "see the message")
 
 
 def pending(around: DoctorContext) -> Iterator[Finding]:
     """Commands that were killed. Those that run are none."""
     context = around.context
     for one in journal.pending(context.home):
-        name = one.instance_id.removeprefix(ID_PREFIX)
+        identity = one.instance_id
+        name = identity.removeprefix(ID_PREFIX)
         what = f"'{one.operation} {name}' (pid {one.pid}, since {one.since})"
-        if is_locked(context, one.instance_id):
-            yield note("journal", f"{what} is under way", instance=one.instance_id)
-            continue
-        yield problem(
-            "journal",
-            f"{what} was killed at {one.last_step}; the next command on {name} ends it",
-            "ktrdr-sandbox doctor --fix",
-            one.instance_id,
-            functools.partial(recover, context, one.instance_id),
-        )
+        if is_locked(context, identity):
+            yield note("journal", f"{what} is under way", instance=identity)
+        else:
+            text = f"{what} was killed at {one.last_step}; the next command on {name} ends it"
+            yield problem("journal", text, FIX, identity, partial(recover, context, identity))
 
 
 def directories(around: DoctorContext) -> Iterator[Finding]:
     """Each instance's directory, its marker, and git's idea of it."""
     for instance in around.instances:
-        found = list(_directory(around, instance))
-        in_order = f"{instance.id}: slot {instance.slot}, in order"
-        yield from found or [ok("instance", in_order)]
+        found = list(_directory(around.context, instance))
+        yield from found or [ok("instance", f"{instance.id}: slot {instance.slot}, in order")]
 
 
-def _directory(around: DoctorContext, instance: Instance) -> Iterator[Finding]:
+def _directory(context: Context, instance: Instance) -> Iterator[Finding]:
     if instance.state != "created":
         return  # a killed command; the journal's finding tells of it
-    trouble = functools.partial(problem, "instance", instance=instance.id)
-    if not instance.path.is_dir():
-        yield trouble(
-            f"{instance.id}: its directory is gone: {instance.path}",
-            f"{own_commands.on(instance.name, 'destroy')}, or ktrdr-sandbox gc --yes",
-        )
+    trouble = partial(problem, "instance", instance=instance.id)
+    path, marker, parent = instance.path, instance.env_file, instance.parent_repo
+    if not path.is_dir():
+        fix = f"{own_commands.on(instance.name, 'destroy')}, or ktrdr-sandbox gc --yes"
+        yield trouble(f"{instance.id}: its directory is gone: {path}", fix)
         return
-    if not instance.env_file.is_file():
-        yield trouble(
-            f"{instance.id}: {instance.env_file} is missing",
-            "ktrdr-sandbox doctor --fix",
-            repair=functools.partial(write_env_file, around.context, instance),
-        )
-    else:
-        yield from _marker(instance)
-    parent = instance.parent_repo
+    if not marker.is_file():
+        repair = partial(write_env_file, context, instance)
+        yield trouble(f"{instance.id}: {marker} is missing", FIX, repair=repair)
+    elif fault := _fault_of(marker, instance):
+        yield trouble(fault, f"rm '{marker}', then {own_commands.on(instance.name, 'up')}")
+    elif (slot := env_file.read(marker).get("SLOT_NUMBER")) != str(instance.slot):
+        text = f"{marker} tells slot {slot}; it is {instance.slot}"
+        yield trouble(text, FIX, repair=partial(write_slot, instance))
     if not instance.is_worktree or parent is None or not parent.is_dir():
         return
-    if instance.path.resolve() not in {one.path.resolve() for one in _worktrees(parent)}:
+    if path.resolve() not in {one.resolve() for one in _worktrees(parent)}:
         yield trouble(
-            f"{instance.id}: git does not list {instance.path} as a worktree of {parent}",
-            f"git -C '{parent}' worktree repair '{instance.path}'",
-            repair=functools.partial(repair_worktree, parent, instance.path),
+            f"{instance.id}: git does not list {path} as a worktree of {parent}",
+            f"git -C '{parent}' worktree repair '{path}'",
+            repair=partial(repair_worktree, parent, path),
         )
 
 
-def _marker(instance: Instance) -> Iterator[Finding]:
-    trouble = functools.partial(problem, "instance", instance=instance.id)
-    write_anew = f"rm '{instance.env_file}', then {own_commands.on(instance.name, 'up')}"
+def _fault_of(marker: Path, instance: Instance) -> str:
+    """Why that cannot be the file of the instance, or nothing."""
     try:
-        values = env_file.read(instance.env_file)
+        values = env_file.read(marker)
     except SandboxError as error:
-        yield trouble(error.message, write_anew)
-        return
+        return error.message
     if "SANDBOX_UUID" not in values and values:
-        yield trouble(f"{instance.env_file} was written by {_OTHER_TOOL}", write_anew)
-    elif values.get("SANDBOX_UUID", instance.uuid) != instance.uuid:
-        owner = values.get("INSTANCE_ID")
-        yield trouble(f"{instance.env_file} belongs to another instance ({owner})", write_anew)
-    elif values.get("SLOT_NUMBER") != str(instance.slot):
-        yield trouble(
-            f"{instance.env_file} tells slot {values.get('SLOT_NUMBER')}; it is {instance.slot}",
-            "ktrdr-sandbox doctor --fix",
-            repair=functools.partial(write_slot, instance),
-        )
+        return f"{marker} was written by {_OTHER_TOOL}"
+    if values.get("SANDBOX_UUID", instance.uuid) != instance.uuid:
+        return f"{marker} belongs to another instance ({values.get('INSTANCE_ID')})"
+    return ""
 
 
-def _worktrees(main: Path) -> list[Worktree]:
+def _worktrees(main: Path) -> list[Path]:
     with contextlib.suppress(SandboxError):
-        return worktrees(main)
+        return [one.path for one in worktrees(main)]
     return []
 
 
 def strangers(around: DoctorContext) -> Iterator[Finding]:
     """Checkouts with a marker that no entry knows."""
     known = {one.uuid for one in around.instances}
+    registered = {one.path for one in around.instances}
     mains = dict.fromkeys(one.parent_repo for one in around.instances if one.parent_repo)
-    found = [one.path for main in mains if main.is_dir() for one in _worktrees(main)]
+    found = [path for main in mains if main.is_dir() for path in _worktrees(main)]
     here = checkout_root(around.context.cwd)
     for root in dict.fromkeys([*found, *([here] if here else [])]):
         marker = root / ENV_FILE_NAME
-        with contextlib.suppress(SandboxError):
+        try:
             values = env_file.read(marker) if marker.is_file() else {}
-            if "SANDBOX_UUID" not in values and values:
-                if root in {one.path for one in around.instances}:
-                    continue  # told of that instance
-                yield note(
-                    "worktree",
-                    f"{marker} is of {_OTHER_TOOL} (slot {values.get('SLOT_NUMBER', '?')}); "
-                    "slots whose ports its stack holds are passed over",
-                    "end that stack with its own tool before 'ktrdr-sandbox init' there",
-                )
-            elif values and values["SANDBOX_UUID"] not in known:
-                yield note(
-                    "worktree",
-                    f"{root} is marked as {values.get('INSTANCE_ID')}, which is not "
-                    "registered here; it may belong to another KTRDR_HOME",
-                    f"rm '{marker}' and 'ktrdr-sandbox init' there, if it is yours",
-                )
+        except SandboxError:
+            continue
+        if not values or values.get("SANDBOX_UUID") in known:
+            continue
+        if "SANDBOX_UUID" in values:
+            text = f"{root} is marked as {values.get('INSTANCE_ID')}, which is not registered "
+            text += "here; it may belong to another KTRDR_HOME"
+            fix = f"rm '{marker}' and 'ktrdr-sandbox init' there, if it is yours"
+            yield note("worktree", text, fix)
+        elif root not in registered:  # else it is told of that instance
+            text = f"{marker} is of {_OTHER_TOOL} (slot {values.get('SLOT_NUMBER', '?')}); "
+            text += "slots whose ports its stack holds are passed over"
+            fix = "end that stack with its own tool before 'ktrdr-sandbox init' there"
+            yield note("worktree", text, fix)
 
 
 def orphans(around: DoctorContext) -> Iterator[Finding]:
@@ -395,9 +355,8 @@ def orphans(around: DoctorContext) -> Iterator[Finding]:
         others = {one.instance_id for one in found if one.uuid and one.home != around.home_id}
         others -= {one.id for one in around.instances}
         if others:
-            names = ", ".join(sorted(others))
-            text = f"on {address.label} are instances of another KTRDR_HOME: {names}"
-            yield note("other-home", text)
+            text = f"on {address.label} are instances of another KTRDR_HOME: "
+            yield note("other-home", text + ", ".join(sorted(others)))
 
 
 def image_tags(around: DoctorContext) -> Iterator[Finding]:
@@ -411,12 +370,9 @@ def image_tags(around: DoctorContext) -> Iterator[Finding]:
             mine = (one for one in images if one.startswith(ID_PREFIX) and "/" in one)
             tags = sorted(one for one in mine if one.partition("/")[0] not in known_there)
             if tags:
-                yield note(
-                    "images",
-                    f"on {address.label} are image tags of instances that are not registered here: "
-                    f"{', '.join(tags)}",
-                    f"docker image rm {' '.join(tags)}, if no other KTRDR_HOME uses them",
-                )
+                text = f"on {address.label} are image tags of instances that are not registered "
+                fix = f"docker image rm {' '.join(tags)}, if no other KTRDR_HOME uses them"
+                yield note("images", f"{text}here: {', '.join(tags)}", fix)
 
 
 def leavings(around: DoctorContext) -> Iterator[Finding]:
@@ -446,41 +402,23 @@ def ports(around: DoctorContext) -> Iterator[Finding]:
             continue  # the settings' own finding tells why
         held = ", ".join(str(port) for port in busy_in_slot(slot, bind))
         if held and owner is None:
-            text = f"slot {slot} is passed over while these ports are in use: {held}"
-            yield note("ports", text)
+            yield note("ports", f"slot {slot} is passed over while these ports are in use: {held}")
         elif held and owner is not None:
-            yield problem(
-                "ports",
-                f"{owner.id}: slot {slot} is blocked by others: {held}",
-                f"end what holds them, or {own_commands.on(owner.name, 'move', '--slot N')}",
-                owner.id,
-            )
+            text = f"{owner.id}: slot {slot} is blocked by others: {held}"
+            move = own_commands.on(owner.name, "move", "--slot N")
+            yield problem("ports", text, f"end what holds them, or {move}", owner.id)
 
 
 def trash(around: DoctorContext) -> Iterator[Finding]:
     found = trashed(around.context.home)
     if found:
-        oldest = max(one.age_days for one in found)
+        oldest = found[0][1]
         text = f"{len(found)} in {around.context.home.trash}, the oldest {oldest:.0f} days old"
         yield note("trash", text, "ktrdr-sandbox gc")
 
 
-Check = Callable[[DoctorContext], Iterator[Finding]]
-CHECKS: Final[tuple[Check, ...]] = (
-    docker,
-    git_version,
-    disk,
-    networks,
-    settings,
-    permissions,
-    registry,
-    pending,
-    directories,
-    strangers,
-    orphans,
-    image_tags,
-    leavings,
-    ports,
-    trash,
+CHECKS: Final[tuple[Callable[[DoctorContext], Iterator[Finding]], ...]] = (
+    *(docker, git_version, disk, networks, settings, permissions, registry, pending, directories),
+    *(strangers, orphans, image_tags, leavings, ports, trash),
 )
 """In the order of the report."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -67,33 +68,27 @@ def stop_as_compose(
 ) -> None:
     """Stop the services of these containers: dependents first, with hooks, signals and grace.
 
-    Where the checkout's file cannot be read, Compose goes by the containers' labels, which know no
-    hooks. What is left running, one-off containers among it, is for the caller to remove.
+    What is left running, one-off containers among it, is for the caller to remove.
     """
     services = sorted({one.service for one in containers if one.state not in STOPPED})
     engine = context.engine(instance.engine)
-    if not services or _others_have_its_name(engine, instance):
-        return
-    for call in _calls(context, instance):
+    # Compose goes by the project's name, which proves nothing.
+    shared = any(c.project == instance.id and c.uuid != instance.uuid for c in engine.containers())
+    for call in _calls(context, instance) if services and not shared else ():
         try:
             engine.compose_stop(call, grace=grace, progress=progress, services=services)
         except SandboxError as error:
             if error.code not in ("compose-failed", "compose-file-invalid"):
                 raise
         else:
-            return
-
-
-def _others_have_its_name(engine: Engine, instance: Instance) -> bool:
-    """Compose goes by the project's name, which proves nothing: then each container is stopped by
-    its id."""
-    return any(
-        one.project == instance.id and one.uuid != instance.uuid for one in engine.containers()
-    )
+            break
 
 
 def _calls(context: Context, instance: Instance) -> list[ComposeCall]:
-    """The call with the stack's files, if they are there, and one by the project's name alone."""
+    """The call with the stack's files, where they can be read, and one by the name alone.
+
+    By that, Compose goes by the containers' labels, which know no hooks.
+    """
     by_name = ComposeCall(
         project=instance.id,
         directory=instance.path if instance.path.is_dir() else context.home.sandbox,
@@ -103,13 +98,11 @@ def _calls(context: Context, instance: Instance) -> list[ComposeCall]:
         ),
     )
     override = context.home.state_of(instance.id) / OVERRIDE
-    if not override.is_file() or not instance.env_file.is_file():
-        return [by_name]
-    try:
-        call = base_call(context, instance, context.settings(instance.path))
-    except SandboxError:
-        return [by_name]
-    return [replace(call, files=(*call.files, override)), by_name]
+    if override.is_file() and instance.env_file.is_file():
+        with contextlib.suppress(SandboxError):
+            call = base_call(context, instance, context.settings(instance.path))
+            return [replace(call, files=(*call.files, override)), by_name]
+    return [by_name]
 
 
 def remove_resources(

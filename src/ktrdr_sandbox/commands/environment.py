@@ -13,12 +13,12 @@ from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.api_address import URL_VARIABLE, api_url, tool_addresses
 from ktrdr_sandbox.commands.compose_project import current_values
 from ktrdr_sandbox.commands.context import Context
-from ktrdr_sandbox.docker.engine import Container
 from ktrdr_sandbox.docker.environment import child_environment, engine_variables, foreign
 from ktrdr_sandbox.errors import ErrorCode, SandboxError
 from ktrdr_sandbox.exec_process import exec_process
 from ktrdr_sandbox.gate.http import published_address, shown_url
-from ktrdr_sandbox.models import Instance, PublishedPort, Role
+from ktrdr_sandbox.isolation.model import natural
+from ktrdr_sandbox.models import Instance, Role
 from ktrdr_sandbox.shared.layout import shared_variables
 from ktrdr_sandbox.state import last_up
 
@@ -31,11 +31,8 @@ TOOLS: Final[Mapping[str, Role]] = {
 """What `open` takes, with the role of its port."""
 
 SHELL: Final = ("sh", "-c", "command -v bash >/dev/null && exec bash; exec sh")
-"""bash where a container has it, else sh."""
-
 _SHELL_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PATIENCE: Final = 2.0
-"""Seconds for a connection to this machine."""
+_PATIENCE: Final = 2.0  # seconds for a connection to this machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,15 +65,6 @@ class InstanceEnvironment:
         return "\n".join(lines) + "\n"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """A tool that has a page to look at; `tool` is its name on the command line."""
-
-    tool: str
-    service: str
-    url: str
-
-
 def environment_of(context: Context, instance: Instance) -> InstanceEnvironment:
     """Raises `env-file-damaged`, `cannot-write`, `no-such-instance`."""
     values = current_values(context, instance)
@@ -103,17 +91,16 @@ def run_with(context: Context, instance: Instance, argv: Sequence[str]) -> NoRet
         address=instance.engine,
         file_values={**values, **tool_addresses(values)},
     )
+    program = argv[0]
     try:
         exec_process(argv, environment=environment | engine_variables(instance.engine))
     except OSError as error:
-        is_missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
-        raise SandboxError(
-            "command-not-found" if is_missing else "command-not-executable",
-            f"{argv[0]}: no such command."
-            if is_missing
-            else f"{argv[0]} cannot be executed: {error.strerror}.",
-            details={"command": argv[0], "errno": error.errno},
-        ) from error
+        details = {"command": program, "errno": error.errno}
+        code: ErrorCode = "command-not-executable"
+        message = f"{program} cannot be executed: {error.strerror}."
+        if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            code, message = "command-not-found", f"{program}: no such command."
+        raise SandboxError(code, message, details=details) from error
 
 
 def run_inside(
@@ -125,24 +112,10 @@ def run_inside(
     """
     engine = context.engine(instance.engine)
     found = [c for c in engine.containers(uuid=instance.uuid) if not c.oneoff]
-    container = _running(context, instance, service, found)
-    return engine.execute_here(container.id, argv, terminal=terminal)
-
-
-def backend_of(context: Context, instance: Instance) -> str:
-    """The service that is the backend, by the last `up`; `backend` where that tells none."""
-    ports = last_up.load(context.home, instance).ports
-    return next((port.service for port in ports if port.role == "backend"), "backend")
-
-
-def _running(
-    context: Context, instance: Instance, service: str, found: Sequence[Container]
-) -> Container:
-    """The service's first container that runs: `-2` comes before `-10`."""
-    own = sorted((c for c in found if c.service == service), key=lambda c: (len(c.name), c.name))
+    own = sorted((c for c in found if c.service == service), key=lambda c: natural(c.name))
     for container in own:
         if container.state == "running":
-            return container
+            return engine.execute_here(container.id, argv, terminal=terminal)
     known = sorted({*last_up.load(context.home, instance).services, *(c.service for c in found)})
     running = sorted({c.service for c in found if c.state == "running"})
     code: ErrorCode = "service-not-running"
@@ -154,17 +127,22 @@ def _running(
         message = f"{instance.id} has no service '{service}'. Running: {', '.join(running)}."
     else:
         state = own[0].state if own else "no container"
-        message = (
-            f"{service} of {instance.id} is not running ({state}). Running: {', '.join(running)}."
-        )
+        message = f"{service} of {instance.id} is not running ({state})."
+        message += f" Running: {', '.join(running)}."
         if own:
             hints.insert(0, f"See why: {own_commands.logs(instance.name, service)}")
     details = {"instance": instance.id, "services": known, "running": running}
     raise SandboxError(code, message, hints=hints, details=details)
 
 
-def page(context: Context, instance: Instance, tool: str) -> Page:
-    """Where a tool of the last `up` is, once something answers there.
+def backend_of(context: Context, instance: Instance) -> str:
+    """The service that is the backend, by the last `up`; `backend` where that tells none."""
+    ports = last_up.load(context.home, instance).ports
+    return next((port.service for port in ports if port.role == "backend"), "backend")
+
+
+def page(context: Context, instance: Instance, tool: str) -> tuple[str, str]:
+    """The service and the address of a tool of the last `up`, once something answers there.
 
     Raises `usage`, `no-such-service`, `service-not-running`.
     """
@@ -189,19 +167,13 @@ def page(context: Context, instance: Instance, tool: str) -> Page:
             details={"instance": instance.id, "tool": tool, "tools": there},
         )
     url = shown_url(port, "")
-    if not _answers(port):
+    try:
+        socket.create_connection((published_address(port), port.published), _PATIENCE).close()
+    except OSError:
         raise SandboxError(
             "service-not-running",
             f"Nothing answers at {url}, where {port.service} of {instance.id} belongs.",
             hints=(start,),
             details={"instance": instance.id, "tool": tool, "url": url},
-        )
-    return Page(tool=tool, service=port.service, url=url)
-
-
-def _answers(port: PublishedPort) -> bool:
-    try:
-        with socket.create_connection((published_address(port), port.published), _PATIENCE):
-            return True
-    except OSError:
-        return False
+        ) from None
+    return port.service, url

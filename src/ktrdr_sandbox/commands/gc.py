@@ -21,8 +21,7 @@ from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import ID_PREFIX, EngineAddress
 from ktrdr_sandbox.state import journal, last_up
 
-KEEP_ASIDE_DAYS: Final = 30
-"""Days for which a damaged registry that was set aside is kept."""
+KEEP_ASIDE_DAYS: Final = 30  # for a damaged registry that was set aside
 
 Kind = Literal["command", "instance", "orphan", "trash", "file"]
 
@@ -58,16 +57,14 @@ def collect(context: Context, *, yes: bool) -> Collection:
     if around.registry_error is not None:
         raise around.registry_error
     remarks = [f"{error.message} Left out." for error in around.silent.values()]
-    items = [
+    items = (
         *_killed(context, remarks),
         *_gone(around),
         *_orphans(around, remarks),
         *_expired(around),
-    ]
-    return Collection(
-        items=tuple(_ended(item) for item in items) if yes else tuple(items),
-        remarks=tuple(remarks),
     )
+    items = tuple(_ended(item) for item in items) if yes else items
+    return Collection(items=items, remarks=tuple(remarks))
 
 
 def _ended(item: Item) -> Item:
@@ -81,16 +78,13 @@ def _ended(item: Item) -> Item:
 def _killed(context: Context, remarks: list[str]) -> Iterator[Item]:
     """Commands that were killed, ended as the next command on their instance would."""
     for pending in journal.pending(context.home):
-        name = f"{pending.operation} {pending.instance_id.removeprefix(ID_PREFIX)}"
-        if is_locked(context, pending.instance_id):
+        identity = pending.instance_id
+        name = f"{pending.operation} {identity.removeprefix(ID_PREFIX)}"
+        if is_locked(context, identity):
             remarks.append(f"'{name}' is under way; its instance is left alone.")
-            continue
-        yield Item(
-            kind="command",
-            name=name,
-            reason=f"killed at {pending.last_step}",
-            end=partial(recover, context, pending.instance_id),
-        )
+        else:
+            reason, end = f"killed at {pending.last_step}", partial(recover, context, identity)
+            yield Item(kind="command", name=name, reason=reason, end=end)
 
 
 def _gone(around: DoctorContext) -> Iterator[Item]:
@@ -117,9 +111,10 @@ def _parts(things: Sequence[Belonging], images: Sequence[str]) -> tuple[str, ...
 
 
 def _orphans(around: DoctorContext, remarks: list[str]) -> Iterator[Item]:
+    context = around.context
     for (address, uuid), things in around.orphans().items():
         identity = things[0].instance_id
-        if is_locked(around.context, identity):
+        if is_locked(context, identity):
             remarks.append(f"{identity} is being worked on and left alone.")
             continue
         images = _images_of(around, address, identity)
@@ -128,7 +123,7 @@ def _orphans(around: DoctorContext, remarks: list[str]) -> Iterator[Item]:
             name=identity,
             reason=f"no instance has the uuid {uuid} any more",
             parts=_parts(things, images),
-            end=partial(_remove, around.context, address, identity, uuid, images),
+            end=partial(_remove, context, address, identity, uuid, images),
         )
 
 
@@ -137,11 +132,10 @@ def _images_of(around: DoctorContext, address: EngineAddress, identity: str) -> 
     while nobody else, here or in another home, has an instance so called."""
     found = around.belongings.get(address, ())
     others = any(thing.instance_id == identity and thing.home != around.home_id for thing in found)
-    if others or any(instance.id == identity for instance in around.instances):
-        return ()
-    with contextlib.suppress(SandboxError):
-        images = around.context.engine(address).images()
-        return tuple(sorted(image for image in images if image.startswith(f"{identity}/")))
+    if not others and all(instance.id != identity for instance in around.instances):
+        with contextlib.suppress(SandboxError):
+            images = around.context.engine(address).images()
+            return tuple(sorted(image for image in images if image.startswith(f"{identity}/")))
     return ()
 
 
@@ -158,25 +152,18 @@ def _remove(
 
 def _expired(around: DoctorContext) -> Iterator[Item]:
     """What was kept for its time: the trash, and registries that were damaged."""
-    context = around.context
-    keep = context.settings(None).trash_days
-    for entry in trashed(context.home):
-        if entry.age_days >= keep:
-            yield Item(
-                kind="trash",
-                name=str(entry.path),
-                reason=f"{entry.age_days:.0f} days in the trash; kept for {keep:g}",
-                end=partial(_empty, around, entry.path),
-            )
-    for path in sorted(context.home.sandbox.glob("instances*.json.damaged-*")):
+    home, keep = around.context.home, around.context.settings(None).trash_days
+    for path, days in trashed(home):
+        if days >= keep:
+            reason = f"{days:.0f} days in the trash; kept for {keep:g}"
+            end: Callable[[], None] = partial(_empty, around, path)
+            yield Item(kind="trash", name=str(path), reason=reason, end=end)
+    for path in sorted(home.sandbox.glob("instances*.json.damaged-*")):
         since = datetime.fromtimestamp(path.lstat().st_mtime, UTC)
         if (datetime.now(UTC) - since).days >= KEEP_ASIDE_DAYS and path.is_file():
-            yield Item(
-                kind="file",
-                name=str(path),
-                reason=f"a damaged registry, set aside more than {KEEP_ASIDE_DAYS} days ago",
-                end=partial(path.unlink, missing_ok=True),
-            )
+            reason = f"a damaged registry, set aside more than {KEEP_ASIDE_DAYS} days ago"
+            end = partial(path.unlink, missing_ok=True)
+            yield Item(kind="file", name=str(path), reason=reason, end=end)
 
 
 def _empty(around: DoctorContext, path: Path) -> None:

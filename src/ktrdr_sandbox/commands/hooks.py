@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import psutil
 
@@ -33,9 +33,7 @@ from ktrdr_sandbox.shared.layout import shared_variables
 HOOK_VARIABLE: Final = "KTRDR_HOOK"
 """Tells a hook's commands which hook they are of, and us which processes are a hook's."""
 
-_SHOWN: Final = 10
-"""Last lines of its output that a failure shows."""
-
+_SHOWN: Final = 10  # last lines of its output that a failure shows
 _KEPT_LINES: Final = 40
 _PATIENCE: Final[Patience] = (2.0, 2.0)
 
@@ -51,11 +49,9 @@ class HookFailure:
     def error(self, *, result: str, hints: tuple[str, ...] = ()) -> SandboxError:
         """`result` tells how things stand all the same."""
         outcome = self.outcome
-        how = (
-            f"took longer than {self.timeout:g} s and was ended"
-            if outcome.exit_code is None
-            else f"ended with exit status {outcome.exit_code}"
-        )
+        how = f"ended with exit status {outcome.exit_code}"
+        if outcome.exit_code is None:
+            how = f"took longer than {self.timeout:g} s and was ended"
         output = outcome.stderr.splitlines()
         lines = [f"The hook {self.hook} failed: {_shown(outcome.argv)} {how}."]
         lines += [f"  {line}" for line in output[-_SHOWN:]]
@@ -89,34 +85,38 @@ def run_hook(
     commands: tuple[tuple[str, ...], ...] = getattr(settings.hooks, hook)
     if not commands:
         return None
-    environment = hook_environment(context, instance, hook)
+    environment = _environment(context, instance, hook)
     note = _note(context, instance)
     started = psutil.Process().create_time()
-    _write(note, {"hook": hook, "pid": os.getpid(), "started": started})
-    ended = False
+    try:
+        # In place and not by a temporary file, which a kill would leave to nobody: what is cut off
+        # tells of a hook that had not begun.
+        make_folder(note.parent)
+        with os.fdopen(os.open(note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(json.dumps({"hook": hook, "pid": os.getpid(), "started": started}) + "\n")
+    except OSError as error:
+        raise cannot_write(note, error) from error
+    failure = None
     try:
         for argv in commands:
             sink(f"{hook}: {_shown(argv)}")
-            outcome = _run(
-                argv, environment, instance.path, timeout=settings.hook_timeout, sink=sink
-            )
+            outcome = _run(argv, environment, instance.path, settings.hook_timeout, sink)
             if outcome.exit_code != 0:
-                ended = True
-                return HookFailure(hook=hook, outcome=outcome, timeout=settings.hook_timeout)
-        ended = True
+                failure = HookFailure(hook=hook, outcome=outcome, timeout=settings.hook_timeout)
+                break
+    except BaseException:
+        # An interrupt may come between the start of a process and our knowing of it.
+        end_marked({HOOK_VARIABLE: hook, "SANDBOX_UUID": instance.uuid})
+        raise
     finally:
-        if not ended:
-            # An interrupt may come between the start of a process and our knowing of it.
-            end_marked({HOOK_VARIABLE: hook, "SANDBOX_UUID": instance.uuid})
         note.unlink(missing_ok=True)
-    return None
+    return failure
 
 
 def _run(
     argv: tuple[str, ...],
     environment: Mapping[str, str],
     directory: Path,
-    *,
     timeout: float,
     sink: LineSink,
 ) -> Outcome:
@@ -138,7 +138,7 @@ def _run(
         return Outcome(argv=argv, exit_code=code, stdout="", stderr=said)
 
 
-def hook_environment(context: Context, instance: Instance, hook: Hook) -> dict[str, str]:
+def _environment(context: Context, instance: Instance, hook: Hook) -> dict[str, str]:
     """The shell's variables without `COMPOSE_*`, the instance's file, and its engine's address."""
     inherited = {k: v for k, v in context.environment.items() if k not in REPOSITORY_VARIABLES}
     values = env_file.read(instance.env_file) if instance.env_file.is_file() else {}
@@ -164,16 +164,15 @@ def end_left_over(context: Context, instance: Instance) -> None:
     note = _note(context, instance)
     try:
         noted = json.loads(note.read_text(encoding="utf-8"))
+        hook, pid, started = noted["hook"], int(noted["pid"]), noted["started"]
     except FileNotFoundError:
         return
-    except (OSError, ValueError):
-        noted = None
-    if not isinstance(noted, dict):  # cut off while it was written, before the hook began
-        note.unlink(missing_ok=True)
+    except (OSError, ValueError, KeyError, TypeError):
+        note.unlink(missing_ok=True)  # cut off while it was written, before the hook began
         return
-    if _is_alive(noted):
-        return
-    hook = noted.get("hook")
+    with contextlib.suppress(psutil.Error):
+        if psutil.Process(pid).create_time() == started:
+            return  # the program that noted the hook still runs it
     ended = end_marked({HOOK_VARIABLE: str(hook), "SANDBOX_UUID": instance.uuid})
     context.tell(
         f"The hook {hook} of {instance.name} was cut off when its command was killed"
@@ -184,26 +183,6 @@ def end_left_over(context: Context, instance: Instance) -> None:
 
 def _note(context: Context, instance: Instance) -> Path:
     return context.home.state_of(instance.id) / "hook.json"
-
-
-def _write(note: Path, facts: Mapping[str, Any]) -> None:
-    """In place and not by a temporary file, which a kill would leave to nobody: what is cut off
-    tells of a hook that had not begun."""
-    try:
-        make_folder(note.parent)
-        with os.fdopen(os.open(note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-            stream.write(json.dumps(facts) + "\n")
-    except OSError as error:
-        raise cannot_write(note, error) from error
-
-
-def _is_alive(noted: Mapping[str, Any]) -> bool:
-    """Whether the program that noted the hook still runs it."""
-    try:
-        started = psutil.Process(int(noted["pid"])).create_time()
-    except (psutil.Error, KeyError, TypeError, ValueError):
-        return False
-    return bool(started == noted.get("started"))
 
 
 def _shown(argv: tuple[str, ...]) -> str:

@@ -42,10 +42,7 @@ LOCK_PATIENCE: Final = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What init-shared is asked for. Exactly one of `source`, `minimal` and `url`.
-
-    `stall`: seconds in which nothing may come, before a download is tried again.
-    """
+    """What init-shared is asked for. `stall`: seconds in which a download may bring nothing."""
 
     source: Path | None = None
     minimal: bool = False
@@ -182,13 +179,13 @@ class _Run:
             try:
                 self._unpack(download.path, origin.name, origin)
             except SandboxError as error:
-                if error.code != "cannot-write":  # what came is no good: the next run asks again
+                if error.code.startswith(("archive-", "checksum-", "source-")):  # it is no good
                     download.forget()
                 raise
             download.forget()
 
     def _fill(self, origin: Origin, listing: Listing, stage: Stage) -> None:
-        shared, result, overwrite = self.home.shared, self.result, self.request.overwrite
+        shared, result = self.home.shared, self.result
         refuse_linked(shared, listing.folders)
         if not self.request.dry_run:
             make_shared_folders(self.home)
@@ -197,7 +194,8 @@ class _Run:
         result.source, result.ignored = origin.name, listing.ignored
         result.left_out = listing.left_out
         try:
-            plan = Planner(shared, manifest, number, overwrite, result).plan(listing)
+            plan = Planner(shared, manifest, number, self.request.overwrite).plan(listing)
+            result.kept, result.unchanged = plan.kept, plan.unchanged
             if self.request.dry_run:
                 result.copied = plan.counts()
             else:

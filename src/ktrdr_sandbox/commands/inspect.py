@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from ktrdr_sandbox.background import run_in_background
@@ -25,9 +25,7 @@ Summary = Literal["running", "partial", "stopped", "orphaned", "unknown", "creat
 """running: every container runs; partial: some do; stopped: none; orphaned: the directory is gone
 but something of it is left in Docker; unknown: the engine does not answer."""
 
-_WORKERS_PATH: Final = "/api/v1/workers"
-_PATIENCE: Final = 1.0
-"""Seconds for the backend to say which workers it has."""
+_PATIENCE: Final = 1.0  # seconds for the backend to say which workers it has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +72,11 @@ def list_instances(context: Context) -> Listing:
     """All instances, with one call to each engine. Drops entries of which nothing is left."""
     kept, dropped = [], []
     for instance, containers in _stacks(context):
-        if _is_stale(context, instance, containers) and _forget(context, instance):
+        if _drop_stale(context, instance, containers):
             dropped.append(instance)
         else:
             kept.append((instance, containers))
-    counts = [run_in_background(functools.partial(_workers, context, *stack)) for stack in kept]
+    counts = [run_in_background(partial(_workers, context, *stack)) for stack in kept]
     rows = [
         ListedInstance(
             instance=instance,
@@ -113,7 +111,12 @@ def status_of_all(context: Context) -> list[InstanceStatus]:
 def _stacks(context: Context) -> list[tuple[Instance, Sequence[Container] | None]]:
     """What the registry has, by slot and each where its directory is now, with its containers;
     None for those of an engine that does not answer, which is told once."""
-    registered = [_where_it_is(context, one) for one in context.registry.read().instances.values()]
+    instances = sorted(context.registry.read().instances.values(), key=lambda one: one.slot)
+    for number, instance in enumerate(instances):
+        if instance.state == "created" and not instance.path.is_dir():
+            from ktrdr_sandbox.commands.relocated import resolve_moved  # git and more, seldom
+
+            instances[number] = resolve_moved(context, instance)
 
     def ask(address: EngineAddress) -> Sequence[Container] | None:
         try:
@@ -122,37 +125,27 @@ def _stacks(context: Context) -> list[tuple[Instance, Sequence[Container] | None
             context.tell(error.message)
             return None
 
-    addresses = dict.fromkeys(instance.engine for instance in registered)
-    answers = {address: run_in_background(functools.partial(ask, address)) for address in addresses}
+    addresses = dict.fromkeys(instance.engine for instance in instances)
+    answers = {address: run_in_background(partial(ask, address)) for address in addresses}
     found: list[tuple[Instance, Sequence[Container] | None]] = []
-    for instance in sorted(registered, key=lambda one: one.slot):
+    for instance in instances:
         every = answers[instance.engine].result()
         own = None if every is None else [one for one in every if one.uuid == instance.uuid]
         found.append((instance, own))
     return found
 
 
-def _where_it_is(context: Context, instance: Instance) -> Instance:
-    if instance.path.is_dir() or instance.state != "created":
-        return instance
-    from ktrdr_sandbox.commands.relocated import resolve_moved  # git and more, seldom needed
-
-    return resolve_moved(context, instance)
-
-
-def _is_stale(context: Context, instance: Instance, containers: Sequence[Container] | None) -> bool:
-    """The directory is gone and so is everything in Docker: volumes, networks and images too."""
+def _drop_stale(
+    context: Context, instance: Instance, containers: Sequence[Container] | None
+) -> bool:
+    """Forget it if its directory is gone and so is all in Docker: volumes, networks, images too."""
     if instance.path.is_dir() or containers is None or instance.state != "created":
         return False
     engine = context.engine(instance.engine)
-    if engine.resources(instance.uuid):
-        return False
     images = last_up.load(context.home, instance).images
-    return not images or engine.images().isdisjoint(images)
-
-
-def _forget(context: Context, instance: Instance) -> bool:
-    from ktrdr_sandbox.commands.stale import drop_stale  # git and more, seldom needed
+    if engine.resources(instance.uuid) or (images and not engine.images().isdisjoint(images)):
+        return False
+    from ktrdr_sandbox.commands.stale import drop_stale  # git and more, seldom
 
     return drop_stale(context, instance)
 
@@ -210,8 +203,8 @@ def _workers(
 
 def _registrations(port: PublishedPort) -> int | None:
     """How many workers the backend lists, by a request so plain that no HTTP library is loaded."""
-    request = f"GET {_WORKERS_PATH} HTTP/1.0\r\nHost: localhost:{port.published}\r\n\r\n"
     host = port.host_ip if port.host_ip not in ("", "0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
+    request = f"GET /api/v1/workers HTTP/1.0\r\nHost: localhost:{port.published}\r\n\r\n"
     answer = b""
     try:
         with socket.create_connection((host, port.published), _PATIENCE) as connection:
@@ -222,7 +215,6 @@ def _registrations(port: PublishedPort) -> int | None:
         found = json.loads(body)
     except (OSError, ValueError):
         return None
-    if b" 200 " not in head.partition(b"\r\n")[0]:
-        return None
     workers = found.get("workers") if isinstance(found, dict) else found
-    return len(workers) if isinstance(workers, list) else None
+    is_ok = b" 200 " in head.partition(b"\r\n")[0]
+    return len(workers) if is_ok and isinstance(workers, list) else None

@@ -12,14 +12,8 @@ from ktrdr_sandbox.docker.engine import Engine
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import Instance
 
-IN_ALL: Final = 1.1
-"""Seconds from the interrupt to the last word: the prompt is to be back within two."""
-
-_QUIET: Final = 0.15
-"""Seconds between two looks that must show the same."""
-
-_States = dict[str, str]
-"""State of each container, by its id."""
+IN_ALL: Final = 1.1  # seconds to the last word: the prompt is to be back within two
+_QUIET: Final = 0.15  # seconds between two looks that must show the same
 
 
 @contextmanager
@@ -34,40 +28,35 @@ def interruptible(engine: Engine, instance: Instance) -> Iterator[None]:
     except KeyboardInterrupt:
         until = time.monotonic() + IN_ALL
         engine.end_commands()
-        looks = _Looks(engine, instance.uuid)
-        settled = run_in_background(looks.until_settled)
+        looks: list[dict[str, str]] = []
+        settled = run_in_background(lambda: _look_until_settled(engine, instance.uuid, looks))
+        more = ""
         try:
             settled.result(timeout=max(0.0, until - time.monotonic()))
         except (TimeoutError, SandboxError):
             engine.end_commands(at_once=True)
-        raise _interrupted(looks) from None
+            more = " so far"
+        raise _interrupted(looks[-1] if looks else None, more) from None
 
 
-class _Looks:
-    """What the engine says of an instance's containers: `latest`, None before its first word."""
+def _look_until_settled(engine: Engine, uuid: str, looks: list[dict[str, str]]) -> None:
+    """Add the state of each container, by id, until two looks show the same. Blocking.
 
-    def __init__(self, engine: Engine, uuid: str) -> None:
-        self.latest: _States | None = None
-        self.settled = False
-        self._engine = engine
-        self._uuid = uuid
-
-    def until_settled(self) -> None:
-        """Blocking. The engine finishes a start that it has begun, whether anyone waits for it or
-        not, and answers `inspect` of that container only then."""
-        while not self.settled:
-            before = self.latest
-            found = self._engine.containers(uuid=self._uuid)
-            if before is None:
-                self.latest = {container.id: container.state for container in found}
-            details = self._engine.inspect([container.id for container in found])
-            self.latest = {detail.id: detail.state for detail in details}
-            self.settled = self.latest == before
-            time.sleep(0.0 if self.settled else _QUIET)
+    The engine finishes a start that it has begun, whether anyone waits for it or not, and answers
+    `inspect` of that container only then.
+    """
+    while True:
+        found = engine.containers(uuid=uuid)
+        if not looks:
+            looks.append({container.id: container.state for container in found})
+        details = engine.inspect([container.id for container in found])
+        looks.append({detail.id: detail.state for detail in details})
+        if len(looks) > 2 and looks[-1] == looks[-2]:
+            return
+        time.sleep(_QUIET)
 
 
-def _interrupted(looks: _Looks) -> SandboxError:
-    states, more = looks.latest, "" if looks.settled else " so far"
+def _interrupted(states: dict[str, str] | None, more: str) -> SandboxError:
     if states is None:
         message = "Interrupted. Docker gives no answer, so what runs is not known."
         return SandboxError("interrupted", message, details={"containers": None, "running": None})

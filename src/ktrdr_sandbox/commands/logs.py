@@ -12,21 +12,14 @@ from typing import Any, Final
 
 from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.commands.context import Context
-from ktrdr_sandbox.docker.engine import Container, Engine
+from ktrdr_sandbox.docker.engine import Container
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import Instance
 
-LOOK: Final = 1.0
-"""Seconds between two looks at which containers there are."""
-
-DEFAULT_TAIL: Final = 100
-"""Lines a container in a JSON document when nobody says how many, or since when."""
-
-_DOWN: Final = 2
-"""Looks without a running container before it is told: a restart is shorter and not worth it."""
-
-_HELD: Final = 2000
-"""Lines that may wait for a slow reader before the containers' logs wait too."""
+LOOK: Final = 1.0  # seconds between two looks at which containers there are
+DEFAULT_TAIL: Final = 100  # lines a container in a JSON document when nobody says how many
+_DOWN: Final = 2  # looks without a running container before it is told: a restart is shorter
+_HELD: Final = 2000  # lines that may wait for a slow reader before the containers' logs wait too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +53,8 @@ def shown_logs(
     """
     found = _wanted_containers(context, instance, request)
     if request.follow:
-        return Follower(context, instance, request).lines(found)
-    return _printed(context.engine(instance.engine), instance, found, request)
+        return _Follower(context, instance, request).lines(found)
+    return _printed(context, instance, found, request)
 
 
 def collected_logs(context: Context, instance: Instance, request: LogRequest) -> dict[str, Any]:
@@ -78,26 +71,18 @@ def collected_logs(context: Context, instance: Instance, request: LogRequest) ->
             hints=("Leave --follow out, or leave --json out and read the lines as they come.",),
         )
     engine = context.engine(instance.engine)
-
-    def lines(container: Container) -> list[str]:
+    containers = []
+    for one in _wanted_containers(context, instance, request):
         if request.since is None:
             tail = DEFAULT_TAIL if request.tail is None else request.tail
-            return list(engine.logs(container.id, tail=tail))
-        stamped = engine.stamped_logs(
-            container.id, follow=False, tail=request.tail, since=request.since
-        )
-        return [text for _, text in stamped]
-
-    return {
-        "instance": instance.id,
-        "containers": [
-            {"name": container.name, "service": container.service, "lines": lines(container)}
-            for container in _wanted_containers(context, instance, request)
-        ],
-    }
+            lines = list(engine.logs(one.id, tail=tail))
+        else:
+            lines = [line.text for line in _printed(context, instance, [one], request)]
+        containers.append({"name": one.name, "service": one.service, "lines": lines})
+    return {"instance": instance.id, "containers": containers}
 
 
-class Follower:
+class _Follower:
     """Goes on with the lines of an instance's containers, whatever becomes of those."""
 
     def __init__(self, context: Context, instance: Instance, request: LogRequest) -> None:
@@ -110,13 +95,10 @@ class Follower:
         self._told = False
 
     def lines(self, containers: Sequence[Container]) -> Iterator[LogLine | None]:
-        """Lines as they come, for ever; None whenever there is none just now.
-
-        Ends by itself only when the instance is destroyed.
-        """
+        """Lines as they come, until the instance is destroyed; None whenever there is none now."""
         by_source = {_source(self._instance, one): one.id for one in containers}
         self._last = dict.fromkeys(by_source.values(), "")
-        for line in _printed(self._engine, self._instance, containers, self._request):
+        for line in _printed(self._context, self._instance, containers, self._request):
             self._last[by_source[line.source]] = line.stamp
             yield line
         try:
@@ -141,38 +123,29 @@ class Follower:
 
     def _goes_on(self) -> bool:
         """Look again, and read every container that is not being read."""
-        name, tell = self._instance.id, self._context.tell
-        found = _of_services(self._engine.containers(uuid=self._instance.uuid), self._request)
+        instance, tell = self._instance, self._context.tell
+        found = _of_services(self._engine.containers(uuid=instance.uuid), self._request)
         for container in found:
             is_new = container.id not in self._last and container.state != "created"
             reader = self._readers.get(container.id)
-            is_read = reader is not None and reader.is_alive()
-            if (container.state == "running" or is_new) and not is_read:
-                self._start(container)
+            if (container.state == "running" or is_new) and not (reader and reader.is_alive()):
+                since = self._last.setdefault(container.id, "")
+                reader = threading.Thread(target=self._read, args=(container, since), daemon=True)
+                self._readers[container.id] = reader
+                reader.start()
         runs = any(one.state == "running" for one in found)
         self._idle_looks = 0 if runs else self._idle_looks + 1
+        entry = self._context.registry.read().instances.get(instance.id) if not found else instance
         if self._told and runs:
             self._told = False
-            tell(f"{name} is back.")
-        elif not found and not self._exists():
-            tell(f"{name} was destroyed.")
+            tell(f"{instance.id} is back.")
+        elif entry is None or entry.uuid != instance.uuid:
+            tell(f"{instance.id} was destroyed.")
             return False
         elif self._idle_looks >= _DOWN and not self._told:
             self._told = True
-            tell(f"{name} is not running; its logs go on here when it is back.")
+            tell(f"{instance.id} is not running; its logs go on here when it is back.")
         return True
-
-    def _exists(self) -> bool:
-        entry = self._context.registry.read().instances.get(self._instance.id)
-        return entry is not None and entry.uuid == self._instance.uuid
-
-    def _start(self, container: Container) -> None:
-        since = self._last.setdefault(container.id, "")
-        reader = threading.Thread(
-            target=self._read, args=(container, since), name="log reader", daemon=True
-        )
-        self._readers[container.id] = reader
-        reader.start()
 
     def _read(self, container: Container, since: str) -> None:
         try:
@@ -189,14 +162,13 @@ class Follower:
 
 
 def _printed(
-    engine: Engine, instance: Instance, containers: Sequence[Container], request: LogRequest
+    context: Context, instance: Instance, containers: Sequence[Container], request: LogRequest
 ) -> Iterator[LogLine]:
     """What these containers have printed, by time."""
+    read = context.engine(instance.engine).stamped_logs
 
     def lines(container: Container) -> Iterator[LogLine]:
-        found = engine.stamped_logs(
-            container.id, follow=False, tail=request.tail, since=request.since
-        )
+        found = read(container.id, follow=False, tail=request.tail, since=request.since)
         return (_line(instance, container, stamp, text) for stamp, text in found)
 
     return heapq.merge(*map(lines, containers), key=lambda line: line.stamp)

@@ -8,7 +8,7 @@ import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -23,18 +23,17 @@ from ktrdr_sandbox.gate.migrations import COMMAND, NO_ALEMBIC
 from ktrdr_sandbox.isolation.request import Notice
 from ktrdr_sandbox.models import Instance, Stack
 
+# Laid over the override for the one-off container alone. JSON is YAML, and quotes any path.
 FILE: Final = "migration.json"
-"""Laid over the override for the one-off container alone. JSON is YAML, and quotes any path."""
-
 OUTPUT_LINES: Final = 2000
+_HOOKS: Final = ("post_start", "pre_start")
 
 # Not `uvicorn --reload-exclude alembic`.
 _RUNS_ALEMBIC: Final = re.compile(
     r"(?<![\w./-])(?<!exclude[ =])(?<!include[ =])(?<!-dir[ =])[\w./-]*alembic"
 )
 _QUESTION_TIME: Final = 10.0
-_START_TIME: Final = 30.0
-"""Seconds that a start under way gets to end before its container is looked for and removed."""
+_START_TIME: Final = 30.0  # for a start under way to end, before its container is removed
 
 # Alembic comes with the application's packages: on PATH, in a virtual environment of the working
 # directory, or only as a module.
@@ -108,8 +107,8 @@ class SchemaMigration:
     def end(self) -> tuple[str, ...]:
         """Remove the container, running or not, and return what it printed.
 
-        A start under way in another thread is waited for: it would leave a container behind. When
-        the engine fails, the next start removes it: what led here matters more than that.
+        A start under way is waited for: it would leave a container behind. When the engine fails,
+        the next start removes it.
         """
         held = self._starting.acquire(timeout=_START_TIME)
         self._over = True
@@ -167,43 +166,49 @@ def plan_migration(
     migrates itself. `only_checked`: the schema is looked at and not changed, so there is no plan
     where it cannot be read. Raises `cannot-write`.
     """
-    mode, root = composition.settings.migrate, composition.instance.path
-    if mode == "never" or not (root / CONFIG).is_file():
+    mode, instance = composition.settings.migrate, composition.instance
+    if mode == "never" or not (instance.path / CONFIG).is_file():
         return None, ()
     stack, services = composition.isolation.stack, composition.model["services"]
-    found = engine.containers(uuid=composition.instance.uuid)
+    found = engine.containers(uuid=instance.uuid)
     details = engine.inspect([one.id for one in found if one.service and not one.oneoff])
-    backend = _first(details, [one.name for one in stack.with_role("backend") if one.replicas])
-    database = _first(details, [one.name for one in stack.with_role("db") if one.replicas])
+    backends, databases = (
+        {one.name for one in stack.with_role(role) if one.replicas} for role in ("backend", "db")
+    )
+    backend = next((one for one in details if one.service in backends), None)
+    database = next((one for one in details if one.service in databases), None)
     if backend is None:
         return None, (Notice(service=None, text=f"{CONFIG} is not applied: there is no backend"),)
     if mode == "auto":
+        # Some container of the stack, by its command or in a hook, runs alembic.
         hooks = [services[one.name].get(key) for one in stack.active for key in _HOOKS]
-        if _migrates_itself(details, hooks):
+        texts = [" ".join(one.command) for one in details] + [json.dumps(one) for one in hooks]
+        if any(_RUNS_ALEMBIC.search(text) for text in texts):
             return None, ()
         obstacle = _obstacle(backend, database, services)
         if obstacle:
-            return None, (Notice(service=backend.service, text=obstacle),)
-    files = alembic_files(root, working_dir=backend.working_dir)
-    plan = _plan(context, composition, engine, files, backend, database)
+            advice = f'{obstacle}: not migrated (setting migrate = "always" does it)'
+            return None, (Notice(service=backend.service, text=advice),)
+    files = alembic_files(instance.path, working_dir=backend.working_dir)
+    path = context.home.state_of(instance.id) / FILE
+    certain = mode == "auto" and files and database and _asks_the_same(database, backend)
+    plan = SchemaMigration(
+        engine=engine,
+        call=replace(composition.call, files=(*composition.call.files, path)),
+        uuid=instance.uuid,
+        name=f"{instance.id}-migration",
+        service=backend.service,
+        required=mode == "always",
+        only_checked=only_checked,
+        backend=backend.id,
+        database=None if database is None else database.id,
+        head=files.head if certain and files is not None else None,
+    )
     if only_checked:
-        return (replace(plan, only_checked=True) if plan.head is not None else None), ()
-    document = {"services": {backend.service: _one_off_service(files, backend)}}
-    replace_file(plan.call.files[-1], json.dumps(document, indent=2) + "\n", mode=0o600)
+        return (plan if plan.head is not None else None), ()
+    document = {"services": {backend.service: _one_off_service(instance.path, files, backend)}}
+    replace_file(path, json.dumps(document, indent=2) + "\n", mode=0o600)
     return plan, ()
-
-
-def _first(details: Sequence[ContainerDetail], names: Sequence[str]) -> ContainerDetail | None:
-    return next((one for one in details if one.service in names), None)
-
-
-_HOOKS: Final = ("post_start", "pre_start")
-
-
-def _migrates_itself(details: Sequence[ContainerDetail], hooks: Sequence[object]) -> bool:
-    """Some container of the stack, by its command or in a hook, runs alembic."""
-    texts = [" ".join(detail.command) for detail in details] + [json.dumps(one) for one in hooks]
-    return any(_RUNS_ALEMBIC.search(text) for text in texts)
 
 
 def _obstacle(
@@ -212,40 +217,17 @@ def _obstacle(
     services: Mapping[str, Mapping[str, Any]],
 ) -> str | None:
     """Why it would be wrong to migrate without being told to: a database of somebody else."""
-    advice = 'not migrated (setting migrate = "always" does it)'
     if database is None:
-        return f"the stack has no database of its own: {advice}"
+        return "the stack has no database of its own"
     own = names_of(database.service, services)
     hosts = address_in(backend.environment)["hosts"]
     foreign = sorted(host for host in hosts if host.lower() not in own)
-    return f"its database is {', '.join(foreign)}, not this stack's: {advice}" if foreign else None
+    return f"its database is {', '.join(foreign)}, not this stack's" if foreign else None
 
 
-def _plan(
-    context: Context,
-    composition: Composition,
-    engine: Engine,
-    files: AlembicFiles | None,
-    backend: ContainerDetail,
-    database: ContainerDetail | None,
-) -> SchemaMigration:
-    instance, required = composition.instance, composition.settings.migrate == "always"
-    path = context.home.state_of(instance.id) / FILE
-    known = not required and database is not None and _asks_the_same(database, backend)
-    return SchemaMigration(
-        engine=engine,
-        call=replace(composition.call, files=(*composition.call.files, path)),
-        uuid=instance.uuid,
-        name=f"{instance.id}-migration",
-        service=backend.service,
-        required=required,
-        backend=backend.id,
-        database=None if database is None else database.id,
-        head=files.head if known and files is not None else None,
-    )
-
-
-def _one_off_service(files: AlembicFiles | None, backend: ContainerDetail) -> dict[str, Any]:
+def _one_off_service(
+    root: Path, files: AlembicFiles | None, backend: ContainerDetail
+) -> dict[str, Any]:
     """What the one-off container has beyond the backend: the migrations where it works."""
     if files is None:
         return {}
@@ -257,7 +239,7 @@ def _one_off_service(files: AlembicFiles | None, backend: ContainerDetail) -> di
         "volumes": [
             {
                 "type": "bind",
-                "source": str(files.root / path).replace("$", "$$"),
+                "source": str(root / path).replace("$", "$$"),
                 "target": str(target / path).replace("$", "$$"),
                 "read_only": True,
                 "bind": {"create_host_path": False},
@@ -278,9 +260,9 @@ def _asks_the_same(database: ContainerDetail, backend: ContainerDetail) -> bool:
 
 _URL: Final = re.compile(r"postgres(?:ql)?(?:\+\w+)?://", re.IGNORECASE)
 _SUFFIXES: Final = {
-    "hosts": re.compile(r"(?:.*_)?(?:DB|DATABASE|POSTGRES|PG)_?HOST"),
-    "names": re.compile(r"(?:.*_)?(?:DB_NAME|DATABASE_NAME|POSTGRES_DB|PGDATABASE)"),
-    "users": re.compile(r"(?:.*_)?(?:(?:DB|DATABASE|POSTGRES)_USER(?:NAME)?|PGUSER)"),
+    "hosts": r"(?:.*_)?(?:DB|DATABASE|POSTGRES|PG)_?HOST",
+    "names": r"(?:.*_)?(?:DB_NAME|DATABASE_NAME|POSTGRES_DB|PGDATABASE)",
+    "users": r"(?:.*_)?(?:(?:DB|DATABASE|POSTGRES)_USER(?:NAME)?|PGUSER)",
 }
 
 
@@ -291,23 +273,20 @@ def address_in(environment: Mapping[str, str]) -> dict[str, set[str]]:
     """
     found: dict[str, set[str]] = {part: set() for part in _SUFFIXES}
     for key, value in environment.items():
-        if _URL.match(value):
-            for part, text in zip(_SUFFIXES, _parts(value), strict=True):
-                found[part].add(text)
+        if not _URL.match(value):
+            for part, pattern in _SUFFIXES.items():
+                if re.fullmatch(pattern, key.upper()):
+                    found[part].add(value)
             continue
-        for part, pattern in _SUFFIXES.items():
-            if pattern.fullmatch(key.upper()):
-                found[part].add(value)
+        try:
+            parts = urlsplit(value)
+        except ValueError:
+            found["hosts"].add(value)  # whatever it means, it is no name of ours
+            continue
+        found["hosts"].add(parts.hostname or "")
+        found["names"].add(unquote(parts.path.lstrip("/")))
+        found["users"].add(unquote(parts.username or ""))
     return {part: values - {""} for part, values in found.items()}
-
-
-def _parts(url: str) -> tuple[str, str, str]:
-    try:
-        parts = urlsplit(url)
-        user, name = unquote(parts.username or ""), unquote(parts.path.lstrip("/"))
-    except ValueError:
-        return (url, "", "")  # whatever it means, it is no name of ours
-    return (parts.hostname or "", name, user)
 
 
 def names_of(service: str, services: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:

@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.commands.compose_project import write_slot
 from ktrdr_sandbox.commands.context import Context, locked_instance
-from ktrdr_sandbox.commands.create import busy_in_slot
+from ktrdr_sandbox.commands.create import free_slot
 from ktrdr_sandbox.docker.engine import Resources
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import Instance
-from ktrdr_sandbox.slots.allocation import allocate
 from ktrdr_sandbox.slots.port_map import get_ports
 from ktrdr_sandbox.state import journal
 from ktrdr_sandbox.state.registry import Registry
@@ -37,38 +36,27 @@ def move(context: Context, instance: Instance, *, slot: int, dry_run: bool = Fal
     Raises `not-stopped`, `slot-taken`, `port-conflict`, `no-such-instance`.
     """
     with locked_instance(context, instance, purpose="move") as instance:
-        plan = _plan(context, instance, slot)
+        moved, found = replace(instance, slot=slot), Resources()
+        if slot != instance.slot:
+            found = context.engine(instance.engine).resources(instance.uuid)
+            _check_free(context, context.registry.read(), moved)
+        names = [container.name for container in found.containers]
+        if names:
+            raise SandboxError(
+                "not-stopped",
+                f"{moved.id} has containers, whose ports cannot be changed: {', '.join(names)}.",
+                hints=(f"Stop it first, its data stays: {own_commands.on(moved.name, 'down')}",),
+                details={"containers": names},
+            )
+        plan = MovePlan(instance=moved, former_slot=instance.slot, networks=found.networks)
         if not dry_run:
             _apply(context, plan)
     return plan
 
 
-def _plan(context: Context, instance: Instance, slot: int) -> MovePlan:
-    found = Resources()
-    if slot != instance.slot:
-        found = context.engine(instance.engine).resources(instance.uuid)
-        _check_free(context, context.registry.read(), instance, slot)
-    if found.containers:
-        names = ", ".join(container.name for container in found.containers)
-        raise SandboxError(
-            "not-stopped",
-            f"{instance.id} has containers, whose ports cannot be changed: {names}.",
-            hints=(f"Stop it first, its data stays: {own_commands.on(instance.name, 'down')}",),
-            details={"containers": [container.name for container in found.containers]},
-        )
-    return MovePlan(
-        instance=replace(instance, slot=slot), former_slot=instance.slot, networks=found.networks
-    )
-
-
-def _check_free(context: Context, registry: Registry, instance: Instance, slot: int) -> None:
-    bind = context.settings(instance.path).bind_address
-    allocate(
-        taken=registry.taken_slots(),
-        wanted=slot,
-        busy=lambda number: busy_in_slot(number, bind),
-        another_slot=own_commands.on(instance.name, "move", "--slot N"),
-    )
+def _check_free(context: Context, registry: Registry, moved: Instance) -> None:
+    another = own_commands.on(moved.name, "move", "--slot N")
+    free_slot(context, registry, moved.path, wanted=moved.slot, another_slot=another)
 
 
 def _apply(context: Context, plan: MovePlan) -> None:
@@ -77,7 +65,7 @@ def _apply(context: Context, plan: MovePlan) -> None:
 
     def change(registry: Registry) -> tuple[Registry, None]:
         if moved.slot != plan.former_slot:
-            _check_free(context, registry, moved, moved.slot)
+            _check_free(context, registry, moved)
         return registry.with_instance(moved), None
 
     if plan.networks:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import signal
-import subprocess
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ktrdr_sandbox import process
 from ktrdr_sandbox.commands.context import Context
+from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import Instance
 
 AT_ONCE: Final = 3
 """A start keeps two cores busy for some seconds; more at once make each slower, not all quicker."""
-
-PATIENCE: Final = 5.0
-"""Seconds that interrupted runs may take to tell how things stand; two is what they need."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,90 +66,54 @@ def run_on_each(
     `arguments` are the command and its options. An interrupt is passed on, and what runs is waited
     for: each ends as it does alone. A second interrupt, or five seconds, kills them.
     """
-    runs: dict[str, Run] = {}
-    children = _Children()
     interrupted = False
+    told = set()
     with ThreadPoolExecutor(max_workers=max(1, at_once)) as pool:
-        left = {pool.submit(children.run, instance, arguments) for instance in instances}
-
-        def collect(timeout: float | None = None) -> None:
-            for future in as_completed(set(left), timeout=timeout):
-                left.discard(future)
-                run = future.result()
-                runs[run.instance.id] = run
-                ended(run)
-
+        futures = [pool.submit(_run, instance, arguments) for instance in instances]
         try:
-            collect()
+            for future in as_completed(futures):
+                told.add(future)
+                ended(future.result())
         except KeyboardInterrupt:
             interrupted = True
-            try:
-                children.stop(signal.SIGINT)
-                collect(PATIENCE)
-            except (KeyboardInterrupt, TimeoutError):
-                children.stop(signal.SIGKILL)
-                collect()
-        finally:
-            children.stop(signal.SIGINT)  # where telling of one has failed
-    return AllRuns(runs=tuple(runs[instance.id] for instance in instances), interrupted=interrupted)
+            with contextlib.suppress(KeyboardInterrupt):
+                process.end_all()
+            for future in as_completed(set(futures) - told):
+                ended(future.result())
+        except BaseException:  # telling of one has failed
+            process.end_all()
+            raise
+    return AllRuns(runs=tuple(future.result() for future in futures), interrupted=interrupted)
 
 
-class _Children:
-    """The processes that run, for the signals that end them all."""
-
-    def __init__(self) -> None:
-        self._running: set[subprocess.Popen[str]] = set()
-        self._stopped = False
-        self._lock = threading.Lock()
-
-    def stop(self, number: signal.Signals) -> None:
-        """Begin no more, and send a signal to those that run."""
-        with self._lock:
-            self._stopped = True
-            for child in self._running:
-                child.send_signal(number)
-
-    def run(self, instance: Instance, arguments: Sequence[str]) -> Run:
-        command, *options = arguments
-        # The id and not the name: one that begins with a dash would be no option either.
-        line = [command, *options, "--json", "--", instance.id]
-        with self._lock:
-            if self._stopped:
-                return Run(instance=instance, exit_code=None)
-            child = subprocess.Popen(
-                [sys.executable, "-m", "ktrdr_sandbox", *line],
-                env=dict(os.environ),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-                process_group=0,
-            )
-            self._running.add(child)
-        stdout, stderr = child.communicate()
-        with self._lock:
-            self._running.discard(child)
-        return _run(instance, child.returncode, stdout, stderr)
-
-
-def _run(instance: Instance, exit_code: int, stdout: str, stderr: str) -> Run:
+def _run(instance: Instance, arguments: Sequence[str]) -> Run:
+    command, *options = arguments
+    # The id and not the name: one that begins with a dash would be no option either.
+    line = [command, *options, "--json", "--", instance.id]
     try:
-        document = json.loads(stdout)
+        outcome = process.run(
+            [sys.executable, "-m", "ktrdr_sandbox", *line],
+            environment=process.current_environment(),
+            own_group=True,
+            patience=(5.0, 0.0),  # two seconds are what one needs to tell how things stand
+        )
+    except SandboxError:  # `interrupted`, before it was begun
+        return Run(instance=instance, exit_code=None)
+    try:
+        document = json.loads(outcome.stdout)
     except ValueError:  # it was killed, or died before it could tell of it
-        last = (stderr.strip().splitlines() or [""])[-1]
-        said = repr(last) if last else "nothing"
+        last = (outcome.stderr.strip().splitlines() or [""])[-1]
+        said, status = repr(last) if last else "nothing", outcome.exit_code
         error: dict[str, Any] = {
-            "code": "interrupted" if exit_code in (130, -2, -9, -15) else "internal",
-            "message": f"It ended with status {exit_code} and said {said}.",
+            "code": "interrupted" if status in (130, -2, -9, -15) else "internal",
+            "message": f"It ended with status {status} and said {said}.",
             "hints": [],
             "details": {},
         }
-        return Run(instance=instance, exit_code=exit_code, error=error)
+        return Run(instance=instance, exit_code=status, error=error)
     return Run(
         instance=instance,
-        exit_code=exit_code,
+        exit_code=outcome.exit_code,
         data=document["data"],
         messages=tuple(document["messages"]),
         error=document["error"],

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.background import run_in_background
-from ktrdr_sandbox.commands.compose_project import Composition, compose, refuse, write_down
+from ktrdr_sandbox.commands.compose_project import Composition, compose, write_down
 from ktrdr_sandbox.commands.context import Context
 from ktrdr_sandbox.commands.migrate import end_left_over
 from ktrdr_sandbox.docker.compose import require_compose
@@ -21,24 +22,61 @@ from ktrdr_sandbox.docker.engine import STOPPED, Belonging, Container, Engine, L
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.isolation.images import full_reference
 from ktrdr_sandbox.isolation.model import unescape
-from ktrdr_sandbox.isolation.request import Notice
+from ktrdr_sandbox.isolation.request import IsolatedStack, Notice
 from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.slots.allocation import port_conflict
 from ktrdr_sandbox.slots.probe import busy_ports
 from ktrdr_sandbox.state import last_up
 
 
-def refuse_foreign(composition: Composition, belongings: Sequence[Belonging]) -> None:
-    """What has our project name, or the name of a volume or network of ours, and is not ours.
+def prepared(
+    context: Context, instance: Instance, engine: Engine
+) -> tuple[Composition, tuple[str, ...]]:
+    """Everything before the engine creates a thing: checks, files, folders, image names.
 
-    Compose would take it over: containers would be replaced, and data in a volume used.
+    Gives the composition, and the services whose containers must be made anew.
     """
+    versions, existing = run_in_background(engine.versions), run_in_background(engine.containers)
+    owned = run_in_background(engine.belongings)
+    composing = run_in_background(lambda: compose(context, instance, engine))
+    # Its failure first: an engine that does not answer fails all, and says why best.
+    require_compose(versions.result())
+    composition = composing.result()
+    containers, belongings = existing.result(), owned.result()
+    _refuse_unisolated(composition.isolation)
+    _refuse_foreign(composition, belongings)
+    _refuse_paused(instance, containers)
+    end_left_over(engine, instance, containers, composition.isolation.stack)
+    cut_off = run_in_background(
+        lambda: _cut_off(engine, instance, containers, composition.model["services"])
+    )
+    _refuse_busy_ports(composition, containers)
+    write_down(context, composition)
+    former = last_up.load(context.home, instance)
+    kept = composition.images.intersection(former.images)
+    last_up.save(context.home, instance, composition.isolation, inputs=former.inputs, kept=kept)
+    for target, base in composition.isolation.seeds.items():
+        engine.tag(base, target)
+    return composition, cut_off.result()
+
+
+def _refuse_unisolated(isolation: IsolatedStack) -> None:
+    if isolation.refusals:
+        lines = [f"  {r.service or 'file'}: {r.key}: {r.reason}" for r in isolation.refusals]
+        tokens = json.dumps(isolation.tokens)
+        raise SandboxError(
+            "isolation-refused",
+            "\n".join(["This Compose file cannot run beside others:", *lines]),
+            hints=(f"To run it all the same: KTRDR_SANDBOX_ALLOW='{tokens}'",),
+            details={"refusals": [asdict(refusal) for refusal in isolation.refusals]},
+        )
+
+
+def _refuse_foreign(composition: Composition, belongings: Sequence[Belonging]) -> None:
+    """Of our names and not ours: Compose would replace such containers, and use such volumes."""
     instance, override = composition.instance, composition.isolation.override
-    names = {
-        f"{instance.id}_{key}"
-        for section in ("networks", "volumes")
-        for key in override.get(section, {})
-    }
+    keys = [*override.get("networks", {}), *override.get("volumes", {})]
+    names = {f"{instance.id}_{key}" for key in keys}
     foreign = [
         one
         for one in belongings
@@ -48,12 +86,12 @@ def refuse_foreign(composition: Composition, belongings: Sequence[Belonging]) ->
         return
     listed = ", ".join(f"{one.kind} {one.name}" for one in foreign)
     places = ", ".join(sorted({one.directory for one in foreign if one.directory}))
+    origin = "They were made by plain Compose, another user or another KTRDR_HOME"
     raise SandboxError(
         "compose-failed",
         f"On this engine are things of another stack called {instance.id}: {listed}.",
         hints=(
-            "They were made by plain Compose, another user or another KTRDR_HOME"
-            + (f", from {places}." if places else "."),
+            f"{origin}, from {places}." if places else f"{origin}.",
             "Remove them where they came from, or use another name.",
         ),
         details={
@@ -65,7 +103,7 @@ def refuse_foreign(composition: Composition, belongings: Sequence[Belonging]) ->
     )
 
 
-def refuse_paused(instance: Instance, containers: tuple[Container, ...]) -> None:
+def _refuse_paused(instance: Instance, containers: Sequence[Container]) -> None:
     """Compose cannot start a container that is paused. Whoever paused it had a reason."""
     paused = [c.name for c in containers if c.uuid == instance.uuid and c.state == "paused"]
     if paused:
@@ -77,149 +115,30 @@ def refuse_paused(instance: Instance, containers: tuple[Container, ...]) -> None
         )
 
 
-def refuse_busy_ports(composition: Composition, containers: tuple[Container, ...]) -> None:
+def _refuse_busy_ports(composition: Composition, containers: Sequence[Container]) -> None:
     """Raises `port-conflict`, naming who holds each port that the stack needs and has not got."""
     instance, stack = composition.instance, composition.isolation.stack
-    own = {
-        (port, protocol)
-        for container in containers
-        if container.uuid == instance.uuid
+    taken = [
+        ((port, protocol), container)
+        for container in reversed(containers)
         for _, port, _, protocol in container.published
-    }
+    ]
+    own = {place for place, container in taken if container.uuid == instance.uuid}
+    # A container's name says more to a user than that of the engine's port proxy.
+    holders = {place: f"container {container.name}" for place, container in taken}
     starting = {service.name for service in stack.startable}
     wanted = [
         (port.published, port.protocol)
         for port in stack.ports
         if port.service in starting and (port.published, port.protocol) not in own
     ]
-    conflicts = busy_ports(wanted, address=composition.settings.bind_address)
-    if not conflicts:
-        return
-    # Name the container behind the engine's port proxy, which says nothing to a user.
-    holders = {
-        (port, protocol): f"container {container.name}"
-        for container in reversed(containers)
-        for _, port, _, protocol in container.published
-    }
-    raise port_conflict(
-        [
-            replace(busy, holder=holders.get((busy.port, busy.protocol), busy.holder))
-            for busy in conflicts
-        ],
-        slot=instance.slot,
-        another_slot=own_commands.on(instance.name, "move", "--slot N"),
-    )
-
-
-_CHANGED_VOLUME: Final = re.compile(r'Volume "([^"]+)" exists but doesn.t match')
-
-
-def noting_volumes(progress: LineSink, instance: Instance, notices: list[Notice]) -> LineSink:
-    """Pass on what Compose says, but for a question that it asks and nobody is there to answer."""
-
-    def sink(line: str) -> None:
-        question = _CHANGED_VOLUME.search(line)
-        if question is None:
-            progress(line)
-            return
-        anew = own_commands.on(instance.name, "down", "--volumes")
-        text = (
-            f"the Compose file gives volume {question[1]} other options than it was made with; it "
-            f"was left as it is. {anew} removes this instance's volumes, and up makes them anew"
-        )
-        notices.append(Notice(service=None, text=text))
-
-    return sink
-
-
-@contextmanager
-def explained(engine: Engine, composition: Composition) -> Iterator[None]:
-    """Add to a failure of Compose what this program knows and Compose does not."""
-    try:
-        yield
-    except SandboxError as error:
-        if error.code == "port-conflict":
-            # Taken since it was looked at. Raises the better told conflict, if it still stands.
-            refuse_busy_ports(composition, engine.containers())
-            move = own_commands.on(composition.instance.name, "move", "--slot N")
-            error.hints = (*error.hints, f"Or use another slot: {move}")
-        elif error.code == "image-missing":
-            _explain_missing_image(error, composition)
-        elif error.code == "network-pool-exhausted":
-            unused = engine.unused_networks()
-            error.details["unused_networks"] = list(unused)
-            if unused:
-                error.hints = (f"These are used by no container: {' '.join(unused)}", *error.hints)
-        raise
-
-
-def _explain_missing_image(error: SandboxError, composition: Composition) -> None:
-    """Name the services that want it; building is no way out where they have nothing to build."""
-    output = str(error.details.get("output", ""))
-    active = composition.isolation.stack.active
-    services = [service for service in active if service.image and service.image in output]
-    if services:
-        error.details["services"] = [service.name for service in services]
-        wanted = f"It is the image of {', '.join(service.name for service in services)}."
-        error.hints = (wanted, *error.hints)
-    if not services or any(service.builds for service in services):
-        build = own_commands.on(composition.instance.name, "up", "--build")
-        error.hints = (*error.hints, f"Or build it: {build}")
-
-
-def keep_names_at_home(engine: Engine, composition: Composition) -> None:
-    """Let no container of the instance carry a service's name on a network that it only joins.
-
-    Those that run are left alone, for it would cut their connections. One that is not on its
-    network, because this was interrupted, joins it: Compose looks at that of running ones only.
-    """
-    guests = composition.isolation.memberships
-    if not guests:
-        return
-    mine = engine.containers(uuid=composition.instance.uuid)
-    stopped = [one.id for one in mine if one.state in STOPPED and not one.oneoff]
-    joining = [
-        run_in_background(partial(engine.join_unnamed, one.id, to.network, links=to.links))
-        for one in engine.inspect(stopped)
-        for to in guests
-        if to.service == one.service and one.networks.get(to.network) != ()
+    conflicts = [
+        replace(busy, holder=holders.get((busy.port, busy.protocol), busy.holder))
+        for busy in busy_ports(wanted, address=composition.settings.bind_address)
     ]
-    for each in joining:
-        each.result()
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A composition that may be created now, and the services whose containers must be anew."""
-
-    composition: Composition
-    recreate: tuple[str, ...]
-
-
-def prepared(context: Context, instance: Instance, engine: Engine) -> Prepared:
-    """Everything before the engine creates a thing: checks, files, folders, image names."""
-    versions, existing = run_in_background(engine.versions), run_in_background(engine.containers)
-    owned = run_in_background(engine.belongings)
-    composing = run_in_background(lambda: compose(context, instance, engine))
-    # Its failure first: an engine that does not answer fails all, and says why best.
-    require_compose(versions.result())
-    composition = composing.result()
-    containers, belongings = existing.result(), owned.result()
-    refuse(composition.isolation)
-    refuse_foreign(composition, belongings)
-    refuse_paused(instance, containers)
-    end_left_over(engine, instance, containers, composition.isolation.stack)
-    cut_off = run_in_background(
-        lambda: _cut_off(engine, instance, containers, composition.model["services"])
-    )
-    refuse_busy_ports(composition, containers)
-    write_down(context, composition)
-    former = last_up.load(context.home, instance)
-    kept = composition.images.intersection(former.images)
-    last_up.save(context.home, instance, composition.isolation, inputs=former.inputs, kept=kept)
-    for seed in composition.isolation.seeds:
-        engine.tag(seed.base, seed.target)
-    return Prepared(composition, cut_off.result())
+    if conflicts:
+        move = own_commands.on(instance.name, "move", "--slot N")
+        raise port_conflict(conflicts, slot=instance.slot, another_slot=move)
 
 
 def _cut_off(
@@ -228,11 +147,8 @@ def _cut_off(
     containers: Sequence[Container],
     services: Mapping[str, Mapping[str, Any]],
 ) -> tuple[str, ...]:
-    """Services that Compose would leave with a network which was removed while they were stopped,
-    by `docker network prune` or with the engine's own records. It looks at running ones only.
-
-    What shares the network, or another namespace, of such a container hangs on to it by its id.
-    """
+    """Services whose network was removed while they were stopped, and what shares namespaces
+    with them by their ids: Compose looks at running ones only."""
     stopped = {
         one.id: one.service
         for one in containers
@@ -251,57 +167,128 @@ def _cut_off(
         gone |= hanging
 
 
-def to_build(composition: Composition, *, everything: bool) -> dict[str, str]:
-    """Images to build, each with one service of it: KTRDR's seven that share a tag need one build.
+# -- while Compose creates -------------------------------------------------------------------------
 
-    An image that is there, or was just named from the base tag, is only built with --build.
+_CHANGED_VOLUME: Final = re.compile(r'Volume "([^"]+)" exists but doesn.t match')
+
+
+def noting_volumes(progress: LineSink, instance: Instance, notices: list[Notice]) -> LineSink:
+    """Pass on what Compose says, but for a question that it asks and nobody is there to answer."""
+
+    def sink(line: str) -> None:
+        question = _CHANGED_VOLUME.search(line)
+        if question is None:
+            progress(line)
+            return
+        anew = own_commands.on(instance.name, "down", "--volumes")
+        text = (
+            f"the Compose file gives volume {question[1]} other options than it was made with; it "
+            f"was left as it is. {anew} removes this instance's volumes, and up makes them anew"
+        )
+        notices.append(Notice(None, text))
+
+    return sink
+
+
+@contextmanager
+def explained(engine: Engine, composition: Composition) -> Iterator[None]:
+    """Add to a failure of Compose what this program knows and Compose does not."""
+    name = composition.instance.name
+    try:
+        yield
+    except SandboxError as error:
+        if error.code == "port-conflict":
+            # Taken since it was looked at. Raises the better told conflict, if it still stands.
+            _refuse_busy_ports(composition, engine.containers())
+            error.hints += (f"Or use another slot: {own_commands.on(name, 'move', '--slot N')}",)
+        elif error.code == "image-missing":
+            output = str(error.details.get("output", ""))
+            active = composition.isolation.stack.active
+            wanting = [service for service in active if service.image and service.image in output]
+            if wanting:
+                names = [service.name for service in wanting]
+                error.details["services"] = names
+                error.hints = (f"It is the image of {', '.join(names)}.", *error.hints)
+            if not wanting or any(service.builds for service in wanting):
+                error.hints += (f"Or build it: {own_commands.on(name, 'up', '--build')}",)
+        elif error.code == "network-pool-exhausted":
+            unused = engine.unused_networks()
+            error.details["unused_networks"] = list(unused)
+            if unused:
+                error.hints = (f"These are used by no container: {' '.join(unused)}", *error.hints)
+        raise
+
+
+def keep_names_at_home(engine: Engine, composition: Composition) -> None:
+    """Let no container of the instance carry a service's name on a network that it only joins.
+
+    Those that run are left alone, for it would cut their connections.
     """
-    here = composition.images | {seed.target for seed in composition.isolation.seeds}
-    first: dict[str, str] = {}
-    for service in composition.isolation.stack.active:
-        if service.image is None or not service.builds:
-            continue
-        if everything or full_reference(service.image) not in here:
-            first.setdefault(service.image, service.name)
-    return first
+    memberships = composition.isolation.memberships
+    if not memberships:
+        return
+    mine = engine.containers(uuid=composition.instance.uuid)
+    stopped = [one.id for one in mine if one.state in STOPPED and not one.oneoff]
+    joining = [
+        run_in_background(partial(engine.join_unnamed, one.id, to.network, links=to.links))
+        for one in engine.inspect(stopped)
+        for to in memberships
+        if to.service == one.service and one.networks.get(to.network) != ()
+    ]
+    for each in joining:
+        each.result()
 
 
+# -- images ----------------------------------------------------------------------------------------
+
+# What decides the packages in an image, in the root of its build context.
 _DEPENDENCY_FILES: Final = (
     *("pyproject.toml", "uv.lock", "poetry.lock", "Pipfile.lock", "setup.py", "setup.cfg"),
     *("requirements*.txt", ".python-version", "package.json", "package-lock.json", "yarn.lock"),
     *("pnpm-lock.yaml", "go.mod", "go.sum", "Cargo.toml", "Cargo.lock"),
 )
-"""What decides the packages in an image, in the root of its build context."""
+
+
+def to_build(composition: Composition, *, everything: bool) -> dict[str, str]:
+    """Images that are not there, or all, each with one of the services that share it."""
+    here = composition.images.union(composition.isolation.seeds)
+    first: dict[str, str] = {}
+    for service in composition.isolation.stack.active:
+        image = service.image
+        if image and service.builds and (everything or full_reference(image) not in here):
+            first.setdefault(image, service.name)
+    return first
 
 
 def stale_images(
     context: Context, composition: Composition, *, built: frozenset[str]
 ) -> list[Notice]:
-    """Note what each image was made of, and tell where the checkout has other files now.
-
-    An instance starts from the image that the base tag names, or goes on with the one it built, so
-    that nothing rebuilds by itself.
-    """
+    """Note what each image was made of, and tell where the checkout has other files now."""
     instance, parent = composition.instance, composition.instance.parent_repo
     former = last_up.load(context.home, instance)
-    seeded = {seed.target for seed in composition.isolation.seeds}
     made_of: dict[str, str] = {}
     notices = []
     for service in composition.isolation.stack.active:
-        sources = _sources(composition.model["services"][service.name].get("build") or {})
-        if service.image is None or sources is None or service.image in made_of:
+        build = composition.model["services"][service.name].get("build") or {}
+        folder = Path(unescape(str(build.get("context", ""))))
+        if not service.image or not folder.is_absolute() or build.get("dockerfile_inline"):
             continue
-        made_of[service.image] = now = _digest(*sources)
-        if service.image in seeded and parent is not None and service.image not in built:
+        if service.image in made_of:
+            continue
+        dockerfile = folder / unescape(str(build.get("dockerfile") or "Dockerfile"))
+        made_of[service.image] = now = _digest(folder, dockerfile)
+        if service.image in built:
+            continue
+        if service.image in composition.isolation.seeds and parent is not None:
             made_of[service.image] = _digest(
                 *(
                     parent / path.relative_to(instance.path)
                     if path.is_relative_to(instance.path)
                     else path
-                    for path in sources
+                    for path in (folder, dockerfile)
                 )
             )
-        elif service.image not in built:
+        else:
             made_of[service.image] = former.inputs.get(service.image, now)
         if made_of[service.image] != now:
             rebuild = own_commands.on(instance.name, "up", "--build")
@@ -309,17 +296,9 @@ def stale_images(
                 f"the Dockerfile or a dependency file differs from what {service.image} was "
                 f"made of: {rebuild} makes it anew"
             )
-            notices.append(Notice(service=service.name, text=text))
+            notices.append(Notice(service.name, text))
     last_up.save(context.home, instance, composition.isolation, inputs=made_of, kept=former.images)
     return notices
-
-
-def _sources(build: Mapping[str, Any]) -> tuple[Path, Path] | None:
-    """The folder that an image is built from, and the Dockerfile; None where it is no folder."""
-    context = Path(unescape(str(build.get("context", ""))))
-    if not context.is_absolute() or build.get("dockerfile_inline"):
-        return None
-    return context, context / unescape(str(build.get("dockerfile") or "Dockerfile"))
 
 
 def _digest(context: Path, dockerfile: Path) -> str:

@@ -8,13 +8,12 @@ left for the next `up` or `down`, which both take it from any state.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 from typing import Any
 
 from ktrdr_sandbox.commands.compose_project import write_slot
 from ktrdr_sandbox.commands.context import Context, locked_repository
 from ktrdr_sandbox.commands.create import CreatePlan, undo_step
-from ktrdr_sandbox.commands.destroy import DestroyPlan, call_off, finish, is_irrevocable
+from ktrdr_sandbox.commands.destroy import DestroyPlan, recover_destroy
 from ktrdr_sandbox.docker.compose import end_orphans
 from ktrdr_sandbox.files import temporary_name
 from ktrdr_sandbox.models import ID_PREFIX
@@ -33,24 +32,25 @@ def recover_locked(context: Context, instance_id: str) -> None:
             f"An earlier '{pending.operation} {name}' (pid {pending.pid}, {pending.since}) did "
             f"not end: {outcome}"
         )
-    _remove_temporary_files(context, instance_id)
+    # Half-written files whose writer was killed before it could put them in place.
+    context.registry.tidy()
+    left = list(context.home.state_of(instance_id).glob("*.tmp"))
+    entry = context.registered(instance_id)
+    if entry is not None:
+        left.append(temporary_name(entry.env_file))
+    for path in left:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
     journal.discard(context.home, instance_id)
 
 
 def _end(context: Context, pending: Pending) -> str:
+    facts = pending.plan if pending.version > 1 else _upgraded(pending)
     match pending.operation:
         case "create" | "init":
-            return _end_create(context, pending)
+            return _end_create(context, from_json(CreatePlan, facts), pending)
         case "destroy":
-            plan = from_json(DestroyPlan, _destroy_plan(pending))
-            if is_irrevocable(plan, pending.begun):
-                finish(context, plan)
-                return "it has been finished."
-            call_off(context, plan)
-            return (
-                "its directory was untouched, so the instance stays; "
-                "'up' makes its containers again."
-            )
+            return recover_destroy(context, from_json(DestroyPlan, facts), pending.begun)
         case "up":
             end_orphans(str(context.home.state_of(pending.instance_id)))
             return "its containers are as it left them; 'up' goes on with them, 'down' stops them."
@@ -63,10 +63,8 @@ def _end(context: Context, pending: Pending) -> str:
             return "its files tell the slot that the registry has."
 
 
-def _end_create(context: Context, pending: Pending) -> str:
-    """The registry tells whether all was done: after a loss of power the journal's end may be
-    missing."""
-    plan = from_json(CreatePlan, _create_plan(pending))
+def _end_create(context: Context, plan: CreatePlan, pending: Pending) -> str:
+    """The registry tells whether all was done: a loss of power may cut off the journal's end."""
     entry = context.registered(pending.instance_id, uuid=plan.instance.uuid)
     if entry is not None and entry.state == "created":
         context.registry.renew_copy(entry)
@@ -77,47 +75,28 @@ def _end_create(context: Context, pending: Pending) -> str:
     return "what it had made was taken back."
 
 
-def _create_plan(pending: Pending) -> Mapping[str, Any]:
-    """The plan as this version has it, from journals of version 1 too."""
-    facts = pending.plan
-    if pending.version > 1:
+def _upgraded(pending: Pending) -> dict[str, Any]:
+    """The plan in a journal of version 1, with what recovery needs."""
+    facts = dict(pending.plan)
+    if pending.operation not in ("create", "init", "destroy"):
         return facts
-    instance = _instance(facts, slot=0, is_worktree=False, parent_repo=None, state="creating")
-    return {**facts, "instance": {**instance, "created_by": pending.operation}} | {
-        "worktree": facts["addition"]
+    made = facts.get("made_by_us", pending.operation == "create")
+    instance = {
+        "id": facts["instance_id"],
+        "uuid": facts["uuid"],
+        "path": facts["path"],
+        "slot": 0,
+        "created_at": "",
+        "is_worktree": False,
+        "parent_repo": facts["main"],
+        "state": "removing" if pending.operation == "destroy" else "creating",
+        "created_by": "create" if made else "init",
+        "engine": facts.get("engine") or {},
     }
-
-
-def _destroy_plan(pending: Pending) -> Mapping[str, Any]:
-    """As `_create_plan`."""
-    facts = pending.plan
-    if pending.version > 1:
-        return facts
-    created_by = "create" if facts["made_by_us"] else "init"
-    instance = _instance(facts, slot=0, is_worktree=False, parent_repo=None, state="removing")
-    return {
-        **facts,
-        "instance": {**instance, "created_by": created_by, "engine": facts["engine"] or {}},
-        "without_docker": facts["engine"] is None,
-        "directory": facts["path"] if facts["deletes"] else None,
-        "pending_delete": facts["doomed"],
-        "chown_images": facts["tools"],
+    return facts | {
+        "instance": instance,
+        "worktree": facts.get("addition"),
+        "without_docker": facts.get("engine", {}) is None,
+        "directory": facts["path"] if facts.get("deletes") else None,
+        "chown_images": facts.get("tools", []),
     }
-
-
-def _instance(facts: Mapping[str, Any], **values: Any) -> dict[str, Any]:
-    """What a journal of version 1 tells of its instance, and what the rest is for recovery."""
-    known = {"id": facts["instance_id"], "uuid": facts["uuid"], "path": facts["path"]}
-    return {**known, "created_at": "", **values}
-
-
-def _remove_temporary_files(context: Context, instance_id: str) -> None:
-    """Half-written files whose writer was killed before it could put them in place."""
-    context.registry.tidy()
-    left = list(context.home.state_of(instance_id).glob("*.tmp"))
-    entry = context.registered(instance_id)
-    if entry is not None:
-        left.append(temporary_name(entry.env_file))
-    for path in left:
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)

@@ -19,25 +19,17 @@ from ktrdr_sandbox.git.worktree import repair_worktree
 from ktrdr_sandbox.models import ENV_FILE_NAME, Instance
 
 
-class ForeignDirectory(SandboxError):  # noqa: N818  what it is, and an error by its base
-    """A directory with an instance's marker that is not the instance's directory."""
-
-    def __init__(self, instance: Instance, here: Path, message: str, *hints: str) -> None:
-        details = {"instance": instance.id, "path": str(instance.path), "copy": str(here)}
-        super().__init__("no-such-instance", message, hints=hints, details=details)
-
-
 def resolve_moved(context: Context, instance: Instance, *, here: Path | None = None) -> Instance:
     """The instance with the path it has now; the registry follows, after saying so.
 
     `here` is the directory a marker of the instance was found in, when it was meant by that. Raises
-    ForeignDirectory for any that is not the registered one, moved.
+    `no-such-instance` for any that is not the registered one, moved.
     """
     if here is not None and here.resolve() != instance.path.resolve():
         if has_marker(instance.path, instance):
             raise _copy(instance, here)
         if not _is_same_directory(here, instance):
-            raise ForeignDirectory(
+            raise _foreign(
                 instance,
                 here,
                 f"{here} has the {ENV_FILE_NAME} of {instance.id}, but is not the directory that "
@@ -47,25 +39,30 @@ def resolve_moved(context: Context, instance: Instance, *, here: Path | None = N
                 f"If {instance.path} is on a disk that is not there: bring it back.",
                 f"To end {instance.name}: {own_commands.on(instance.name, 'destroy')}",
             )
-        return _follow(context, instance, here)
-    if instance.path.is_dir():
+    else:
+        here = None if instance.path.is_dir() else _elsewhere(instance)
+    if here is None:
         return instance
-    moved = _elsewhere(instance)
-    return instance if moved is None else _follow(context, instance, moved)
+    moved = replace(instance, path=here)
+    _save(context, moved)
+    context.tell(
+        f"{instance.id} was moved from {instance.path} to {here}; the registry follows. If its "
+        "stack runs, 'up' makes the containers anew for the new place."
+    )
+    return moved
 
 
 def _is_same_directory(directory: Path, instance: Instance) -> bool:
     """Whether it is the one that the instance was made in, wherever it is now."""
-    try:
+    with contextlib.suppress(OSError):
         return directory.stat().st_ino == instance.inode
-    except OSError:
-        return False
+    return False
 
 
 def has_marker(directory: Path, instance: Instance) -> bool:
-    """Whether a directory has the instance's `.env.sandbox`."""
+    """Whether a directory has the instance's `.env.sandbox`, and may be looked into."""
     marker = directory / ENV_FILE_NAME
-    with contextlib.suppress(SandboxError):
+    with contextlib.suppress(SandboxError, OSError):
         return marker.is_file() and env_file.read(marker).get("SANDBOX_UUID") == instance.uuid
     return False
 
@@ -73,13 +70,12 @@ def has_marker(directory: Path, instance: Instance) -> bool:
 def _elsewhere(instance: Instance) -> Path | None:
     """Where git lists a worktree with the instance's marker."""
     parent = instance.parent_repo
-    if parent is None or not parent.is_dir():
-        return None
-    with contextlib.suppress(SandboxError):
-        for worktree in worktrees(parent):
-            found = worktree.path
-            if found != instance.path and has_marker(found, instance):
-                return found if _is_same_directory(found, instance) else None
+    if parent is not None and parent.is_dir():
+        with contextlib.suppress(SandboxError):
+            for worktree in worktrees(parent):
+                found = worktree.path
+                if found != instance.path and has_marker(found, instance):
+                    return found if _is_same_directory(found, instance) else None
     return None
 
 
@@ -116,8 +112,8 @@ def reattach(context: Context, repository: Repository, *, dry_run: bool) -> Inst
     return kept
 
 
-def _copy(instance: Instance, here: Path) -> ForeignDirectory:
-    return ForeignDirectory(
+def _copy(instance: Instance, here: Path) -> SandboxError:
+    return _foreign(
         instance,
         here,
         f"{here} is a copy: its {ENV_FILE_NAME} is that of {instance.id}, which is at "
@@ -127,14 +123,10 @@ def _copy(instance: Instance, here: Path) -> ForeignDirectory:
     )
 
 
-def _follow(context: Context, instance: Instance, now: Path) -> Instance:
-    moved = replace(instance, path=now)
-    _save(context, moved)
-    context.tell(
-        f"{instance.id} was moved from {instance.path} to {now}; the registry follows. If its "
-        "stack runs, 'up' makes the containers anew for the new place."
-    )
-    return moved
+def _foreign(instance: Instance, here: Path, message: str, *hints: str) -> SandboxError:
+    """A directory with an instance's marker that is not the instance's directory."""
+    details = {"instance": instance.id, "path": str(instance.path), "copy": str(here)}
+    return SandboxError("no-such-instance", message, hints=hints, details=details)
 
 
 def _save(context: Context, moved: Instance) -> None:

@@ -25,8 +25,9 @@ def drop_stale(context: Context, instance: Instance) -> bool:
     False where it has to wait for another time: a command is at work on the instance or in its
     repository, or the directory was only renamed. What git or its files refuse is left.
     """
-    if _is_beside(instance):
-        return False
+    with contextlib.suppress(OSError):
+        if any(has_marker(folder, instance) for folder in instance.path.parent.iterdir()):
+            return False  # renamed without git: its place is known when a command is run in it
     main, common_dir = instance.parent_repo, None
     with contextlib.suppress(SandboxError, OSError):
         common_dir = common_dir_of(main)
@@ -49,34 +50,15 @@ def drop_stale(context: Context, instance: Instance) -> bool:
     return True
 
 
-def _is_beside(instance: Instance) -> bool:
-    """Whether a neighbour of the directory has its marker.
-
-    It was renamed without git, so that its place is known again when a command is run in it, and
-    then it needs its entry, here and in git.
-    """
-    with contextlib.suppress(OSError):
-        for folder in instance.path.parent.iterdir():
-            with contextlib.suppress(OSError):  # a neighbour that this user may not look into
-                if has_marker(folder, instance):
-                    return True
-    return False
-
-
 def _drop_from_git(instance: Instance, main: Path, common_dir: Path) -> None:
-    """Needs the repository's lock. The name is then free for another `create`."""
+    """The name is then free for another `create`. What somebody had git keep stays, and what may
+    be all that holds commits."""
     with contextlib.suppress(SandboxError, OSError):
-        ours = instance.created_by == "create" and not instance.path.exists()
-        if ours and not _is_needed(main, instance.path):
+        entry = listed(main, instance.path)
+        needed = entry is not None and (
+            entry.branch is None or not entry.head.strip("0") or entry.locked is not None
+        )
+        if instance.created_by == "create" and not instance.path.exists() and not needed:
             forget_worktree(main, common_dir, instance.path)
     with contextlib.suppress(SandboxError, OSError):
         show_env_file(main, common_dir)
-
-
-def _is_needed(main: Path, path: Path) -> bool:
-    """Whether somebody had git keep it, or git's entry may be all that holds commits of it."""
-    entry = listed(main, path)
-    if entry is None:
-        return False
-    detached = entry.branch is None or not entry.head.strip("0")
-    return detached or entry.locked is not None

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
 
 from ktrdr_sandbox.background import in_background
 from ktrdr_sandbox.docker.engine import ComposeCall, ContainerDetail, LineSink
@@ -18,20 +20,13 @@ from ktrdr_sandbox.gate.snapshot import Reading, monotonic
 from ktrdr_sandbox.gate.watch import Backoff, StackWatch
 from ktrdr_sandbox.models import Stack, StackService
 
-FIRST_POLL = 0.2
-LONGEST_POLL = 1.0
-
-_KEPT_HOOK = re.compile(r"hook container (\w+) retained")
+FIRST_POLL: Final = 0.2
+LONGEST_POLL: Final = 1.0
+_KEPT_HOOK: Final = re.compile(r"hook container (\w+) retained")
 
 
 class CannotStartError(Exception):
     """A service can no longer start, because what it waits for ended. The gate tells the rest."""
-
-    def __init__(self, service: str, dependency: str, reason: str) -> None:
-        super().__init__(f"{service} waits for {dependency}, which {reason}")
-        self.service = service
-        self.dependency = dependency
-        self.reason = reason
 
 
 @dataclass
@@ -43,7 +38,7 @@ class Starter:
     stack: Stack
     progress: LineSink
     _started: set[str] = field(default_factory=set)
-    _calls: dict[asyncio.Future[None], list[str]] = field(default_factory=dict)
+    _calls: dict[asyncio.Task[None], list[str]] = field(default_factory=dict)
     _finishing: bool = False
 
     async def run(self) -> None:
@@ -51,60 +46,30 @@ class Starter:
 
         Several failures at once come as the first of them.
         """
-        first = await self._read()
-        waiting = {}
-        for service in self.stack.startable:
-            if {detail.state for detail in first.of(service.name)} == {"running"}:
-                self._started.add(service.name)
-            else:
-                waiting[service.name] = service
+        reading, took = await self._read(), 0.0
+        names = {one.name for one in self.stack.startable}
+        self._started = {n for n in names if {one.state for one in reading.of(n)} == {"running"}}
+        waiting = [one for one in self.stack.startable if one.name not in self._started]
         pace = Backoff(first=FIRST_POLL, longest=LONGEST_POLL)
-        reading, took = first, 0.0
         while waiting:
-            ready = [one.name for one in waiting.values() if self._may_start(one, reading)]
+            ready = sorted(one.name for one in waiting if self._may_start(one, reading))
             if ready and not self._finishing:
-                self._begin(sorted(ready))
-                waiting = {name: one for name, one in waiting.items() if name not in ready}
+                # No call waits for the one before it, which has nothing to do with it.
+                call = asyncio.create_task(in_background(partial(self._start, ready)))
+                self._calls[call] = ready
+                call.add_done_callback(lambda _: self.watch.wake())
+                waiting = [one for one in waiting if one.name not in ready]
                 pace.changed()
             if waiting:
-                await self._until_next(pace.pause(took=took))
+                await self.watch.woken(pace.pause(took=took))
+                for call, names_of_call in self._calls.items():
+                    if call.done():
+                        call.result()
+                        self._started.update(names_of_call)
                 began = monotonic()
                 reading = await self._read(max_age=FIRST_POLL / 2)
                 took = monotonic() - began
         await asyncio.gather(*(asyncio.shield(call) for call in self._calls))
-
-    async def _read(self, *, max_age: float = 0.0) -> Reading:
-        while True:
-            reading = await self.watch.read(max_age=max_age)
-            if reading is not None:
-                return reading
-            await asyncio.sleep(LONGEST_POLL)
-
-    def _begin(self, names: list[str]) -> None:
-        """No call waits for the one before it: what is in that has nothing to do with this."""
-        call = asyncio.ensure_future(in_background(lambda: self._start(names)))
-        self._calls[call] = names
-        call.add_done_callback(lambda _: self.watch.wake())
-
-    def _start(self, names: list[str]) -> None:
-        """Blocking. Of a `pre_start` hook that failed Compose keeps the container and tells nothing
-        of what it printed."""
-        engine = self.watch.engine
-        try:
-            engine.compose_start(self.call, names, progress=self.progress)
-        except SandboxError as error:
-            kept = _KEPT_HOOK.search(error.message)
-            if kept:
-                printed = engine.logs(kept[1], tail=10)
-                error.message = "\n  ".join((error.message, *printed))
-            raise
-
-    async def _until_next(self, pause: float) -> None:
-        await self.watch.woken(pause)
-        for call, names in self._calls.items():
-            if call.done():
-                call.result()
-                self._started.update(names)
 
     async def finish(self, *, within: float) -> None:
         """Start nothing more and let the calls under way end. Raises Compose's failure of one.
@@ -116,6 +81,25 @@ class Starter:
             ended, _ = await asyncio.wait(self._calls, timeout=within)
             for call in ended:
                 call.result()
+
+    async def _read(self, *, max_age: float = 0.0) -> Reading:
+        while True:
+            reading = await self.watch.read(max_age=max_age)
+            if reading is not None:
+                return reading
+            await asyncio.sleep(LONGEST_POLL)
+
+    def _start(self, names: list[str]) -> None:
+        """Blocking. Of a `pre_start` hook that failed Compose keeps the container and tells nothing
+        of what it printed."""
+        engine = self.watch.engine
+        try:
+            engine.compose_start(self.call, names, progress=self.progress)
+        except SandboxError as error:
+            kept = _KEPT_HOOK.search(error.message)
+            if kept:
+                error.message = "\n  ".join((error.message, *engine.logs(kept[1], tail=10)))
+            raise
 
     def _may_start(self, service: StackService, reading: Reading) -> bool:
         """Whether all conditions of a service are met.
@@ -131,27 +115,29 @@ class Starter:
             if dependency not in self._started:
                 met = False
                 continue
-            try:
-                met = self._is_met(dependency, condition, reading) and met
-            except CannotStartError as failure:
-                if dependency not in service.optional_dependencies:
-                    raise CannotStartError(service.name, dependency, failure.reason) from None
+            answer = self._is_met(dependency, condition, reading)
+            if not isinstance(answer, str):
+                met = met and answer
+            elif dependency not in service.optional_dependencies:
+                raise CannotStartError(f"{service.name} waits for {dependency}, which {answer}")
         return met
 
-    def _is_met(self, dependency: str, condition: str, reading: Reading) -> bool:
-        if condition not in ("service_healthy", "service_completed_successfully"):
+    def _is_met(self, dependency: str, condition: str, reading: Reading) -> bool | str:
+        """Whether a condition is met; a text tells why it never will be."""
+        tests = {
+            "service_healthy": self._is_healthy,
+            "service_completed_successfully": _has_completed,
+        }
+        if condition not in tests:
             return True
-        details = reading.of(dependency)
-        if not details:
-            raise CannotStartError("", dependency, "has no container")
-        test = self._is_healthy if condition == "service_healthy" else _has_completed
-        met = [test(detail) for detail in details]  # all of them: asking goes on in each
-        return all(met)
+        answers = [tests[condition](detail) for detail in reading.of(dependency)]
+        if not answers:
+            return "has no container"
+        return next((one for one in answers if isinstance(one, str)), all(answers))
 
-    def _is_healthy(self, detail: ContainerDetail) -> bool:
+    def _is_healthy(self, detail: ContainerDetail) -> bool | str:
         if detail.state in ("exited", "dead"):
-            reason = f"ended with exit status {detail.exit_code}"
-            raise CannotStartError("", detail.service, reason)
+            return f"ended with exit status {detail.exit_code}"
         if detail.state != "running":
             return False
         if not detail.health_test:
@@ -162,15 +148,9 @@ class Starter:
                 details={"service": detail.service},
             )
         health = self.watch.health.status(detail)
-        if health.hopeless:
-            raise CannotStartError("", detail.service, f"is not healthy: {health.trouble}")
-        return health.healthy
+        return f"is not healthy: {health.trouble}" if health.hopeless else health.healthy
 
 
-def _has_completed(detail: ContainerDetail) -> bool:
-    if detail.state != "exited":
-        return False
-    if detail.exit_code:
-        reason = f"failed with exit status {detail.exit_code}"
-        raise CannotStartError("", detail.service, reason)
-    return True
+def _has_completed(detail: ContainerDetail) -> bool | str:
+    failed = detail.state == "exited" and detail.exit_code
+    return f"failed with exit status {detail.exit_code}" if failed else detail.state == "exited"

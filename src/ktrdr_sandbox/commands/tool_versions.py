@@ -16,8 +16,7 @@ from ktrdr_sandbox.docker.environment import child_environment, current_address,
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.git.git import try_git
 
-_PATIENCE: Final = 5.0
-"""Seconds for an engine to answer: this is a question in passing."""
+_PATIENCE: Final = 5.0  # seconds for an engine to answer: this is a question in passing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +41,19 @@ def tool_versions(environment: Mapping[str, str] = os.environ) -> ToolVersions:
         argv = ["docker", *flags(address), *arguments]
         return process.run(argv, environment=built, timeout=_PATIENCE).stdout
 
+    def version(part: str) -> str | None:
+        found: Any = (parts.get(part) or {}).get("Version")
+        return found if isinstance(found, str) else None
+
     try:
         found = json.loads(_asked(lambda: docker("version", "--format", "{{json .}}")))
+        parts: dict[str, Any] = found if isinstance(found, dict) else {}
     except ValueError:
-        found = {}
+        parts = {}
     return ToolVersions(
         python=platform.python_version(),
-        docker_client=_version_in(found, "Client"),
-        docker_engine=_version_in(found, "Server"),
+        docker_client=version("Client"),
+        docker_engine=version("Server"),
         compose=_number(_asked(lambda: docker("compose", "version", "--short"))),
         git=_number(_asked(lambda: try_git(["--version"], cwd=Path("/")).stdout)),
         engine_address=address.label,
@@ -61,11 +65,6 @@ def _asked(question: Callable[[], str]) -> str:
         return question()
     except (SandboxError, OSError):
         return ""
-
-
-def _version_in(found: Any, part: str) -> str | None:
-    version = (found.get(part) or {}).get("Version") if isinstance(found, dict) else None
-    return version if isinstance(version, str) else None
 
 
 def _number(text: str) -> str | None:

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -18,6 +17,7 @@ from ktrdr_sandbox.files import cannot_write, make_folder, sync_folder
 from ktrdr_sandbox.paths import Home
 
 _PARTIAL: Final = ".partial"
+_STAMP: Final = "%Y%m%dT%H%M%S"
 
 
 def delete(directory: Path, *, engine: Engine | None, images: Sequence[str], uuid: str) -> None:
@@ -67,9 +67,8 @@ def _try_to_delete(directory: Path) -> OSError | None:
         shutil.rmtree(directory, onerror=note)
         if not os.path.lexists(directory):
             return None
-    if first:
-        return first[0]
-    return OSError(errno.ENOTEMPTY, "something is still in it", str(directory))
+    first.append(OSError(errno.ENOTEMPTY, "something is still in it", str(directory)))
+    return first[0]
 
 
 def _make_writable(folder: Path) -> bool:
@@ -101,7 +100,7 @@ def trash_path(home: Home, instance_id: str) -> Path:
     Never one that is taken, as it can be when the clock was set back: what is there would be taken
     for this directory, moved already.
     """
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    stamp = datetime.now(UTC).strftime(_STAMP)
     path = home.trash / f"{instance_id}-{stamp}"
     while os.path.lexists(path):
         path = home.trash / f"{instance_id}.{os.urandom(3).hex()}-{stamp}"
@@ -137,15 +136,13 @@ def move_to_trash(
 
 def _copy(directory: Path, trash: Path, make_readable: Callable[[], None]) -> None:
     partial = trash.with_name(trash.name + _PARTIAL)
-    for last in (False, True):
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        shutil.copytree(directory, partial, symlinks=True, ignore=_special)
+    except shutil.Error:
+        make_readable()
         shutil.rmtree(partial, ignore_errors=True)
-        try:
-            shutil.copytree(directory, partial, symlinks=True, ignore=_special)
-            break
-        except shutil.Error:
-            if last:
-                raise
-            make_readable()
+        shutil.copytree(directory, partial, symlinks=True, ignore=_special)
     os.sync()  # the original goes next, and a loss of power must not take both
     partial.rename(trash)
 
@@ -156,37 +153,24 @@ def _special(folder: str, names: Sequence[str]) -> set[str]:
     return {n for n, p in paths.items() if not (p.is_symlink() or p.is_dir() or p.is_file())}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trashed:
-    """A directory in the trash. `age_days` by its name, or its time where the name tells none."""
-
-    path: Path
-    age_days: float
-
-
-def trashed(home: Home) -> list[Trashed]:
-    """What is in the trash, half-made copies among it, the oldest first."""
+def trashed(home: Home) -> list[tuple[Path, float]]:
+    """What is in the trash, half-made copies among it, with the days it is there; oldest first."""
     try:
         paths = list(home.trash.iterdir())
     except OSError:
         return []
     now = datetime.now(UTC)
-    found = [
-        Trashed(path=path, age_days=(now - _since(path)).total_seconds() / 86400) for path in paths
-    ]
-    return sorted(found, key=lambda entry: -entry.age_days)
+    found = [(path, (now - _since(path)).total_seconds() / 86400) for path in paths]
+    return sorted(found, key=lambda entry: -entry[1])
 
 
 def _since(path: Path) -> datetime:
+    """By its name, or its time where the name tells none."""
     stamp = path.name.removesuffix(_PARTIAL).rpartition("-")[2]
     try:
-        return datetime.strptime(stamp, "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+        return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
     except ValueError:
         return datetime.fromtimestamp(path.lstat().st_mtime, UTC)
-
-
-_TABLE: Final = Path("/proc/self/mountinfo")
-_OCTAL: Final = re.compile(rb"\\([0-7]{3})")
 
 
 def mounts_in(directory: Path) -> tuple[Path, ...]:
@@ -197,13 +181,13 @@ def mounts_in(directory: Path) -> tuple[Path, ...]:
     """
     root = directory.resolve()
     try:
-        table = _TABLE.read_bytes()
+        table = Path("/proc/self/mountinfo").read_bytes()
     except OSError:
         folders = (Path(folder, name) for folder, names, _ in os.walk(root) for name in names)
         return tuple(sorted(path for path in folders if os.path.ismount(path)))
-    # The kernel writes blanks, tabs, line ends and backslashes in octal (proc(5)).
-    fields = (
-        _OCTAL.sub(lambda m: bytes([int(m[1], 8)]), line.split()[4]) for line in table.splitlines()
-    )
-    points = {Path(os.fsdecode(field)) for field in fields}
+    points = set()
+    for line in table.splitlines():
+        # The kernel writes blanks, tabs, line ends and backslashes in octal (proc(5)).
+        plain = re.sub(rb"\\([0-7]{3})", lambda m: bytes([int(m[1], 8)]), line.split()[4])
+        points.add(Path(os.fsdecode(plain)))
     return tuple(sorted(point for point in points if point.is_relative_to(root)))

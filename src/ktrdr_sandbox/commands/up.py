@@ -5,33 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from ktrdr_sandbox.background import run_in_background
-from ktrdr_sandbox.commands.bundle import (
-    hide_in_gate,
-    offer_bundle,
-    redactor_for,
-    refuse_target,
-    write_bundle,
-)
+from ktrdr_sandbox.commands import bundle as bundles
+from ktrdr_sandbox.commands import prepare
 from ktrdr_sandbox.commands.compose_project import Composition, compose
 from ktrdr_sandbox.commands.context import Context, is_locked, locked_instance
 from ktrdr_sandbox.commands.interrupt import interruptible
-from ktrdr_sandbox.commands.migrate import SchemaMigration, plan_migration
-from ktrdr_sandbox.commands.prepare import (
-    explained,
-    keep_names_at_home,
-    noting_volumes,
-    prepared,
-    stale_images,
-    to_build,
-)
+from ktrdr_sandbox.commands.migrate import plan_migration
 from ktrdr_sandbox.commands.start_order import CannotStartError, Starter
 from ktrdr_sandbox.docker.engine import Engine, LineSink
 from ktrdr_sandbox.errors import SandboxError
@@ -46,14 +32,11 @@ from ktrdr_sandbox.state import journal
 
 Observer = Callable[[GateProgress], None]
 
+# What `up` proves when nobody waits for the gate.
 SCHEMA: Final[frozenset[CheckName]] = frozenset({"database", "migrations"})
-"""What `up` proves when nobody waits for the gate."""
 
-LAST_BATCH: Final = 3.0
-"""Seconds for a start under way to end, or to fail as well, when the gate has failed."""
-
-STARTING_POLL: Final = 0.05
-"""Seconds between two looks at whether another process still starts the stack."""
+LAST_BATCH: Final = 3.0  # seconds for a start under way to end when the gate has failed
+STARTING_POLL: Final = 0.05  # seconds between two looks at whether a process still starts the stack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,11 +69,14 @@ class GateFailedError(SandboxError):
     """The stack started but is not ready; `startup` holds the whole report."""
 
     def __init__(self, startup: Startup) -> None:
-        super().__init__("gate-failed", f"{startup.instance.id} started but is not ready.")
-        self.startup = startup
         checks = startup.gate.checks if startup.gate is not None else ()
-        commands = [check.next_command for check in checks if check.next_command]
-        self.hints = tuple(f"Next: {command}" for command in dict.fromkeys(commands))
+        commands = dict.fromkeys(check.next_command for check in checks if check.next_command)
+        super().__init__(
+            "gate-failed",
+            f"{startup.instance.id} started but is not ready.",
+            hints=[f"Next: {command}" for command in commands],
+        )
+        self.startup = startup
 
 
 def up(
@@ -108,17 +94,17 @@ def up(
     """
     bundle = options.bundle
     if bundle is not None:
-        refuse_target(bundle)
+        bundles.refuse_target(bundle)
     try:
         startup = _up(context, instance, options, progress, observe)
     except SandboxError as error:
         if bundle is not None:
-            offer_bundle(context, instance, bundle, error=error)
+            bundles.offer_bundle(context, instance, bundle, error=error)
         raise
     failed = startup.gate is not None and not startup.gate.passed
     if bundle is not None:
         logs = {"migration": startup.migration_output} if startup.migration_output else {}
-        write = offer_bundle if failed else write_bundle
+        write = bundles.offer_bundle if failed else bundles.write_bundle
         write(context, instance, bundle, gate=startup.gate, logs=logs)
     if failed:
         raise GateFailedError(startup)
@@ -134,45 +120,42 @@ def _up(
 ) -> Startup:
     """The start and its proof; a gate that failed is in the result."""
     began = time.monotonic()
+    kept: list[Notice] = []
+    output: list[str] = []
     with (
         locked_instance(context, instance, purpose="up") as instance,
         journal.operation(context.home, instance.id, "up", {}) as log,
+        interruptible(engine := context.engine(instance.engine), instance),
     ):
-        engine = context.engine(instance.engine)
-        with interruptible(engine, instance):
-            log.begin("files and image tags")
-            ready = prepared(context, instance, engine)
-            composition = ready.composition
-            build = to_build(composition, everything=options.build)
-            kept: list[Notice] = []
-            with explained(engine, composition):
-                run_in_background(load_http)  # by the end of the next wait it is there
-                log.begin("containers")
-                engine.compose_create(
-                    composition.call,
-                    build=list(build.values()),
-                    recreate=ready.recreate,
-                    progress=noting_volumes(progress, instance, kept),
-                )
-                keep_names_at_home(engine, composition)
-                stale = stale_images(context, composition, built=frozenset(build))
-                migration, unmigrated = plan_migration(context, composition, engine)
-                log.begin("start")
-                with _migrating(migration) as output:
-                    gate = asyncio.run(
-                        _start(engine, composition, migration, options, progress, observe)
-                    )
+        log.begin("files and image tags")
+        composition, recreate = prepare.prepared(context, instance, engine)
+        build = prepare.to_build(composition, everything=options.build)
+        with prepare.explained(engine, composition):
+            run_in_background(load_http)  # by the end of the next wait it is there
+            log.begin("containers")
+            engine.compose_create(
+                composition.call,
+                build=list(build.values()),
+                recreate=recreate,
+                progress=prepare.noting_volumes(progress, instance, kept),
+            )
+            prepare.keep_names_at_home(engine, composition)
+            stale = prepare.stale_images(context, composition, built=frozenset(build))
+            migration, unmigrated = plan_migration(context, composition, engine)
+            request = _gate_request(
+                composition, options.timeout, only=None if options.wait else SCHEMA
+            )
+            request = replace(request, migration=migration)
+            log.begin("start")
+            try:
+                gate = asyncio.run(_start(engine, composition, request, progress, observe))
+            finally:
+                output += migration.end() if migration is not None else ()
     startup = _startup(composition, engine, gate, began)
     return replace(
         startup,
         gate=startup.gate if options.wait or (gate and not gate.passed) else None,
-        notices=(
-            *composition.isolation.notices,
-            *kept,
-            *stale,
-            *unmigrated,
-            *startup.notices,
-        ),
+        notices=(*composition.isolation.notices, *kept, *stale, *unmigrated, *startup.notices),
         migration_output=tuple(output),
     )
 
@@ -197,8 +180,8 @@ def wait(
     with interruptible(engine, instance):
         composition = compose(context, instance, engine)
         migration, _ = plan_migration(context, composition, engine, only_checked=True)
-        request = _gate_request(composition, timeout=timeout, only=only, migration=migration)
-        request = request if heal else replace(request, heal_workers=False)
+        request = _gate_request(composition, timeout, only=only)
+        request = replace(request, migration=migration, heal_workers=request.heal_workers and heal)
         starting = partial(is_locked, context, instance.id)
         gate = asyncio.run(_prove(engine, request, observe, starting=starting))
     startup = _startup(composition, engine, gate, began)
@@ -214,8 +197,10 @@ def _startup(
     if gate is not None:
         if not gate.passed:
             engine.end_commands()
-        known = redactor_for(composition.instance, composition.call.environment, composition.model)
-        gate = hide_in_gate(gate, known)
+        known = bundles.redactor_for(
+            composition.instance, composition.call.environment, composition.model
+        )
+        gate = bundles.hide_in_gate(gate, known)
     found = gate.not_applicable if gate is not None else ()
     return Startup(
         instance=composition.instance,
@@ -226,23 +211,8 @@ def _startup(
     )
 
 
-@contextmanager
-def _migrating(migration: SchemaMigration | None) -> Iterator[list[str]]:
-    """End the migration's container after the block, whatever happens; gives what it printed."""
-    output: list[str] = []
-    try:
-        yield output
-    finally:
-        if migration is not None:
-            output += migration.end()
-
-
 def _gate_request(
-    composition: Composition,
-    *,
-    timeout: float | None,
-    only: frozenset[CheckName] | None = None,
-    migration: SchemaMigration | None = None,
+    composition: Composition, timeout: float | None, *, only: frozenset[CheckName] | None
 ) -> GateRequest:
     settings = composition.settings
     return GateRequest(
@@ -253,36 +223,26 @@ def _gate_request(
         health_paths=settings.health_paths,
         heal_workers=settings.heal_workers,
         only=only,
-        migration=migration,
     )
 
 
 async def _start(
     engine: Engine,
     composition: Composition,
-    migration: SchemaMigration | None,
-    options: UpOptions,
+    request: GateRequest,
     progress: LineSink,
     observe: Observer,
 ) -> GateResult | None:
-    """Start in order; with `wait`, the gate watches from the first moment.
+    """Start in order; the gate watches from the first moment where it proves the whole stack.
 
-    Without it the schema is proven all the same, for nothing would make up for it later.
+    Elsewhere the schema is proven all the same, for nothing would make up for it later.
     """
     stack = composition.isolation.stack
-    request = _gate_request(
-        composition,
-        timeout=options.timeout,
-        only=None if options.wait else SCHEMA,
-        migration=migration,
-    )
     async with StackWatch(engine, stack, composition.instance.uuid) as watch:
         starter = Starter(watch=watch, call=composition.call, stack=stack, progress=progress)
-        if options.wait:
-            return await _start_and_prove(starter, request, observe)
         try:
-            if migration is not None:
-                return await _start_and_prove(starter, request, observe, whole_start=True)
+            if request.only is None or request.migration is not None:
+                return await _start_and_prove(starter, request, observe)
             await starter.run()
         except CannotStartError as failure:
             raise SandboxError("compose-failed", f"{failure}.") from failure
@@ -308,16 +268,10 @@ async def _prove(
         watching.cancel()
 
 
-async def _start_and_prove(
-    starter: Starter,
-    request: GateRequest,
-    observe: Observer,
-    *,
-    whole_start: bool = False,
-) -> GateResult:
+async def _start_and_prove(starter: Starter, request: GateRequest, observe: Observer) -> GateResult:
     """The gate's word, unless Compose itself fails: that says more, and has statuses of its own.
 
-    `whole_start`: it asks for less than all, so what cannot start is not named by it.
+    A gate that is asked for less than all does not name what cannot start: then that is raised.
     """
     started = asyncio.Event()
     watch = starter.watch
@@ -336,7 +290,7 @@ async def _start_and_prove(
             _raise_failure(start)
         else:
             await starter.finish(within=LAST_BATCH)
-        if whole_start and start.done():
+        if request.only is not None and start.done():
             start.result()
         return result
     finally:

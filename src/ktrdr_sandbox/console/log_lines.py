@@ -6,7 +6,6 @@ import os
 import select
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from ktrdr_sandbox.console.output import flush, on_terminal, send
@@ -14,45 +13,30 @@ from ktrdr_sandbox.console.output import flush, on_terminal, send
 if TYPE_CHECKING:
     from ktrdr_sandbox.commands.logs import LogLine
 
+# SGR codes; none of them red, which is for what went wrong.
 _COLOURS: Final = ("36", "33", "32", "35", "34", "96", "93", "92", "95", "94")
-"""SGR codes; none of them red, which is for what went wrong."""
 
 
-def colour_wanted() -> bool:
-    """Whether stdout is a terminal that shows colours, to somebody who wants them."""
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return on_terminal(sys.stdout) and not plain
-
-
-@dataclass
-class LogLines:
-    """Renders lines with aligned names. `width` grows with the longest name met."""
-
-    colour: bool
-    timestamps: bool
-    width: int = 0
-    _colours: dict[str, str] = field(default_factory=dict)
-
-    def rendered(self, line: LogLine) -> str:
-        self.width = max(self.width, len(line.source))
-        head = f"{line.source:<{self.width}} |"
-        if self.colour:
-            code = self._colours.setdefault(
-                line.service, _COLOURS[len(self._colours) % len(_COLOURS)]
-            )
-            head = f"\x1b[{code}m{head}\x1b[0m"
-        stamp = f" {line.stamp}" if self.timestamps else ""
-        return f"{head}{stamp} {line.text}"
-
-
-def show(lines: Iterator[LogLine | None], view: LogLines) -> None:
-    """Print lines until they end, or until nobody reads them any more.
+def show(lines: Iterator[LogLine | None], *, timestamps: bool) -> None:
+    """Print lines with aligned names until they end, or until nobody reads them any more.
 
     None among them is a pause: what was printed is shown then. Raises `cannot-write`.
     """
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    coloured = on_terminal(sys.stdout) and not plain
+    colours: dict[str, str] = {}
+    width = 0
     for line in lines:
-        text = None if line is None else view.rendered(line)
-        if not (send(text) if text is not None else flush() and not _reader_is_gone()):
+        if line is None:
+            if not flush() or _reader_is_gone():
+                return
+            continue
+        width = max(width, len(line.source))
+        head = f"{line.source:<{width}} |"
+        if coloured:
+            code = colours.setdefault(line.service, _COLOURS[len(colours) % len(_COLOURS)])
+            head = f"\x1b[{code}m{head}\x1b[0m"
+        if not send(f"{head}{f' {line.stamp}' if timestamps else ''} {line.text}"):
             return
     flush()
 

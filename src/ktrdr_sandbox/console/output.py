@@ -10,7 +10,7 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
@@ -18,7 +18,7 @@ from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.redaction import redact, redact_all
 
 if TYPE_CHECKING:
-    from ktrdr_sandbox.process import Run
+    from ktrdr_sandbox.process import Outcome
 
 SCHEMA: Final = "ktrdr-sandbox/1"
 
@@ -38,66 +38,69 @@ class Output:
     _stdout_takes_it: bool = True
 
     def tell(self, sentence: str) -> None:
-        """A message for the user: at once on stderr, or later in the envelope."""
-        shown = redact(sentence)
-        self.messages.append(shown)
-        if not (self.json_mode or self.quiet):
-            complain(shown)
+        """Give the user a message: at once on stderr, or later in the envelope."""
+        self.messages.append(redact(sentence))
+        self.progress(sentence)
 
     def progress(self, line: str) -> None:
-        """A line that only matters while it runs; never part of the envelope."""
+        """Show a line that only matters while it runs; never part of the envelope."""
         if not (self.json_mode or self.quiet):
-            complain(redact(line))
+            _complain(line)
 
-    def ran(self, run: Run) -> None:
-        """A command of another program that has ended; for `--verbose`."""
+    def ran(self, run: Outcome) -> None:
+        """Tell of a command of another program that has ended; for `--verbose`."""
         self.tell(run.line)
 
     def part(self, line: str, *, failed: bool = False) -> None:
-        """A line of a result that comes in parts: on stdout, or stderr for what failed."""
+        """Show a line of a result that comes in parts: on stdout, or stderr for what failed."""
         if self.json_mode:
             return
         if failed:
-            complain(redact(line))
+            _complain(line)
         else:
             self._print(redact(line))
 
     def result(self, text: str, data: Mapping[str, Any]) -> None:
-        """The command's result, as text or as the envelope. Raises `cannot-write`."""
+        """Give the command's result, as text or as the envelope. Raises `cannot-write`."""
         if self.json_mode:
-            self._envelope(data=data, error=None)
+            self._envelope(redact_all(data), None)
         elif text:
             self._print(redact(text))
 
     def disclosure(self, text: str, data: Mapping[str, Any]) -> None:
-        """The one kind of result that keeps its secrets: somebody asked for just these.
+        """Give the one kind of result that keeps its secrets, for `env` was asked for just these.
 
-        Messages beside it are redacted as ever. For `env` alone.
+        Messages beside it are redacted as ever.
         """
         if self.json_mode:
-            self._envelope(data=data, error=None, disclosed=True)
+            self._envelope(data, None)
         else:
             self._print(text.removesuffix("\n"))
 
     def failure(self, error: SandboxError, *, data: Mapping[str, Any] | None = None) -> None:
-        """An expected failure: what happened, then the hints."""
+        """Tell of an expected failure: what happened, then the hints."""
         if self.json_mode and self._stdout_takes_it:
             with contextlib.suppress(SandboxError):
-                self._envelope(data=data or {}, error=_error(error))
+                self._envelope(redact_all(data or {}), error)
                 return
-        for line in failure_lines(error.message, error.hints):
-            complain(redact(line))
+        _complain(f"error: {error.message}")
+        for hint in error.hints:
+            _complain(f"hint: {hint}")
 
-    def _envelope(
-        self, *, data: Mapping[str, Any], error: dict[str, Any] | None, disclosed: bool = False
-    ) -> None:
+    def _envelope(self, data: Any, error: SandboxError | None) -> None:
+        failed = error and {
+            "code": error.code,
+            "message": error.message,
+            "hints": list(error.hints),
+            "details": error.details,
+        }
         document = {
             "schema": SCHEMA,
             "command": self.command,
             "ok": error is None,
-            "data": data if disclosed else redact_all(data),
+            "data": data,
             "messages": self.messages,
-            "error": redact_all(error),
+            "error": redact_all(failed),
         }
         # Pure ASCII: valid whatever the locale, and for file names that are no text at all.
         self._print(json.dumps(document))
@@ -115,17 +118,17 @@ class Output:
 
 
 def on_terminal(stream: TextIO | None) -> bool:
-    """Whether a person is there. A stream that was closed before the program began is None."""
+    """Tell whether a person is there. A stream that was closed before the program began is None."""
     return stream is not None and stream.isatty()
 
 
-def complain(line: str) -> None:
-    """A whole line on stderr. One that nobody takes ends nothing: the work goes on."""
-    _write(sys.stderr, line)
+def _complain(line: str) -> None:
+    """Write a line on stderr, secrets hidden. One that nobody takes ends nothing."""
+    _write(sys.stderr, redact(line))
 
 
 def send(line: str) -> bool:
-    """A line of many on stdout, shown when `flush` is called. False when nobody reads them.
+    """Write one of many lines on stdout, shown by `flush`. False when nobody reads them.
 
     Raises `cannot-write`.
     """
@@ -139,10 +142,9 @@ def flush() -> bool:
 
 def _taken(trouble: OSError | None) -> bool:
     if trouble and not isinstance(trouble, BrokenPipeError):
-        why = trouble.strerror or trouble
         raise SandboxError(
             "cannot-write",
-            f"The result cannot be written to standard output: {why}.",
+            f"The result cannot be written to standard output: {trouble.strerror or trouble}.",
             details={"path": "stdout", "errno": trouble.errno},
         )
     return trouble is None
@@ -158,28 +160,10 @@ def _write(stream: TextIO | None, text: str | None, *, flush: bool = True) -> OS
         if flush:
             stream.flush()
     except OSError as error:
-        _discard(stream)
+        # What is still in the stream would bring a complaint when the program ends.
+        with contextlib.suppress(OSError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
         return error
     return None
-
-
-def _discard(stream: TextIO) -> None:
-    """What is still in the stream would bring a complaint when the program ends."""
-    with contextlib.suppress(OSError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
-
-
-def failure_lines(message: str, hints: Sequence[str]) -> list[str]:
-    """`error:` with the facts, then one `hint:` a line."""
-    return [f"error: {message}", *(f"hint: {hint}" for hint in hints)]
-
-
-def _error(error: SandboxError) -> dict[str, Any]:
-    return {
-        "code": error.code,
-        "message": error.message,
-        "hints": list(error.hints),
-        "details": error.details,
-    }

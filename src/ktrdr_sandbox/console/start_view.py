@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from ktrdr_sandbox.console.output import Output, on_terminal
 from ktrdr_sandbox.gate.result import CHECK_NAMES, GateProgress
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-EVERY: Final = 5.0
-"""Seconds between two lines about a pull where lines stay."""
+EVERY: Final = 5.0  # seconds between two lines about a pull where lines stay
 
 _ROUTINE: Final = re.compile(
     r"^\s*(?:Container|Network|Volume|Image) .* (?:Creating|Created|Recreate|Recreated|Starting|"
     r"Started|Running|Building|Waiting|Healthy|Stopping|Stopped|Removing|Removed|Exists|Built)\s*$"
     r"|variable is not set. Defaulting to a blank string"
     r"|buildx Docker CLI plugin not found: falling back"
+    r"|^\s*$"
 )
 _LAYER: Final = re.compile(
     r"^\s*([0-9a-f]{12}) (Pulling fs layer|Waiting|Downloading|Verifying Checksum|"
@@ -36,45 +36,7 @@ _LAYER: Final = re.compile(
 _BUILDKIT: Final = re.compile(r"^#\d+ (?:sha256:|extracting sha256:)")
 _IMAGE: Final = re.compile(r"^\s*(?:Image )?\S+ (?:Pulling|Pulled)\s*$")
 _SIZE: Final = re.compile(r"([\d.]+)\s?([kMGT]?)B\b")
-_UNITS: Final = {"": 1e-6, "k": 1e-3, "M": 1.0, "G": 1e3, "T": 1e6}
-"""In megabytes, as Docker counts them."""
-
-
-class View(Protocol):
-    """What a start is shown through: lines of Compose, and the gate's progress."""
-
-    def line(self, text: str) -> None: ...
-
-    def gate(self, progress: GateProgress) -> None: ...
-
-
-@contextmanager
-def watching(output: Output) -> Iterator[View]:
-    """A live view where stderr is a terminal, whole lines elsewhere, nothing with `--json` or
-    `--quiet`."""
-    if output.json_mode or output.quiet or not on_terminal(sys.stderr):
-        yield _Lines(output)
-        return
-    from rich.console import Console  # only where something is drawn
-    from rich.live import Live
-
-    console = Console(stderr=True, highlight=False)
-    if not can_redraw(console):
-        yield _Lines(output)
-        return
-    view = LiveView(console, output.verbose)
-    with Live(view, console=console, refresh_per_second=8, transient=True):
-        yield view
-
-
-def can_redraw(console: Console) -> bool:
-    """Whether the terminal can go back over its lines, and has the signs that are drawn."""
-    return console.is_terminal and not console.is_dumb_terminal and "utf" in console.encoding
-
-
-def is_worth_showing(line: str, *, everything: bool) -> bool:
-    """Whether a line of Compose is shown: builds, pulls and complaints; its routine when asked."""
-    return bool(line.strip()) and (everything or not _ROUTINE.search(line))
+_MEGABYTES: Final = {"": 1e-6, "k": 1e-3, "M": 1.0, "G": 1e3, "T": 1e6}  # as Docker counts them
 
 
 @dataclass
@@ -88,37 +50,34 @@ class Pulls:
     _told_at: float | None = None
 
     def take(self, line: str) -> bool:
-        """Whether a line is of a pull and to be left out: a layer's, or one said before.
+        """Tell whether a line is of a pull and to be left out: a layer's, or one said before.
 
         Services that share an image each announce its pull.
         """
-        if _BUILDKIT.match(line):
-            return True
         if _IMAGE.match(line):
             said = line.strip() in self._images
             self._images.add(line.strip())
             return said
         found = _LAYER.match(line)
         if found is None:
-            return False
+            return bool(_BUILDKIT.match(line))
         layer, state, rest = found.groups()
         self._layers[layer] = state
-        size = _SIZE.search(rest) if state == "Downloading" else None
-        if size is not None:
-            self._megabytes[layer] = float(size[1]) * _UNITS[size[2]]
+        if state == "Downloading" and (size := _SIZE.search(rest)):
+            self._megabytes[layer] = float(size[1]) * _MEGABYTES[size[2]]
         return True
 
     @property
     def summary(self) -> str:
         """`Pulling: 3 of 7 layers, 45.2 MB`, or "" when nothing is being pulled."""
-        states = self._layers.values()
-        done = sum(1 for state in states if state in ("Pull complete", "Already exists"))
+        states = list(self._layers.values())
+        done = states.count("Pull complete") + states.count("Already exists")
         if done == len(states):
             return ""
         return f"Pulling: {done} of {len(states)} layers, {sum(self._megabytes.values()):.1f} MB"
 
     def due(self) -> str:
-        """The summary when it was not told for some time, else ""."""
+        """Give the summary when it was not told for some time, else ""."""
         now = self.clock()
         if self._told_at is None:
             self._told_at = now
@@ -129,46 +88,55 @@ class Pulls:
 
 
 @dataclass
-class ComposeLines:
-    """Shows the lines of Compose that are worth it, whole."""
+class PlainView:
+    """Whole lines: those of Compose that are worth it, and one for each check that is settled."""
 
     output: Output
-    everything: bool = False
     pulls: Pulls = field(default_factory=Pulls)
-
-    def __call__(self, line: str) -> None:
-        if self.pulls.take(line) and not self.everything:
-            line = self.pulls.due()
-        if is_worth_showing(line, everything=self.everything):
-            self.output.progress(f"  {line.rstrip()}")
-
-
-@dataclass
-class GateLines:
-    """One line for each check, when it is settled, and another when that was taken back."""
-
-    output: Output
     _told: dict[str, bool] = field(default_factory=dict)
 
-    def __call__(self, progress: GateProgress) -> None:
+    def line(self, text: str) -> None:
+        """Show a line of Compose: builds, pulls and complaints; its routine when asked."""
+        if self.pulls.take(text) and not self.output.verbose:
+            text = self.pulls.due()
+        if text.strip() and (self.output.verbose or not _ROUTINE.search(text)):
+            self.output.progress(f"  {text.rstrip()}")
+
+    def gate(self, progress: GateProgress) -> None:
+        """Tell of a check when it is settled, and again when that was taken back."""
         settled = progress.passed or progress.failed
-        if not settled or self._told.get(progress.name) == progress.passed:
-            return
-        self._told[progress.name] = progress.passed
-        mark = "ok" if progress.passed else "failed"
-        self.output.progress(f"  {progress.name}: {mark} ({progress.elapsed:.1f} s)")
+        if settled and self._told.get(progress.name) != progress.passed:
+            self._told[progress.name] = progress.passed
+            mark = "ok" if progress.passed else "failed"
+            self.output.progress(f"  {progress.name}: {mark} ({progress.elapsed:.1f} s)")
 
 
-class _Lines:
-    def __init__(self, output: Output) -> None:
-        self.line = ComposeLines(output, everything=output.verbose)
-        self.gate = GateLines(output)
+@contextmanager
+def watching(output: Output) -> Iterator[PlainView | LiveView]:
+    """Watch a start: live where stderr is a terminal that can go back over its lines."""
+    if output.json_mode or output.quiet or not on_terminal(sys.stderr):
+        yield PlainView(output)
+        return
+    from rich.console import Console  # only where something is drawn
+    from rich.live import Live
+
+    console = Console(stderr=True, highlight=False)
+    if not can_redraw(console):
+        yield PlainView(output)
+        return
+    view = LiveView(console, output.verbose)
+    with Live(view, console=console, refresh_per_second=8, transient=True):
+        yield view
+
+
+def can_redraw(console: Console) -> bool:
+    """Tell whether the terminal can go back over its lines, and has the signs that are drawn."""
+    return console.is_terminal and not console.is_dumb_terminal and "utf" in console.encoding
 
 
 @dataclass
 class LiveView:
-    """Redrawn in place: one line until the gate begins, then one for each check, with its time
-    and what it waits for.
+    """One line until the gate begins, then one for each check, with its time and what it waits for.
 
     Lines of Compose that are worth keeping scroll by above it.
     """
@@ -178,23 +146,25 @@ class LiveView:
     _latest: dict[str, tuple[GateProgress, float]] = field(default_factory=dict)
     _step: str = "reading the Compose file"
     _pulls: Pulls = field(default_factory=Pulls)
+    _began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         from rich.spinner import Spinner
 
         self._spinner = Spinner("dots")
-        self._began = time.monotonic()
 
     def line(self, text: str) -> None:
+        """Show a line of Compose."""
         from rich.text import Text
 
         shown = redact(text.strip())
-        left_out = self._pulls.take(text) and not self.verbose
+        left_out = self._pulls.take(text) or bool(_ROUTINE.search(text))
         self._step = self._pulls.summary or " ".join(shown.split()) or self._step
-        if not left_out and is_worth_showing(text, everything=self.verbose):
+        if shown and (self.verbose or not left_out):
             self.console.print(Text(f"  {shown}", style="dim"))
 
     def gate(self, progress: GateProgress) -> None:
+        """Show how far a check is."""
         self._latest[progress.name] = (progress, time.monotonic())
 
     def __rich__(self) -> Table:
@@ -207,21 +177,21 @@ class LiveView:
         grid.add_column(width=max(map(len, CHECK_NAMES)))
         grid.add_column(width=len("100.0 s"), justify="right")
         grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
-        for name in CHECK_NAMES:
-            if name in self._latest:
-                progress, since = self._latest[name]
-                elapsed = progress.elapsed
-                mark: Text | Spinner = self._spinner
-                if progress.passed:
-                    mark = Text("✓", style="green")
-                elif progress.failed:
-                    mark = Text("✗", style="red")
-                else:
-                    elapsed += time.monotonic() - since
-                state = Text(redact(progress.state), style="dim")
-                grid.add_row(mark, name, f"{elapsed:.1f} s", state)
+
+        def row(mark: Text | Spinner, name: str, elapsed: float, state: str) -> None:
+            grid.add_row(mark, name, f"{elapsed:.1f} s", Text(state, style="dim"))
+
         if not self._latest:
-            elapsed = time.monotonic() - self._began
-            step = Text(self._step, style="dim")
-            grid.add_row(self._spinner, "start", f"{elapsed:.1f} s", step)
+            row(self._spinner, "start", time.monotonic() - self._began, self._step)
+        for name in CHECK_NAMES:
+            if name not in self._latest:
+                continue
+            progress, since = self._latest[name]
+            state = redact(progress.state)
+            if progress.passed:
+                row(Text("✓", style="green"), name, progress.elapsed, state)
+            elif progress.failed:
+                row(Text("✗", style="red"), name, progress.elapsed, state)
+            else:
+                row(self._spinner, name, progress.elapsed + time.monotonic() - since, state)
         return grid

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from ktrdr_sandbox import own_commands
 from ktrdr_sandbox.console.shared import inventory_text
-from ktrdr_sandbox.gate.report import report_lines
+from ktrdr_sandbox.gate.result import report_lines
 from ktrdr_sandbox.naming import printable
 
 if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind them
@@ -18,20 +18,21 @@ if TYPE_CHECKING:  # the records only: rendering needs none of the rooms behind 
     from ktrdr_sandbox.commands.inspect import InstanceStatus, ListedInstance, Listing
     from ktrdr_sandbox.commands.move import MovePlan
     from ktrdr_sandbox.commands.up import Startup
-    from ktrdr_sandbox.models import Instance, PublishedPort
+    from ktrdr_sandbox.models import PublishedPort
 
-_LINKS = (
+_LINKS: Final = (
     ("API", "backend", "http://localhost:{}"),
     ("Grafana", "grafana", "http://localhost:{}"),
     ("Jaeger", "jaeger_ui", "http://localhost:{}"),
     ("Prometheus", "prometheus", "http://localhost:{}"),
     ("Database", "db", "localhost:{}"),
 )
+_NO_INSTANCES: Final = "No instances. Create one: ktrdr-sandbox create <name>"
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns aligned by spaces, no trailing ones."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    """Align columns by spaces, no trailing ones."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
@@ -39,100 +40,36 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> list[str]:
-    """Indented names and values, one a line."""
+    """Indent names and values, one a line."""
     width = max((len(name) for name, _ in pairs), default=0)
     return [f"  {name.ljust(width)}  {value}" for name, value in pairs]
 
 
+def counted(*counts: tuple[int, str]) -> str:
+    """Write `2 containers, 1 network`; what there is none of is left out."""
+    return ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for n, what in counts if n)
+
+
 def links(ports: Mapping[str, int]) -> list[tuple[str, str]]:
-    """Names and addresses of a slot's port map."""
+    """Give names and addresses of a slot's port map."""
     return [(name, form.format(ports[role])) for name, role, form in _LINKS if role in ports]
 
 
 def links_of(ports: Sequence[PublishedPort]) -> list[tuple[str, str]]:
-    """Addresses of what a stack really publishes; ports without a role under their service."""
-    found: dict[str, int] = {}
+    """Give addresses of what a stack really publishes; ports without a role by their service."""
+    named: dict[str, int] = {}
+    extra = []
     for port in ports:
         if port.role is not None:
-            found.setdefault(port.role, port.published)
-    extra = [
-        (f"{port.service}:{port.target}", f"{port.host_ip}:{port.published}/{port.protocol}")
-        for port in ports
-        if port.role is None
-    ]
+            named.setdefault(port.role, port.published)
+        else:
+            address = f"{port.host_ip}:{port.published}/{port.protocol}"
+            extra.append((f"{port.service}:{port.target}", address))
     workers = sorted(port.published for port in ports if port.role == "worker")
-    listed = [("Workers", f"localhost:{_ranges(workers)}")] if workers else []
-    return [*links(found), *listed, *extra]
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """`5010-5013` for numbers in a row, else all of them."""
-    if len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1:
-        return f"{numbers[0]}-{numbers[-1]}"
-    return ", ".join(str(number) for number in numbers)
-
-
-def creation(result: CreatePlan, *, verb: str) -> str:
-    """What create or init made, with its addresses and the next command."""
-    instance = result.instance
-    pairs = [("Directory", str(instance.path))]
-    if result.branch:
-        pairs.append(("Branch", result.branch + (" (new)" if result.new_branch else "")))
-    if result.copies.copied:
-        pairs.append(("Copied", _some(result.copies.copied)))
-    pairs += links(result.ports)
-    return "\n".join(
-        [
-            f"{verb} {instance.id} (slot {instance.slot})",
-            *facts(pairs),
-            f"Next: {own_commands.on(instance.name, 'up')}",
-        ]
-    )
-
-
-def move(result: MovePlan, *, dry_run: bool = False) -> str:
-    """The new slot with its addresses."""
-    instance = result.instance
-    verb = "would get" if dry_run else "has"
-    return "\n".join(
-        [
-            f"{instance.id} {verb} slot {instance.slot} (before: {result.former_slot})",
-            *facts(links(result.ports)),
-            f"Next: {own_commands.on(instance.name, 'up')}",
-        ]
-    )
-
-
-def skipped(result: CreatePlan) -> list[str]:
-    """One sentence on the slots that were passed over, however many."""
-    slots = [str(slot) for slot in result.skipped]
-    if not slots:
-        return []
-    who = f"Slot {slots[0]} was" if len(slots) == 1 else f"Slots {', '.join(slots)} were"
-    count = sum(len(ports) for ports in result.skipped.values())
-    what = f"port {_busy(result)} is" if count == 1 else f"ports {_busy(result)} are"
-    return [f"{who} skipped: {what} in use."]
-
-
-def _busy(result: CreatePlan) -> str:
-    """The busy ports by holder. Those of nobody known come first: a holder stands behind its."""
-    held: dict[str, list[str]] = {"": []}
-    for ports in result.skipped.values():
-        for port in ports:
-            held.setdefault(port.holder, []).append(str(port.port))
-    return ", ".join(
-        _some(numbers) + (f" ({holder})" if holder else "")
-        for holder, numbers in held.items()
-        if numbers
-    )
-
-
-def left_out(result: CreatePlan) -> list[str]:
-    """A sentence for each reason for which an ignored file was not copied."""
-    by_reason: dict[str, list[str]] = {}
-    for name, reason in result.copies.left_out:
-        by_reason.setdefault(reason, []).append(name)
-    return [f"Not copied: {_some(names)} ({reason})." for reason, names in by_reason.items()]
+    numbers = ", ".join(map(str, workers))
+    if len(workers) > 2 and workers[-1] - workers[0] == len(workers) - 1:
+        numbers = f"{workers[0]}-{workers[-1]}"
+    return [*links(named), *([("Workers", f"localhost:{numbers}")] if workers else []), *extra]
 
 
 def _some(names: Sequence[str]) -> str:
@@ -143,26 +80,77 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(shown) + more
 
 
+def _local(stamp: str) -> str:
+    try:
+        return datetime.fromisoformat(stamp).strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return stamp
+
+
+def creation(result: CreatePlan, *, verb: str) -> str:
+    """Tell what create or init made, with its addresses and the next command."""
+    instance = result.instance
+    pairs = [("Directory", str(instance.path))]
+    if result.branch:
+        pairs.append(("Branch", result.branch + (" (new)" if result.new_branch else "")))
+    if result.copies.copied:
+        pairs.append(("Copied", _some(result.copies.copied)))
+    lines = facts([*pairs, *links(result.ports)])
+    lines.append(f"Next: {own_commands.on(instance.name, 'up')}")
+    return "\n".join([f"{verb} {instance.id} (slot {instance.slot})", *lines])
+
+
+def skipped(result: CreatePlan) -> list[str]:
+    """Tell in one sentence of the slots that were passed over, however many."""
+    if not result.skipped:
+        return []
+    slots = ", ".join(map(str, result.skipped))
+    held: dict[str, list[str]] = {"": []}  # those of nobody known first: a holder stands behind its
+    for ports in result.skipped.values():
+        for port in ports:
+            held.setdefault(port.holder, []).append(str(port.port))
+    busy = ", ".join(
+        _some(numbers) + (f" ({holder})" if holder else "")
+        for holder, numbers in held.items()
+        if numbers
+    )
+    who = f"Slot {slots} was" if len(result.skipped) == 1 else f"Slots {slots} were"
+    one = sum(map(len, held.values())) == 1
+    return [f"{who} skipped: {f'port {busy} is' if one else f'ports {busy} are'} in use."]
+
+
+def left_out(result: CreatePlan) -> list[str]:
+    """Tell each reason for which ignored files were not copied."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in result.copies.left_out:
+        by_reason.setdefault(reason, []).append(name)
+    return [f"Not copied: {_some(names)} ({reason})." for reason, names in by_reason.items()]
+
+
+def move(result: MovePlan, *, dry_run: bool = False) -> str:
+    """Tell the new slot with its addresses."""
+    instance = result.instance
+    verb = "would get" if dry_run else "has"
+    head = f"{instance.id} {verb} slot {instance.slot} (before: {result.former_slot})"
+    after = f"Next: {own_commands.on(instance.name, 'up')}"
+    return "\n".join([head, *facts(links(result.ports)), after])
+
+
 def startup(result: Startup) -> str:
-    """The gate's report, and the addresses when it passed."""
+    """Give the gate's report, and the addresses when it passed."""
     lines = report_lines(result.gate) if result.gate is not None else []
     if result.gate is not None and not result.gate.passed:
         return "\n".join(lines)
     state = "is ready" if result.gate is not None else "was started (not checked)"
     active = {service.name for service in result.stack.active}
     published = [port for port in result.stack.ports if port.service in active]
-    return "\n".join(
-        [
-            *lines,
-            *([""] if lines else []),
-            f"{result.instance.id} {state} after {result.seconds:.1f} s",
-            *facts(links_of(published)),
-        ]
-    )
+    lines += [""] if lines else []
+    lines.append(f"{result.instance.id} {state} after {result.seconds:.1f} s")
+    return "\n".join([*lines, *facts(links_of(published))])
 
 
 def shutdown(result: DownPlan, *, dry_run: bool = False) -> str:
-    """What down removed and what it kept, or would."""
+    """Tell what down removed and what it kept, or would."""
     if dry_run:
         names = result.removed.names() or ("nothing",)
         return "\n".join([f"down {result.instance.id} would remove:", *(f"  {x}" for x in names)])
@@ -171,27 +159,23 @@ def shutdown(result: DownPlan, *, dry_run: bool = False) -> str:
         (len(result.removed.networks), "network"),
         (len(result.removed.volumes), "volume"),
     )
-    if not removed:
-        line = f"{result.instance.id} was not running."
-    else:
-        line = f"{result.instance.id} is down: removed {removed}."
+    done = f"is down: removed {removed}." if removed else "was not running."
     kept = counted((len(result.volumes_kept), "volume"))
-    return line + (f" Kept {kept} (remove with --volumes)." if kept else "")
-
-
-def counted(*counts: tuple[int, str]) -> str:
-    """`2 containers, 1 network`; what there is none of is left out."""
-    return ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for n, what in counts if n)
+    after = f" Kept {kept} (remove with --volumes)." if kept else ""
+    return f"{result.instance.id} {done}{after}"
 
 
 def destruction_plan(plan: DestroyPlan) -> str:
-    """Exactly what destroy would remove."""
+    """Tell exactly what destroy would remove."""
     lines = [f"destroy {plan.instance.id} would remove:"]
     lines += [f"  {name}" for name in plan.resources.names()]
     lines += [f"  image {image}" for image in plan.images]
     if plan.directory is not None:
         lines.append(f"  directory {plan.directory}")
-        lines += _ignored(plan.ignored)
+        if plan.ignored:
+            more = f" and {len(plan.ignored) - 10} more" if len(plan.ignored) > 10 else ""
+            first = printable(", ".join(plan.ignored[:10]))
+            lines.append(f"    with what git ignores in it: {first}{more}")
     lines.append(f"  slot {plan.instance.slot} and the registry entry")
     if plan.resources.volumes:
         lines.append("The database, and whatever else is in these volumes, ends with it.")
@@ -205,14 +189,6 @@ def destruction_plan(plan: DestroyPlan) -> str:
     return "\n".join(lines)
 
 
-def _ignored(names: Sequence[str]) -> list[str]:
-    """The first few of what goes though nobody will be asked about it."""
-    if not names:
-        return []
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return [f"    with what git ignores in it: {printable(', '.join(names[:10]))}{more}"]
-
-
 def _kept(plan: DestroyPlan) -> list[str]:
     lines = []
     if plan.kept_because is not None:
@@ -223,9 +199,8 @@ def _kept(plan: DestroyPlan) -> list[str]:
 
 
 def destruction(plan: DestroyPlan) -> str:
-    """What destroy did, and what it left in place."""
-    lines = [f"Destroyed {plan.instance.id}; slot {plan.instance.slot} is free."]
-    lines += _kept(plan)
+    """Tell what destroy did, and what it left in place."""
+    lines = [f"Destroyed {plan.instance.id}; slot {plan.instance.slot} is free.", *_kept(plan)]
     if plan.trash is not None:
         lines.append(f"The directory with its unsaved work is in {plan.trash}.")
         if plan.unsaved.commits:
@@ -233,24 +208,16 @@ def destruction(plan: DestroyPlan) -> str:
     return "\n".join(lines)
 
 
-_NO_INSTANCES: Final = "No instances. Create one: ktrdr-sandbox create <name>"
-
-
 def listing(result: Listing) -> str:
-    """The document's table."""
+    """Make the table of all instances."""
     if not result.instances:
         return _NO_INSTANCES
     rows = [["INSTANCE", "SLOT", "STATUS", "API PORT", "CREATED"]]
-    rows += [
-        [
-            row.instance.id,
-            str(row.instance.slot),
-            _status(row),
-            str(row.api_port),
-            _local(row.instance.created_at),
-        ]
-        for row in result.instances
-    ]
+    for row in result.instances:
+        made = _local(row.instance.created_at)
+        rows.append(
+            [row.instance.id, str(row.instance.slot), _status(row), str(row.api_port), made]
+        )
     return "\n".join(table(rows))
 
 
@@ -262,15 +229,8 @@ def _status(found: ListedInstance | InstanceStatus) -> str:
     return f"{found.status}, {workers.registered} of {workers.expected} workers registered"
 
 
-def _local(stamp: str) -> str:
-    try:
-        return datetime.fromisoformat(stamp).strftime("%Y-%m-%d %H:%M")
-    except ValueError:
-        return stamp
-
-
 def instance_status(result: InstanceStatus) -> str:
-    """One instance: identity, addresses, containers."""
+    """Tell of one instance: identity, addresses, containers."""
     instance = result.instance
     pairs = [
         ("Status", _status(result)),
@@ -278,36 +238,24 @@ def instance_status(result: InstanceStatus) -> str:
         ("Directory", str(instance.path)),
         ("Created", f"{_local(instance.created_at)} UTC by {instance.created_by}"),
         ("Docker", instance.engine.label),
+        *(links_of(result.ports) if result.ports else links(result.named_ports)),
+        ("Shared", inventory_text(result.shared)),
     ]
-    pairs += links_of(result.ports) if result.ports else links(result.named_ports)
-    pairs.append(("Shared", inventory_text(result.shared)))
-    lines = [instance.id, *facts(pairs)]
+    rows = [["SERVICE", "STATE", "CONTAINER"]]
+    rows += [[c.service, c.status, c.name] for c in result.containers]
+    rows += [[service, "no container", ""] for service in result.missing]
+    on = own_commands.on
     if result.containers:
-        rows = [["SERVICE", "STATE", "CONTAINER"]]
-        rows += [[c.service, c.status, c.name] for c in result.containers]
-        rows += [[service, "no container", ""] for service in result.missing]
-        lines += ["", *table(rows)]
+        below = table(rows)
+    elif result.status == "unknown":
+        below = ["Its Docker engine does not answer."]
+    elif result.status == "orphaned":
+        below = [f"Its directory is gone. Remove what is left: {on(instance.name, 'destroy')}"]
     else:
-        lines += ["", _without_containers(result)]
-    return "\n".join(lines)
-
-
-def _without_containers(result: InstanceStatus) -> str:
-    name = result.instance.name
-    match result.status:
-        case "unknown":
-            return "Its Docker engine does not answer."
-        case "orphaned":
-            return f"Its directory is gone. Remove what is left: {own_commands.on(name, 'destroy')}"
-        case _:
-            return f"No containers. Start it: {own_commands.on(name, 'up')}"
+        below = [f"No containers. Start it: {on(instance.name, 'up')}"]
+    return "\n".join([instance.id, *facts(pairs), "", *below])
 
 
 def statuses(found: Sequence[InstanceStatus]) -> str:
-    """All instances, one below the other."""
+    """Tell of all instances, one below the other."""
     return "\n\n".join(instance_status(one) for one in found) or _NO_INSTANCES
-
-
-def question(plan: DestroyPlan, instance: Instance) -> str:
-    """What destroy asks on a terminal."""
-    return destruction_plan(plan) + f"\nDestroy {instance.id}?"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import re
@@ -40,30 +39,25 @@ from ktrdr_sandbox.docker.parsing import (
     parse_container,
     parse_detail,
 )
-from ktrdr_sandbox.errors import CommandError, SandboxError
+from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import LABEL_UUID, EngineAddress
 
-_ANSWER_TIME: Final = 20.0
-"""Seconds an engine may take for a plain question before it counts as not answering."""
-
+_ANSWER_TIME: Final = 20.0  # seconds for a plain question, before it counts as not answering
 _SETTLING: Final = 3.0
 """Seconds for which networks, volumes and images may still be held by containers just removed:
 Engine 20.10 answers `rm` before the last of their endpoints is gone."""
 
 _HELD: Final = re.compile(r"active endpoints|in use|being used|is using its", re.I)
-
+_GONE: Final = re.compile(r"no such (container|object|network|volume|image)|not found", re.I)
 _STAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
 _COMPLAINT: Final = re.compile(r"Error: |Error response from daemon|error from daemon")
 
-_EXEC_MARK: Final = "KTRDR_SANDBOX_EXEC"
 _END_MARKED: Final = """\
 for one in /proc/[0-9]*; do
   grep -q "$1" "$one/environ" 2>/dev/null && kill -9 "${one#/proc/}"
 done
 """
 """Ends the command of that mark, and what it has started, inside its container."""
-
-_GONE: Final = re.compile(r"no such (container|object|network|volume|image)|not found", re.I)
 
 
 class DockerEngine(ComposeEngine):
@@ -79,8 +73,7 @@ class DockerEngine(ComposeEngine):
     # -- questions ---------------------------------------------------------------------------
 
     def versions(self) -> Versions:
-        text = self._ask("version", "--format", "{{json .}}")
-        found = json.loads(text)
+        found = json.loads(self._ask("version", "--format", "{{json .}}"))
         server = found.get("Server") or {}
         if not server:
             raise not_answering(self.address, "")
@@ -125,11 +118,10 @@ class DockerEngine(ComposeEngine):
 
     def resources(self, uuid: str) -> Resources:
         wanted = f"--filter=label={LABEL_UUID}={uuid}"
-        containers = run_in_background(lambda: self.containers(uuid=uuid))
         networks = run_in_background(lambda: self._names("network", "ls", wanted))
         volumes = run_in_background(lambda: self._names("volume", "ls", wanted))
         return Resources(
-            containers=containers.result(),
+            containers=self.containers(uuid=uuid),
             networks=networks.result(),
             volumes=volumes.result(),
         )
@@ -138,10 +130,10 @@ class DockerEngine(ComposeEngine):
         return tuple(self._ask(*arguments, "--format", "{{.Name}}").split())
 
     def belongings(self) -> tuple[Belonging, ...]:
-        containers = run_in_background(lambda: self._belongings("container", "ps", "--all"))
         networks = run_in_background(lambda: self._belongings("network", "network", "ls"))
         volumes = run_in_background(lambda: self._belongings("volume", "volume", "ls"))
-        return (*containers.result(), *networks.result(), *volumes.result())
+        containers = self._belongings("container", "ps", "--all")
+        return (*containers, *networks.result(), *volumes.result())
 
     def _belongings(self, kind: BelongingKind, *listing: str) -> list[Belonging]:
         text = self._ask(*listing, "--format", belonging_format(kind))
@@ -153,15 +145,15 @@ class DockerEngine(ComposeEngine):
 
     def networks(self) -> Mapping[str, tuple[str, ...]]:
         names = self._ask("network", "ls", "--quiet", "--no-trunc").split()
-        outcome = self._run("network", "inspect", *names) if names else None
-        entries = json.loads(outcome.stdout or "[]") if outcome else []
+        # One may go meanwhile: it prints the others and fails.
+        text = self._run("network", "inspect", *names).stdout if names else ""
         return {
             entry["Name"]: tuple(
                 part["Subnet"]
                 for part in (entry.get("IPAM") or {}).get("Config") or ()
                 if part.get("Subnet")
             )
-            for entry in entries
+            for entry in json.loads(text or "[]")
         }
 
     def unused_networks(self) -> tuple[str, ...]:
@@ -184,37 +176,46 @@ class DockerEngine(ComposeEngine):
         self, container_id: str, *, follow: bool, tail: int | None, since: str | None
     ) -> Iterator[tuple[str, str]]:
         options = [*(["--follow"] if follow else []), *(["--since", since] if since else [])]
-        options += ["--tail", str(tail)] if tail is not None else []
+        options += [] if tail is None else ["--tail", str(tail)]
         argv = [*self._docker, "logs", "--timestamps", *options, container_id]
         stamp, complaint = "", ""
-        for line in self._lines(argv):
-            head, _, text = line.partition(" ")
-            if _STAMP.fullmatch(head):
-                stamp = head
-                yield stamp, text
-            elif stamp and not _COMPLAINT.match(line):
-                yield stamp, line  # a carriage return within what the container printed
-            else:
-                complaint += line
+        with _docker_needed():
+            for line in process.lines(argv, environment=self._environment):
+                head, _, text = line.partition(" ")
+                if _STAMP.fullmatch(head):
+                    stamp = head
+                    yield stamp, text
+                elif stamp and not _COMPLAINT.match(line):
+                    yield stamp, line  # a carriage return within what the container printed
+                else:
+                    complaint += line
         going = _GONE.search(complaint) or "marked for removal" in complaint
-        if complaint and not stamp and not going:
-            raise _no_logs(complaint, since, argv)
+        if not complaint or stamp or going:
+            return
+        if since is not None and "invalid value for" in complaint:
+            raise SandboxError(
+                "usage",
+                f"'{since}' is no time and no duration.",
+                hints=("Write it like 10m, 2h30m or 2026-01-31T13:00:00Z.",),
+            )
+        outcome = process.Outcome(argv=tuple(argv), stderr=complaint)
+        message = f"docker logs failed: {complaint}"
+        raise process.CommandError("engine-failed", message, outcome)
 
     def execute(self, container_id: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
-        token = f"{_EXEC_MARK}={secrets.token_hex(8)}"
-        self._executing[token] = container_id
+        mark = f"KTRDR_SANDBOX_EXEC={secrets.token_hex(8)}"
+        self._executing[mark] = container_id
         try:
-            outcome = self._run("exec", "--env", token, container_id, *argv, timeout=timeout)
+            outcome = self._run("exec", "--env", mark, container_id, *argv, timeout=timeout)
             if outcome.exit_code is None:
-                self._end_inside(container_id, token)
+                self._end_inside(container_id, mark)
         finally:
-            self._executing.pop(token, None)
+            self._executing.pop(mark, None)
         return ExecResult(exit_code=outcome.exit_code, output=outcome.stdout + outcome.stderr)
 
-    def _end_inside(self, container_id: str, token: str) -> None:
+    def _end_inside(self, container_id: str, mark: str) -> None:
         """End a command that is given up: the engine lets it go on without its client."""
-        ending = ("/bin/sh", "-c", _END_MARKED, "sh", token)
-        self._run("exec", "--user=0", container_id, *ending, timeout=_ANSWER_TIME)
+        self._run("exec", "--user=0", container_id, "/bin/sh", "-c", _END_MARKED, "sh", mark)
 
     def execute_here(self, container_id: str, argv: Sequence[str], *, terminal: bool) -> int:
         streams = ["--interactive", *(["--tty"] if terminal else [])]
@@ -241,22 +242,18 @@ class DockerEngine(ComposeEngine):
                 self.stop(ids, grace=grace)
             self._do("rm", "--force", "--volumes", *ids)
         # Containers hold both, of each other they know nothing.
-        rest = {"network": resources.networks, "volume": resources.volumes}
         until = time.monotonic() + _SETTLING
         removals = [
             run_in_background(functools.partial(self._do, kind, "rm", *names, until=until))
-            for kind, names in rest.items()
+            for kind, names in (("network", resources.networks), ("volume", resources.volumes))
             if names
         ]
         for removal in removals:
             removal.result()
 
     def stop(self, ids: Sequence[str], *, grace: int | None) -> None:
-        if grace == 0:
-            # `kill` refuses the whole list's success for one that has ended by itself: no harm.
-            self._do("kill", *ids)
-        else:
-            self._do("stop", *_grace(grace), *ids)
+        # `kill` refuses the whole list's success for one that has ended by itself: no harm.
+        self._do(*(["kill"] if grace == 0 else ["stop", *_grace(grace)]), *ids)
 
     def restart(self, ids: Sequence[str], *, grace: int | None) -> None:
         if ids:
@@ -278,8 +275,8 @@ class DockerEngine(ComposeEngine):
     def end_commands(self, *, at_once: bool = False) -> None:
         given_up = dict(self._executing)
         process.end_all(at_once=at_once)
-        for token, container_id in given_up.items():
-            run_in_background(functools.partial(self._end_inside, container_id, token))
+        for mark, container_id in given_up.items():
+            run_in_background(functools.partial(self._end_inside, container_id, mark))
 
     # -- how -----------------------------------------------------------------------------------
 
@@ -288,10 +285,6 @@ class DockerEngine(ComposeEngine):
             return process.run(
                 [*self._docker, *arguments], environment=self._environment, timeout=timeout
             )
-
-    def _lines(self, argv: Sequence[str]) -> Iterator[str]:
-        with _docker_needed():
-            yield from process.lines(argv, environment=self._environment)
 
     def _ask(self, *arguments: str) -> str:
         outcome = self._run(*arguments)
@@ -321,54 +314,6 @@ def _docker_needed() -> Iterator[None]:
         yield
     except OSError as error:
         raise docker_missing() from error
-
-
-def running_uuids(
-    addresses: Sequence[EngineAddress], inherited: Mapping[str, str], *, patience: float
-) -> dict[EngineAddress, frozenset[str]]:
-    """Uuids of running containers, by engine; one that does not answer in time is left out.
-
-    `patience` is in seconds, for all of them together: as long as a key press may take.
-    """
-    until = time.monotonic() + patience
-    labels = f'{{{{.Label "{LABEL_UUID}"}}}}'
-
-    def ask(address: EngineAddress) -> process.Outcome:
-        argv = ["docker", *flags(address), "ps", f"--filter=label={LABEL_UUID}"]
-        return process.run(
-            [*argv, "--format", labels],
-            environment=child_environment(inherited, address=address),
-            own_group=True,  # `docker` may be a script around another
-            timeout=patience,
-            patience=(0.0, 0.0),
-        )
-
-    questions = {
-        address: run_in_background(functools.partial(ask, address)) for address in addresses
-    }
-    found = {}
-    for address, question in questions.items():
-        with contextlib.suppress(OSError, TimeoutError):
-            outcome = question.result(max(0.0, until - time.monotonic()) + 0.1)
-            if outcome.exit_code == 0:
-                found[address] = frozenset(outcome.stdout.split())
-    return found
-
-
-def _no_logs(complaint: str, since: str | None, argv: Sequence[str]) -> SandboxError:
-    if since is not None and "invalid value for" in complaint:
-        return SandboxError(
-            "usage",
-            f"'{since}' is no time and no duration.",
-            hints=("Write it like 10m, 2h30m or 2026-01-31T13:00:00Z.",),
-        )
-    return CommandError(
-        "engine-failed",
-        f"docker logs failed: {complaint}",
-        argv=argv,
-        exit_code=None,
-        stderr=complaint,
-    )
 
 
 def _grace(seconds: int | None) -> list[str]:

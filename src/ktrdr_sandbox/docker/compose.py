@@ -10,50 +10,46 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ktrdr_sandbox import own_commands, process
-from ktrdr_sandbox.docker.engine import Engine, LineSink
+from ktrdr_sandbox.docker.engine import ComposeCall, Engine, LineSink, Versions
 from ktrdr_sandbox.docker.environment import PLATFORM_SOCKET
 from ktrdr_sandbox.docker.errors import compose_failed, docker_missing, is_progress
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import ID_PREFIX
-from ktrdr_sandbox.process import KEPT_LINES, Outcome
 
 if TYPE_CHECKING:
     import psutil
     from python_on_whales import DockerClient
     from python_on_whales.components.compose.cli_wrapper import ComposeCLI
 
-    from ktrdr_sandbox.docker.engine import ComposeCall, Versions
-
 T = TypeVar("T")
-_Stream = Iterable[tuple[str, bytes]]
-"""Lines of the library's `stream_logs=True`, each with the name of its stream."""
 
-EVERY_PROFILE: Final = ("*",)
+_READING: Final = "Reading the Compose file"
 
 
 class ComposeEngine(Engine):
     """The part of an engine that is Compose's. The environment of a command is its call's."""
 
     def compose_config(self, call: ComposeCall, *, resolve_paths: bool = True) -> dict[str, Any]:
-        if not resolve_paths:
-            return self._config_as_written(call)
         try:
-            return self._captured(call, lambda compose: compose.config(return_json=True), "config")
+            if resolve_paths:
+                return self._call(call, lambda it: it.config(return_json=True), "config")
+            return self._config_as_written(call)
         except SandboxError as error:
-            raise _invalid(error) from error
+            if error.code == "compose-failed":
+                error.code = "compose-file-invalid"
+            raise
 
     def _config_as_written(self, call: ComposeCall) -> dict[str, Any]:
         """With the library's command line alone: its `config` cannot leave paths as they are."""
-        argv = [*_argv(self._client(call)), "config", "--format", "json"]
+        options = ["config", "--format", "json", "--no-path-resolution"]
+        argv = [*_argv(self._client(call)), *options]
         # Compose looks for files whose paths it leaves as they are from where it is run.
         try:
-            outcome = process.run(
-                [*argv, "--no-path-resolution"], environment=call.environment, cwd=call.directory
-            )
+            outcome = process.run(argv, environment=call.environment, cwd=call.directory)
         except OSError as error:
             raise docker_missing() from error
         if outcome.exit_code:
-            raise _invalid(compose_failed(outcome, self.address, step=_READING))
+            raise compose_failed(outcome, self.address, step=_READING)
         model: dict[str, Any] = json.loads(outcome.stdout)
         return model
 
@@ -66,49 +62,22 @@ class ComposeEngine(Engine):
         recreate: Sequence[str] = (),
     ) -> None:
         if build:
-            self._streamed(
-                call, lambda it: it.build(list(build), stream_logs=True), progress, "build", build
-            )
-        self._streamed(
-            call,
-            lambda it: it.up(start=False, remove_orphans=True, stream_logs=True),
-            progress,
-            "up",
-            ["--no-start", "--remove-orphans"],
-        )
+            self._stream(call, progress, "build", *build, services=list(build))
+        options: dict[str, Any] = {"start": False, "remove_orphans": True}
+        self._stream(call, progress, "up", "--no-start", "--remove-orphans", **options)
         if recreate:
-            self._streamed(
-                call,
-                lambda it: it.up(
-                    list(recreate),
-                    start=False,
-                    dependencies=False,
-                    no_build=True,
-                    force_recreate=True,
-                    stream_logs=True,
-                ),
-                progress,
-                "up",
-                ["--no-start", "--no-deps", "--no-build", "--force-recreate", *recreate],
-            )
+            words = ["--no-start", "--no-deps", "--no-build", "--force-recreate", *recreate]
+            options = {"start": False, "dependencies": False, "no_build": True}
+            options |= {"force_recreate": True, "services": list(recreate)}
+            self._stream(call, progress, "up", *words, **options)
 
     def compose_start(
         self, call: ComposeCall, services: Sequence[str], *, progress: LineSink
     ) -> None:
-        self._streamed(
-            call,
-            lambda it: it.up(
-                list(services),
-                detach=True,
-                dependencies=False,
-                recreate=False,
-                no_build=True,
-                stream_logs=True,
-            ),
-            progress,
-            "up",
-            ["--detach", "--no-deps", "--no-recreate", "--no-build", *services],
-        )
+        words = ["--detach", "--no-deps", "--no-recreate", "--no-build", *services]
+        options: dict[str, Any] = {"detach": True, "dependencies": False, "recreate": False}
+        options |= {"no_build": True, "services": list(services)}
+        self._stream(call, progress, "up", *words, **options)
 
     def compose_stop(
         self,
@@ -118,33 +87,18 @@ class ComposeEngine(Engine):
         progress: LineSink,
         services: Sequence[str] = (),
     ) -> None:
-        self._streamed(
-            replace(call, profiles=EVERY_PROFILE),
-            lambda it: it.stop(list(services) or None, timeout=grace, stream_logs=True),
-            progress,
-            "stop",
-            services,
-        )
+        options = {"services": list(services) or None, "timeout": grace}
+        self._stream(replace(call, profiles=("*",)), progress, "stop", *services, **options)
 
     def compose_run(
         self, call: ComposeCall, service: str, argv: Sequence[str], *, name: str
     ) -> str:
         # Detached, for then its own output is all that its log holds, and an interrupt that ends
         # this process cannot leave it attached to nobody.
-        container = self._captured(
-            call,
-            lambda compose: compose.run(
-                service,
-                list(argv[1:]),
-                detach=True,
-                dependencies=False,
-                tty=False,
-                name=name,
-                entrypoint=argv[0],
-            ),
-            "run",
-        )
-        return str(container).split()[-1]
+        options: dict[str, Any] = {"detach": True, "dependencies": False, "tty": False}
+        options |= {"name": name, "entrypoint": argv[0]}
+        it = self._call(call, lambda it: it.run(service, list(argv[1:]), **options), "run")
+        return str(it).split()[-1]
 
     # -- how -----------------------------------------------------------------------------------
 
@@ -163,85 +117,76 @@ class ComposeEngine(Engine):
             client_type="docker",
         )
 
-    def _streamed(
-        self,
-        call: ComposeCall,
-        start: Callable[[ComposeCLI], _Stream],
-        progress: LineSink,
-        command: str,
-        arguments: Sequence[str],
+    def _stream(
+        self, call: ComposeCall, progress: LineSink, command: str, *words: str, **options: Any
     ) -> None:
         """Run a long command, giving each line of both its streams to `progress`.
 
-        What it complains of at its end is left to the error.
+        `words` are the `options` as listeners are told of them. What the command complains of at
+        its end is left to the error.
         """
-        kept: deque[str] = deque(maxlen=KEPT_LINES)
-        held_back: list[str] = []
+        kept: deque[str] = deque(maxlen=process.KEPT_LINES)
 
         def follow(compose: ComposeCLI) -> None:
-            for _, line in start(compose):
+            held_back: list[str] = []
+            for _, line in getattr(compose, command)(stream_logs=True, **options):
                 text = line.decode("utf-8", errors="replace").rstrip("\r\n")
                 kept.append(text)
                 held_back.append(text)
                 if is_progress(text):
-                    release()
-            release()
+                    for one in held_back:
+                        progress(one)
+                    held_back.clear()
+            for one in held_back:
+                progress(one)
 
-        def release() -> None:
-            for text in held_back:
-                progress(text)
-            held_back.clear()
+        self._call(call, follow, command, *words, kept=kept)
 
-        self._captured(call, follow, command, arguments, kept=kept)
-
-    def _captured(
+    def _call(
         self,
         call: ComposeCall,
         run: Callable[[ComposeCLI], T],
         command: str,
-        arguments: Sequence[str] = (),
-        *,
+        *words: str,
         kept: Iterable[str] = (),
     ) -> T:
         """Have the library run a command in the call's environment.
 
-        `command` and `arguments` are for those who listen to what is run; a failure has the words
-        that were. `kept` is what it had printed by then, where the library does not keep it.
+        `kept` is what a command had printed when it failed, where the library does not keep it.
         """
         from python_on_whales import ClientNotFoundError, DockerException
 
         client = self._client(call)
 
         def work() -> T:
-            with process.environment_replaced(call.environment):
-                argv = [*_argv(client), command, *arguments]
-                with process.started_by_library(argv) as seen:
-                    try:
-                        result = run(client.compose)
-                    except DockerException as error:
-                        seen.exit_code = error.return_code
-                        outcome = Outcome(
-                            argv=tuple(error.docker_command),
-                            exit_code=error.return_code,
-                            stdout=error.stdout or "",
-                            stderr="\n".join(kept) or error.stderr or "",
-                        )
-                        step = _READING if command == "config" else f"docker compose {command}"
-                        failure = compose_failed(outcome, self.address, step=step)
-                        if not failure.hints:
-                            name = call.project.removeprefix(ID_PREFIX)
-                            failure.hints = (f"Then run it again: {own_commands.on(name, 'up')}",)
-                        raise failure from error
-                    seen.exit_code = 0
-                    return result
+            argv = [*_argv(client), command, *words]
+            with (
+                process.environment_replaced(call.environment),
+                process.started_by_library(argv) as seen,
+            ):
+                try:
+                    result = run(client.compose)
+                except DockerException as error:
+                    seen.exit_code = error.return_code
+                    outcome = process.Outcome(
+                        argv=tuple(error.docker_command),
+                        exit_code=error.return_code,
+                        stdout=error.stdout or "",
+                        stderr="\n".join(kept) or error.stderr or "",
+                    )
+                    step = _READING if command == "config" else f"docker compose {command}"
+                    failure = compose_failed(outcome, self.address, step=step)
+                    if not failure.hints:
+                        again = own_commands.on(call.project.removeprefix(ID_PREFIX), "up")
+                        failure.hints = (f"Then run it again: {again}",)
+                    raise failure from error
+                seen.exit_code = 0
+                return result
 
         try:
             return process.run_interruptibly(work)
         except ClientNotFoundError as error:
             raise docker_missing() from error
-
-
-_READING: Final = "Reading the Compose file"
 
 
 def _argv(client: DockerClient) -> list[str]:
@@ -250,26 +195,16 @@ def _argv(client: DockerClient) -> list[str]:
     return ["docker", *(str(part) for part in command[1:])]
 
 
-def _invalid(error: SandboxError) -> SandboxError:
-    if error.code == "compose-failed":
-        error.code = "compose-file-invalid"
-    return error
-
-
-OLDEST_COMPOSE: Final = (2, 24, 4)
-"""First Compose that has both `!override` and `!reset` (Compose file reference, "Merge")."""
-
-
 def require_compose(versions: Versions) -> None:
-    """Raises `compose-too-old` when the override's tags would not be understood."""
+    """Raises `compose-too-old` for one without both `!override` and `!reset` (Compose file
+    reference, "Merge")."""
     numbers = tuple(int(part) for part in re.findall(r"\d+", versions.compose)[:3])
-    if numbers < OLDEST_COMPOSE:
-        wanted = ".".join(str(part) for part in OLDEST_COMPOSE)
+    if numbers < (2, 24, 4):
         raise SandboxError(
             "compose-too-old",
-            f"Docker Compose {versions.compose} is too old: {wanted} or newer is needed.",
+            f"Docker Compose {versions.compose} is too old: 2.24.4 or newer is needed.",
             hints=("Upgrade the Compose plugin: https://docs.docker.com/compose/install/",),
-            details={"found": versions.compose, "needed": wanted},
+            details={"found": versions.compose, "needed": "2.24.4"},
         )
 
 
@@ -281,7 +216,7 @@ def end_orphans(folder: str) -> None:
 
     def is_ours(found: psutil.Process) -> bool:
         argv = found.cmdline()
-        named = any(part.startswith(f"{folder}/") for part in argv)
-        return named and "compose" in " ".join(argv[:8])
+        is_named = any(part.startswith(f"{folder}/") for part in argv)
+        return is_named and "compose" in " ".join(argv[:8])
 
     process.end_left_over(is_ours, patience=10.0)

@@ -22,26 +22,20 @@ def current_address(environment: Mapping[str, str]) -> EngineAddress:
 
     Reads Docker's configuration file rather than asking the command, so that it costs no process.
     """
-    host = environment.get("DOCKER_HOST")
-    if host:
-        return _by_host(host, environment)
+    if host := environment.get("DOCKER_HOST"):
+        return EngineAddress(
+            host=host,
+            tls_verify=bool(environment.get("DOCKER_TLS_VERIFY")),
+            cert_path=environment.get("DOCKER_CERT_PATH") or None,
+        )
     context = environment.get("DOCKER_CONTEXT") or _configured_context(environment)
     if context and context != "default":
         return EngineAddress(context=context)
     return EngineAddress(host=PLATFORM_SOCKET)
 
 
-def _by_host(host: str, environment: Mapping[str, str]) -> EngineAddress:
-    return EngineAddress(
-        host=host,
-        tls_verify=bool(environment.get("DOCKER_TLS_VERIFY")),
-        cert_path=environment.get("DOCKER_CERT_PATH") or None,
-    )
-
-
 def _configured_context(environment: Mapping[str, str]) -> str | None:
-    configured = environment.get("DOCKER_CONFIG")
-    folder = Path(configured) if configured else Path.home() / ".docker"
+    folder = Path(environment.get("DOCKER_CONFIG") or Path.home() / ".docker")
     try:
         document = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -60,9 +54,8 @@ def flags(address: EngineAddress) -> list[str]:
 _ENGINE_VARIABLES: Final = frozenset(
     {"DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_TLS"}
 )
-_OWN_PREFIXES: Final = ("KTRDR_WORKER_PORT_", "KTRDR_PORT_")
-_OWN: Final = frozenset({"KTRDR_API_URL"})
-"""Variables of another sandbox that this one's file need not name, so they could seep through."""
+_OTHERS: Final = ("COMPOSE_", "KTRDR_WORKER_PORT_", "KTRDR_PORT_", "KTRDR_API_URL")
+"""May be another sandbox's, and this one's file need not name them, so they could seep through."""
 
 
 def child_environment(
@@ -79,7 +72,8 @@ def child_environment(
     """
     # In a shell that `run` started, these are addresses of that sandbox on this machine.
     dropped = HOST_VARIABLES if "SANDBOX_UUID" in inherited else ()
-    environment = {k: v for k, v in inherited.items() if _passes(k) and k not in dropped}
+    passing = {k: v for k, v in inherited.items() if not k.startswith(_OTHERS)}
+    environment = {k: v for k, v in passing.items() if k not in {*_ENGINE_VARIABLES, *dropped}}
     if address.tls_verify:
         environment["DOCKER_TLS_VERIFY"] = "1"
     if address.cert_path:
@@ -99,10 +93,4 @@ def engine_variables(address: EngineAddress) -> dict[str, str]:
 
 def foreign(inherited: Mapping[str, str]) -> tuple[str, ...]:
     """Names of variables that may be another sandbox's and never reach a child as they are."""
-    return tuple(key for key in inherited if not _passes(key) and key not in _ENGINE_VARIABLES)
-
-
-def _passes(key: str) -> bool:
-    if key.startswith("COMPOSE_") or key in _ENGINE_VARIABLES:
-        return False
-    return key not in _OWN and not key.startswith(_OWN_PREFIXES)
+    return tuple(key for key in inherited if key.startswith(_OTHERS))

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from ktrdr_sandbox.errors import CommandError, ErrorCode, SandboxError
+from ktrdr_sandbox.errors import ErrorCode, SandboxError
 from ktrdr_sandbox.models import EngineAddress
-from ktrdr_sandbox.process import Outcome
+from ktrdr_sandbox.process import CommandError, Outcome
 
 _NOT_ANSWERING: Final = (
     r"cannot connect to the docker daemon|is the docker daemon running|error during connect"
@@ -95,7 +95,7 @@ def engine_failed(outcome: Outcome, address: EngineAddress) -> SandboxError:
     first = next(iter(outcome.text.splitlines()), "")
     if outcome.exit_code is None or _found(_NOT_ANSWERING, outcome.text):
         return not_answering(address, first)
-    return _failed(outcome, "engine-failed", f"Docker failed ({_status(outcome)}): {_said(first)}")
+    return _failed(outcome, "engine-failed", _told("Docker", outcome, first))
 
 
 def compose_failed(outcome: Outcome, address: EngineAddress, *, step: str) -> SandboxError:
@@ -105,12 +105,8 @@ def compose_failed(outcome: Outcome, address: EngineAddress, *, step: str) -> Sa
     # as `error during connect` too.
     if match := _found(_PORT_TAKEN, text):
         port = int(next(group for group in match.groups() if group))
-        error = _failed(
-            outcome,
-            "port-conflict",
-            f"Port {port} is already in use.",
-            f"Use 'lsof -i :{port}' to identify the process.",
-        )
+        hint = f"Use 'lsof -i :{port}' to identify the process."
+        error = _failed(outcome, "port-conflict", f"Port {port} is already in use.", hint)
         error.details["ports"] = [{"port": port, "protocol": "tcp", "holder": ""}]
         return error
     if match := _found(_NO_SUBNET, text):
@@ -122,17 +118,14 @@ def compose_failed(outcome: Outcome, address: EngineAddress, *, step: str) -> Sa
             "Or give each slot its own small subnet: KTRDR_SANDBOX_NETWORK_POOL=10.201.0.0/16",
         )
     if match := _found(_NO_IMAGE, text):
-        return _failed(
-            outcome,
-            "image-missing",
-            f"An image is not here and could not be pulled: {_line_with(text, match)}",
-            "Check the image's name and your registry login.",
-        )
+        message = f"An image is not here and could not be pulled: {_line_with(match)}"
+        hint = "Check the image's name and your registry login."
+        return _failed(outcome, "image-missing", message, hint)
     if match := _found(_NO_FILE, text):
         return _failed(
             outcome,
             "compose-failed",
-            f"A file is missing: {_line_with(text, match)}",
+            f"A file is missing: {_line_with(match)}",
             "A file that git ignores comes along with 'create' when .worktreeinclude or the "
             "setting copy_files names it; else make it, or change the Compose file.",
         )
@@ -140,11 +133,10 @@ def compose_failed(outcome: Outcome, address: EngineAddress, *, step: str) -> Sa
         return not_answering(address, text.strip().splitlines()[0])
     if _found(_NO_COMPOSE, text):
         return compose_missing()
-    message = f"{step} failed ({_status(outcome)}): {_said(_complaint(text))}"
-    return _failed(outcome, "compose-failed", message, *_ways_out(text))
+    return _failed(outcome, "compose-failed", _told(step, outcome, _complaint(text)), *_hints(text))
 
 
-def _ways_out(text: str) -> Iterator[str]:
+def _hints(text: str) -> Iterator[str]:
     if _found(_OLD_BUILDX, text):
         yield "Upgrade Docker's buildx plugin: https://github.com/docker/buildx#installing"
     docker = shutil.which("docker") or ""
@@ -161,36 +153,27 @@ def _found(pattern: str, text: str) -> re.Match[str] | None:
 
 
 def _failed(outcome: Outcome, code: ErrorCode, message: str, *hints: str) -> CommandError:
-    return CommandError(
-        code,
-        message,
-        hints=hints,
-        argv=outcome.argv,
-        exit_code=outcome.exit_code,
-        stdout=outcome.stdout,
-        stderr=outcome.stderr,
-        details={"output": outcome.text[-4000:]},
-    )
+    details = {"output": outcome.text[-4000:]}
+    return CommandError(code, message, outcome, hints=hints, details=details)
 
 
-def _status(outcome: Outcome) -> str:
-    return "ran out of time" if outcome.exit_code is None else f"exit status {outcome.exit_code}"
+def _told(step: str, outcome: Outcome, text: str) -> str:
+    status = f"exit status {outcome.exit_code}" if outcome.exit_code is not None else ""
+    said = text.strip("\r") or "it gave no reason"
+    return f"{step} failed ({status or 'ran out of time'}): {said}"
 
 
-def _said(text: str) -> str:
-    return text.strip("\r") or "it gave no reason"
-
-
-def _complaint(text: str, count: int = 12) -> str:
+def _complaint(text: str) -> str:
     """The last lines, without those that only tell of progress."""
     lines = [line for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not is_progress(line)] or lines
     if len(lines) <= 1:
         return lines[0].strip() if lines else ""
-    return "\n" + "\n".join(f"  {line}" for line in lines[-count:])
+    return "\n" + "\n".join(f"  {line}" for line in lines[-12:])
 
 
-def _line_with(text: str, match: re.Match[str]) -> str:
+def _line_with(match: re.Match[str]) -> str:
+    text = match.string
     start = text.rfind("\n", 0, match.start()) + 1
     end = text.find("\n", match.end())
     return text[start : end if end >= 0 else len(text)].strip()

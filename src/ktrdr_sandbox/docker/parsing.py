@@ -19,19 +19,37 @@ from ktrdr_sandbox.models import LABEL_HOME, LABEL_ID, LABEL_SLOT, LABEL_UUID
 
 _PROJECT: Final = "com.docker.compose.project"
 _SERVICE: Final = "com.docker.compose.service"
-_ONEOFF: Final = "com.docker.compose.oneoff"
-_DIRECTORY: Final = "com.docker.compose.project.working_dir"
-_NUMBER: Final = "com.docker.compose.container-number"
 
-# Labels one by one: the list's own label text joins them with commas that values hold too.
-CONTAINER_FORMAT: Final = (
-    "[{{json .ID}},{{json .Names}},{{json .State}},{{json .Status}},{{json .Image}},"
-    + ",".join(
-        f'{{{{json (.Label "{label}")}}}}'
-        for label in (_PROJECT, _SERVICE, _ONEOFF, LABEL_ID, LABEL_UUID)
-    )
-    + ",{{json .Ports}}]"
-)
+_CONTAINER: Final = {
+    "id": ".ID",
+    "name": ".Names",
+    "state": ".State",
+    "status": ".Status",
+    "image": ".Image",
+    # Labels one by one: the list's own label text joins them with commas that values hold too.
+    "project": f'(.Label "{_PROJECT}")',
+    "service": f'(.Label "{_SERVICE}")',
+    "oneoff": '(.Label "com.docker.compose.oneoff")',
+    "instance_id": f'(.Label "{LABEL_ID}")',
+    "uuid": f'(.Label "{LABEL_UUID}")',
+    "published": ".Ports",
+}
+_BELONGING: Final = {
+    "instance_id": f'(.Label "{LABEL_ID}")',
+    "uuid": f'(.Label "{LABEL_UUID}")',
+    "home": f'(.Label "{LABEL_HOME}")',
+    "slot": f'(.Label "{LABEL_SLOT}")',
+    "project": f'(.Label "{_PROJECT}")',
+    "directory": '(.Label "com.docker.compose.project.working_dir")',
+}
+
+
+def _format(fields: Mapping[str, str]) -> str:
+    """A template that prints these as one JSON object a line."""
+    return "{" + ",".join(f'"{name}":{{{{json {it}}}}}' for name, it in fields.items()) + "}"
+
+
+CONTAINER_FORMAT: Final = _format(_CONTAINER)
 _PUBLISHED: Final = re.compile(
     r"(\[?[0-9a-f.:]+\]?):(\d+)(?:-(\d+))?->(\d+)(?:-\d+)?/(tcp|udp|sctp)"
 )
@@ -39,57 +57,28 @@ _PUBLISHED: Final = re.compile(
 
 def parse_container(line: str) -> Container:
     """One line of `docker ps --format CONTAINER_FORMAT`."""
-    identity, name, state, status, image, project, service, oneoff, owner, uuid, ports = (
-        str(value) for value in json.loads(line)
+    fields: dict[str, Any] = json.loads(line)
+    published = tuple(
+        (address.strip("[]"), int(first) + offset, int(target) + offset, protocol)
+        for address, first, last, target, protocol in _PUBLISHED.findall(fields["published"])
+        for offset in range(int(last or first) - int(first) + 1)
     )
-    return Container(
-        id=identity,
-        name=name,
-        state=_state(state),
-        status=status,
-        image=image,
-        project=project,
-        service=service,
-        oneoff=oneoff == "True",
-        instance_id=owner,
-        uuid=uuid,
-        published=_published_text(ports),
-    )
+    own = {"state": _state(fields["state"]), "oneoff": fields["oneoff"] == "True"}
+    return Container(**{**fields, **own, "published": published})
 
 
-_BELONGING: Final = {
-    "instance_id": LABEL_ID,
-    "uuid": LABEL_UUID,
-    "home": LABEL_HOME,
-    "slot": LABEL_SLOT,
-    "project": _PROJECT,
-    "directory": _DIRECTORY,
-}
-
-
-def belonging_format(kind: str) -> str:
+def belonging_format(kind: BelongingKind) -> str:
     """For `docker ps`, `docker network ls` and `docker volume ls`."""
-    name = "{{json .Names}}" if kind == "container" else "{{json .Name}}"
-    labels = [f'{{{{json (.Label "{label}")}}}}' for label in _BELONGING.values()]
-    return f"[{','.join([name, *labels])}]"
+    return _format({"name": ".Names" if kind == "container" else ".Name", **_BELONGING})
 
 
 def parse_belonging(kind: BelongingKind, line: str) -> Belonging:
     """One line of the above."""
-    name, *values = (str(value) for value in json.loads(line))
-    return Belonging(kind=kind, name=name, **dict(zip(_BELONGING, values, strict=True)))
+    return Belonging(kind=kind, **json.loads(line))
 
 
 def _state(text: str) -> ContainerState:
     return cast(ContainerState, text) if text in get_args(ContainerState) else "dead"
-
-
-def _published_text(text: str) -> tuple[tuple[str, int, int, str], ...]:
-    return tuple(
-        (address.strip("[]"), int(first) + offset, int(target) + offset, protocol)
-        for address, first, last, target, protocol in _PUBLISHED.findall(text)
-        for offset in range(int(last or first) - int(first) + 1)
-    )
 
 
 def parse_detail(entry: Mapping[str, Any]) -> ContainerDetail:
@@ -97,80 +86,61 @@ def parse_detail(entry: Mapping[str, Any]) -> ContainerDetail:
     state = entry["State"]
     config = entry.get("Config") or {}
     labels = config.get("Labels") or {}
+    check = config.get("Healthcheck") or {}
     health = state.get("Health") or {}
+    probes = health.get("Log") or ()
+    test = tuple(check.get("Test") or ())
+    standing = health.get("Status")
+    name = entry["Name"].removeprefix("/")
+    own_names = {name, entry["Id"][:12]}  # aliases that the engine and Compose add
+    ports = (entry.get("NetworkSettings") or {}).get("Ports") or {}
     return ContainerDetail(
         id=entry["Id"],
-        name=entry["Name"].removeprefix("/"),
+        name=name,
         service=labels.get(_SERVICE, ""),
-        replica=int(labels.get(_NUMBER) or 1),
+        replica=int(labels.get("com.docker.compose.container-number") or 1),
         state=_state(state["Status"]),
-        health=_health(health.get("Status")),
+        health=cast(Health, standing) if standing in get_args(Health) else "none",
         exit_code=state.get("ExitCode", 0),
         oom_killed=bool(state.get("OOMKilled")),
         restart_count=entry.get("RestartCount", 0),
         error=state.get("Error", ""),
         started_at=state.get("StartedAt", ""),
         finished_at=state.get("FinishedAt", ""),
-        health_test=_health_test(config),
-        health_log=_last_probe(health),
-        health_exits=tuple(int(probe.get("ExitCode", 1)) for probe in health.get("Log") or ()),
+        health_test=() if test[:1] == ("NONE",) else test,
+        health_log=str(probes[-1].get("Output", "")).strip() if probes else "",
+        health_exits=tuple(int(probe.get("ExitCode", 1)) for probe in probes),
         health_shell=tuple(config.get("Shell") or ("/bin/sh", "-c")),
-        health_timeout=_seconds(config, "Timeout") or 30.0,
-        start_period=_seconds(config, "StartPeriod"),
-        published=_published_map((entry.get("NetworkSettings") or {}).get("Ports") or {}),
+        health_timeout=float(check.get("Timeout") or 30e9) / 1e9,  # the engine's are nanoseconds
+        start_period=float(check.get("StartPeriod") or 0) / 1e9,
+        published=tuple(
+            (
+                binding["HostIp"],
+                int(binding["HostPort"]),
+                int(key.partition("/")[0]),
+                key.partition("/")[2] or "tcp",
+            )
+            for key, bindings in ports.items()
+            for binding in bindings or ()
+        ),
         environment=dict(e.split("=", 1) for e in config.get("Env") or () if "=" in e),
         volumes=tuple(m["Name"] for m in entry.get("Mounts") or () if m.get("Type") == "volume"),
         command=(entry.get("Path") or "", *(entry.get("Args") or ())),
         working_dir=config.get("WorkingDir") or "/",
         memory_limit=(entry.get("HostConfig") or {}).get("Memory") or 0,
-        networks=_networks(entry),
+        networks={
+            network: tuple(one for one in endpoint.get("Aliases") or () if one not in own_names)
+            for network, endpoint in _endpoints(entry).items()
+        },
     )
 
 
-def _networks(entry: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Aliases without those that the engine and Compose add: the short id, the own name."""
-    own = {entry["Name"].removeprefix("/"), entry["Id"][:12]}
+def _endpoints(entry: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     found = (entry.get("NetworkSettings") or {}).get("Networks") or {}
-    return {
-        name: tuple(alias for alias in (endpoint or {}).get("Aliases") or () if alias not in own)
-        for name, endpoint in found.items()
-    }
+    return {name: endpoint or {} for name, endpoint in found.items()}
 
 
 def network_ids(entry: Mapping[str, Any]) -> frozenset[str]:
     """Networks that a container of `docker container inspect` holds to; not those by name alone."""
-    found = (entry.get("NetworkSettings") or {}).get("Networks") or {}
-    ids = ((endpoint or {}).get("NetworkID") for endpoint in found.values())
+    ids = (endpoint.get("NetworkID") for endpoint in _endpoints(entry).values())
     return frozenset(identity for identity in ids if identity)
-
-
-def _health(text: object) -> Health:
-    return cast(Health, text) if text in get_args(Health) else "none"
-
-
-def _health_test(config: Mapping[str, Any]) -> tuple[str, ...]:
-    test = tuple((config.get("Healthcheck") or {}).get("Test") or ())
-    return () if test[:1] == ("NONE",) else test
-
-
-def _seconds(config: Mapping[str, Any], key: str) -> float:
-    """A duration of the health check, which the engine gives in nanoseconds."""
-    return float((config.get("Healthcheck") or {}).get(key) or 0) / 1e9
-
-
-def _last_probe(health: Mapping[str, Any]) -> str:
-    log = health.get("Log") or []
-    return str(log[-1].get("Output", "")).strip() if log else ""
-
-
-def _published_map(ports: Mapping[str, Any]) -> tuple[tuple[str, int, int, str], ...]:
-    return tuple(
-        (
-            binding["HostIp"],
-            int(binding["HostPort"]),
-            int(key.partition("/")[0]),
-            key.partition("/")[2] or "tcp",
-        )
-        for key, bindings in ports.items()
-        for binding in bindings or ()
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,89 +11,69 @@ from ktrdr_sandbox import own_commands
 
 FREE_SPACE: Final = "docker system df"
 FREE_MEMORY: Final = "docker stats --no-stream"
-
 DISK_FULL: Final = "no space is left on a disk or volume that it writes to"
 
-
-def remove_volumes(name: str) -> str:
-    """For what is in a volume and wrong: `up` makes a new one, and the data is lost."""
-    return own_commands.on(name, "down", "--volumes")
-
-
-def rebuild(name: str) -> str:
-    """For what is in an image and wrong."""
-    return own_commands.on(name, "up", "--build")
+# For what is in a volume and wrong: `up` makes a new one, and the data is lost; and in an image.
+REMOVE_VOLUMES: Final = own_commands.on("{name}", "down", "--volumes")
+REBUILD: Final = own_commands.on("{name}", "up", "--build")
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A likely cause for people, and the command to type next when there is a particular one; where
-    that is about the instance, it is made from the instance's name.
+    """A likely cause for people, and the command to type next when there is a particular one.
 
-    `of_an_end`: the line is also in the log of services that are well, so it counts only for one
-    that has ended.
+    `{name}` in the command stands for the instance's. `of_an_end`: the line is also in the log of
+    services that are well, so it counts only for one that has ended.
     """
 
     text: str
-    next_command: str | Callable[[str], str] | None = None
+    next_command: str | None = None
     of_an_end: bool = False
 
-    def command_for(self, name: str) -> str | None:
-        """Tell what to type next when this befell the instance of that name."""
-        return self.next_command(name) if callable(self.next_command) else self.next_command
 
+Table = Mapping[str, Cause]
 
-Table = tuple[tuple[str, Cause], ...]
+_NO_COMMAND: Final = Cause("the image lacks the command that the service starts", REBUILD)
+_OTHER: Final = "the database's volume was made "
 
-_OTHER_NAMES: Final = "the database's volume was made with another database or user name"
-_HELD_PORT: Final = "another program or container holds a host port of this stack"
-_NO_COMMAND: Final = Cause("the image lacks the command that the service starts", rebuild)
-_NO_MODULE: Final = Cause("the code needs a Python module that the image does not have", rebuild)
-_NO_TABLES: Final = "the database has no tables yet: nothing has migrated it"
-
-KNOWN: Final[Table] = (
-    (r"no space left on device|disk quota exceeded", Cause(DISK_FULL, FREE_SPACE)),
-    (
-        r"password authentication failed",
-        Cause("the database's volume was made with another password", remove_volumes),
+KNOWN: Final[Table] = {
+    r"no space left on device|disk quota exceeded": Cause(DISK_FULL, FREE_SPACE),
+    r"password authentication failed": Cause(f"{_OTHER}with another password", REMOVE_VOLUMES),
+    r"was initialized by PostgreSQL version|database files are incompatible": Cause(
+        f"{_OTHER}by another version of PostgreSQL", REMOVE_VOLUMES
     ),
-    (
-        r"was initialized by PostgreSQL version|database files are incompatible",
-        Cause("the database's volume was made by another version of PostgreSQL", remove_volumes),
+    r'database "[^"]*" does not exist|role "[^"]*" does not exist': Cause(
+        f"{_OTHER}with another database or user name", REMOVE_VOLUMES
     ),
-    (
-        r'database "[^"]*" does not exist|role "[^"]*" does not exist',
-        Cause(_OTHER_NAMES, remove_volumes),
+    r"Unable to configure handler 'file'": Cause(
+        "logs/ cannot be written by the container's user", "sudo chmod -R a+rwX logs"
     ),
-    (
-        r"Unable to configure handler 'file'",
-        Cause("logs/ cannot be written by the container's user", "sudo chmod -R a+rwX logs"),
+    r"port is already allocated|ports are not available|failed to bind host port": Cause(
+        "another program or container holds a host port of this stack", "docker ps"
     ),
-    (
-        r"port is already allocated|ports are not available|failed to bind host port",
-        Cause(_HELD_PORT, "docker ps"),
+    r"address already in use": Cause("two programs in one container want the same port"),
+    r"ModuleNotFoundError|No module named|ImportError": Cause(
+        "the code needs a Python module that the image does not have", REBUILD
     ),
-    (r"address already in use", Cause("two programs in one container want the same port")),
-    (r"ModuleNotFoundError|No module named|ImportError", _NO_MODULE),
-    (r"SyntaxError|IndentationError", Cause("the branch's code does not parse")),
-    (r"exec format error", Cause("the image is for another kind of processor", rebuild)),
-    (r"executable file not found|exec: .*: not found", _NO_COMMAND),
-    (
-        r"cannot allocate memory|MemoryError|out of memory",
-        Cause("there is not enough memory", FREE_MEMORY),
+    r"SyntaxError|IndentationError": Cause("the branch's code does not parse"),
+    r"exec format error": Cause("the image is for another kind of processor", REBUILD),
+    r"executable file not found|exec: .*: not found": _NO_COMMAND,
+    r"cannot allocate memory|MemoryError|out of memory": Cause(
+        "there is not enough memory", FREE_MEMORY
     ),
-    (
-        r"PermissionError|permission denied",
-        Cause("the container's user may not use a file or folder"),
+    r"PermissionError|permission denied": Cause(
+        "the container's user may not use a file or folder"
     ),
-    (
-        r"could not translate host name|name or service not known|failure in name resolution",
-        Cause("a service looks for another one that is not in this stack or does not run"),
+    r"could not translate host name|name or service not known|failure in name resolution": Cause(
+        "a service looks for another one that is not in this stack or does not run"
     ),
     # Last, because a backend without its tables says so and works all the same (no migration).
-    (r'relation "[^"]*" does not exist', Cause(_NO_TABLES, of_an_end=True)),
-)
+    r'relation "[^"]*" does not exist': Cause(
+        "the database has no tables yet: nothing has migrated it", of_an_end=True
+    ),
+}
 
+# Exit statuses that mean something by themselves: the shell's, and 128 and a signal's number.
 EXITS: Final = {
     126: Cause("the command that the service starts cannot be executed"),
     127: _NO_COMMAND,
@@ -103,40 +83,32 @@ EXITS: Final = {
     139: Cause("it crashed (segmentation fault)"),
     143: Cause("something stopped it (SIGTERM)"),
 }
-"""Exit statuses that mean something by themselves: the shell's, and 128 and a signal's number."""
 
-_MADE_BY_OTHERS: Final = (
-    "what a migration makes is there already: something other than alembic made it"
-)
-_SEVERAL_HEADS: Final = (
-    "the branch has several heads of its revisions; alembic merge heads joins them"
-)
-
-MIGRATING: Final[Table] = (
-    (r"this image has no alembic", Cause("the image was built without alembic", rebuild)),
-    (
-        r"Can't locate revision identified by",
-        Cause("the database is at a revision that this branch does not have", remove_volumes),
+# For the output of a schema migration, where some lines mean something else.
+MIGRATING: Final[Table] = {
+    r"this image has no alembic": Cause("the image was built without alembic", REBUILD),
+    r"Can't locate revision identified by": Cause(
+        "the database is at a revision that this branch does not have", REMOVE_VOLUMES
     ),
-    (r"Multiple head revisions are present", Cause(_SEVERAL_HEADS)),
-    (
-        r'relation "[^"]*" already exists|column "[^"]*" of relation "[^"]*" already exists',
-        Cause(_MADE_BY_OTHERS, remove_volumes),
+    r"Multiple head revisions are present": Cause(
+        "the branch has several heads of its revisions; alembic merge heads joins them"
     ),
-    (
-        r'relation "[^"]*" does not exist|column "[^"]*" (?:of relation "[^"]*" )?does not exist',
-        Cause("a migration of this branch needs what no earlier one makes"),
+    r'(relation|column "[^"]*" of relation) "[^"]*" already exists': Cause(
+        "what a migration makes is there already: something other than alembic made it",
+        REMOVE_VOLUMES,
     ),
-    *KNOWN,
-)
-"""The same for the output of a schema migration, where some lines mean something else."""
+    r'(relation|column) "[^"]*" (of relation "[^"]*" )?does not exist': Cause(
+        "a migration of this branch needs what no earlier one makes"
+    ),
+    **KNOWN,
+}
 
 
 def likely_cause(lines: Iterable[str], *, among: Table = KNOWN, ended: bool = True) -> Cause | None:
     """Find the first known cause, in the table's order, that any line shows. `ended`: so has what
     printed them."""
     text = "\n".join(lines)
-    for pattern, cause in among:
+    for pattern, cause in among.items():
         if (ended or not cause.of_an_end) and re.search(pattern, text, re.IGNORECASE):
             return cause
     return None

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ktrdr_sandbox.background import in_background
 from ktrdr_sandbox.docker.engine import ContainerDetail, ExecResult
 from ktrdr_sandbox.errors import SandboxError
-from ktrdr_sandbox.gate.causes import DISK_FULL, FREE_SPACE, remove_volumes
+from ktrdr_sandbox.gate.causes import DISK_FULL, FREE_SPACE, REMOVE_VOLUMES
 from ktrdr_sandbox.gate.check import Check, Verdict, lost, runs
 from ktrdr_sandbox.gate.health import last_line
-from ktrdr_sandbox.gate.result import GateRequest
 from ktrdr_sandbox.gate.snapshot import ContainerStatus, Run, Snapshot, monotonic
-from ktrdr_sandbox.gate.watch import StackWatch
 
 # Everything secret stays inside the container: the script is constant and reads what the image's
 # own start-up read. It goes to the container's address and not to the socket or to localhost,
@@ -61,50 +59,30 @@ done
 printf '%s\n' "$answer"
 exit 1
 """
-_ANSWERED: Final = 0
-_NO_CLIENT: Final = frozenset((97, 126, 127))
+_NO_CLIENT: Final = (97, 126, 127)
 _READY_UNASKED: Final = 98
+LIMIT: Final = 10.0  # seconds that the script may take; by itself it ends in two to four
 
-LIMIT: Final = 10.0
-"""Seconds that one run of the script may take; by itself it ends in two to four."""
-
+# Seconds after which a refusal is believed: an image may set a password, or make a role or a
+# database, just after it listens.
 CONFIRMED_AFTER: Final = 1.0
-"""Seconds after which a refusal is believed: an image may set a password, or make a role or a
-database, just after it listens."""
-
-_REFUSALS: Final = (
-    (re.compile(r"password authentication failed"), "another password"),
-    (re.compile(r'role "[^"]*" does not exist'), "another user"),
-    (re.compile(r'database "[^"]*" does not exist'), "another database name"),
-)
-"""What the server says, and what the volume was then made with."""
+_REFUSALS: Final = {  # what the server says, and what the volume was then made with
+    r"password authentication failed": "another password",
+    r'role "[^"]*" does not exist': "another user",
+    r'database "[^"]*" does not exist': "another database name",
+}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
-    """Of one container. `cause` is given when it will never answer otherwise."""
-
-    status: ContainerStatus
-    ready: bool = False
-    facts: tuple[str, ...] = ()
-    cause: str | None = None
-    next_command: str | None = None
-
-
+@dataclass(eq=False)
 class DatabaseCheck(Check):
     """`SELECT 1` in each container of each database service, with the container's own password."""
 
     name = "database"
     ready_title = "Database ready"
     failed_title = "Database not ready"
-
-    def __init__(
-        self, watch: StackWatch, request: GateRequest, *, services: tuple[str, ...]
-    ) -> None:
-        super().__init__(watch, request)
-        self.services = services
-        self._refused: dict[Run, float] = {}
-        self._without_client: set[Run] = set()
+    services: tuple[str, ...]
+    _refused: dict[Run, float] = field(default_factory=dict)
+    _without_client: set[Run] = field(default_factory=set)
 
     async def look(self, snapshot: Snapshot) -> Verdict:
         failed = snapshot.failed(*self.services)
@@ -113,30 +91,22 @@ class DatabaseCheck(Check):
         statuses = snapshot.of(*self.services)
         unstarted = tuple(one for one in statuses if one.condition != "running")
         if unstarted:
-            return Verdict(
-                outcome="waiting",
-                doing=f"waiting for {unstarted[0].label} to start",
-                facts=tuple(one.fact for one in unstarted),
-                services=self.services,
-            )
+            doing = f"waiting for {unstarted[0].label} to start"
+            return Verdict("waiting", doing, tuple(s.fact for s in unstarted), self.services)
         answers = await asyncio.gather(
             *(self._query(one, one.detail) for one in statuses if one.detail is not None)
         )
         facts = tuple(fact for answer in answers for fact in answer.facts)
-        bad = [answer for answer in answers if not answer.ready]
+        bad = [answer for answer in answers if answer.outcome != "passed"]
         if not bad:
-            return Verdict(outcome="passed", facts=facts, proof=runs(statuses))
-        hopeless = next((answer for answer in bad if answer.cause), None)
-        return Verdict(
-            outcome="failed" if hopeless else "waiting",
-            doing="waiting for an answer to SELECT 1",
-            facts=facts,
-            services=tuple(dict.fromkeys(answer.status.service for answer in bad)),
-            cause=hopeless.cause if hopeless else None,
-            next_command=hopeless.next_command if hopeless else None,
-        )
+            return Verdict("passed", facts=facts, proof=runs(statuses))
+        services = tuple(dict.fromkeys(name for answer in bad for name in answer.services))
+        worst = next((answer for answer in bad if answer.outcome == "failed"), bad[0])
+        doing = "waiting for an answer to SELECT 1"
+        return replace(worst, doing=doing, facts=facts, services=services)
 
-    async def _query(self, status: ContainerStatus, detail: ContainerDetail) -> _Answer:
+    async def _query(self, status: ContainerStatus, detail: ContainerDetail) -> Verdict:
+        """The verdict on one container."""
         run = (detail.id, detail.started_at)
         if run in self._without_client:
             return self._by_its_own_test(status, detail)
@@ -146,11 +116,11 @@ class DatabaseCheck(Check):
                 lambda: self.watch.engine.execute(detail.id, argv, timeout=LIMIT)
             )
         except SandboxError as error:
-            return _Answer(status=status, facts=(error.message,))
-        if result.exit_code in (_ANSWERED, _READY_UNASKED):
+            return Verdict("waiting", facts=(error.message,), services=(status.service,))
+        if result.exit_code in (0, _READY_UNASKED):
             self._refused.pop(run, None)
             self.watch.health.proven(detail)
-            return _Answer(status=status, ready=True, facts=self._notes(status, result))
+            return Verdict("passed", facts=self._notes(status, result))
         if result.exit_code in _NO_CLIENT:
             self._without_client.add(run)
             return self._by_its_own_test(status, detail)
@@ -161,11 +131,8 @@ class DatabaseCheck(Check):
         if result.exit_code == _READY_UNASKED:
             return (f"{status.label} has no psql: pg_isready was asked instead of SELECT 1",)
         said = last_line(result.output).removeprefix("port ")
-        targets = {
-            port.target
-            for port in self.request.stack.ports
-            if port.service == status.service and port.protocol == "tcp"
-        }
+        ports = [one for one in self.request.stack.ports if one.service == status.service]
+        targets = {port.target for port in ports if port.protocol == "tcp"}
         if not said.isdecimal() or not targets or int(said) in targets:
             return ()
         shown = ", ".join(map(str, sorted(targets)))
@@ -173,40 +140,38 @@ class DatabaseCheck(Check):
         way_out = f"from this machine nobody reaches it until the file publishes {said}"
         return (f"{told} {shown}: {way_out}",)
 
-    def _by_its_own_test(self, status: ContainerStatus, detail: ContainerDetail) -> _Answer:
+    def _by_its_own_test(self, status: ContainerStatus, detail: ContainerDetail) -> Verdict:
         """An image without PostgreSQL's tools: its own health test is the best that there is."""
         health = self.watch.health
         health.left_to_others -= {status.service}
         known = health.status(detail)
-        if not known.healthy:
-            cause = (known.cause or "it cannot become healthy") if known.hopeless else None
-            trouble = known.trouble or "its health test is under way"
-            return _Answer(status=status, facts=(f"{status.label}: {trouble}",), cause=cause)
-        known_by = "its own health test" if detail.health_test else "its running container"
-        fact = f"{status.label} has no psql: {known_by} was taken for an answer"
-        return _Answer(status=status, ready=True, facts=(fact,))
+        if known.healthy:
+            known_by = "its own health test" if detail.health_test else "its running container"
+            fact = f"{status.label} has no psql: {known_by} was taken for an answer"
+            return Verdict("passed", facts=(fact,))
+        fact = f"{status.label}: {known.trouble or 'its health test is under way'}"
+        if not known.hopeless:
+            return Verdict("waiting", facts=(fact,), services=(status.service,))
+        cause = known.cause or "it cannot become healthy"
+        return Verdict("failed", facts=(fact,), services=(status.service,), cause=cause)
 
     def _refusal(
         self, status: ContainerStatus, detail: ContainerDetail, result: ExecResult
-    ) -> _Answer:
+    ) -> Verdict:
         fact = f"SELECT 1 in {status.label} failed: {last_line(result.output) or 'no answer'}"
         if result.exit_code is None:
             fact = f"SELECT 1 in {status.label} took longer than {LIMIT:g} s"
+        waiting = Verdict("waiting", facts=(fact,), services=(status.service,))
         if "no space left on device" in result.output.lower():
-            return _Answer(status=status, facts=(fact,), cause=DISK_FULL, next_command=FREE_SPACE)
-        other = next((what for said, what in _REFUSALS if said.search(result.output)), None)
-        if other is None or not self._confirmed(detail):
-            return _Answer(status=status, facts=(fact,))
+            return replace(waiting, outcome="failed", cause=DISK_FULL, next_command=FREE_SPACE)
+        others = [what for said, what in _REFUSALS.items() if re.search(said, result.output)]
+        if not others:
+            return waiting
+        first = self._refused.setdefault((detail.id, detail.started_at), monotonic())
+        if monotonic() - first < CONFIRMED_AFTER:
+            return waiting
         # Anonymous volumes have 64 hexadecimal digits for a name.
         named = [name for name in detail.volumes if name and len(name) != 64]
         volume = f"the volume {', '.join(named)}" if named else "the database's volume"
-        return _Answer(
-            status=status,
-            facts=(fact,),
-            cause=f"{volume} was made with {other}",
-            next_command=remove_volumes(self.instance_name),
-        )
-
-    def _confirmed(self, detail: ContainerDetail) -> bool:
-        first = self._refused.setdefault((detail.id, detail.started_at), monotonic())
-        return monotonic() - first >= CONFIRMED_AFTER
+        cause = f"{volume} was made with {others[0]}"
+        return replace(waiting, outcome="failed", cause=cause, next_command=REMOVE_VOLUMES)

@@ -10,8 +10,8 @@ import asyncio
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from ktrdr_sandbox.background import in_background
@@ -21,21 +21,11 @@ from ktrdr_sandbox.gate.http import Http
 from ktrdr_sandbox.gate.snapshot import Run, monotonic
 from ktrdr_sandbox.models import PublishedPort
 
-HOLDS: Final = 1.0
-"""Seconds after which a success has to hold still, for some servers run a temporary one first."""
-
-HOLDS_BY_TCP: Final = 0.3
-"""The same for PostgreSQL over TCP, where the temporary server of the official image is not."""
-
-EXEC_EVERY: Final = 3.0
-"""Seconds between two runs of a command whose question is put to the published port meanwhile."""
-
-UNHEALTHY_FOR: Final = 5.0
-"""Seconds for which the engine must say `unhealthy` of what only it asks, until that is final."""
-
-STREAK: Final = 3
-"""So many successes of the engine's own in a row are believed over a port that does not answer."""
-
+HOLDS: Final = 1.0  # seconds that a success has to hold: some servers run a temporary one first
+HOLDS_BY_TCP: Final = 0.3  # for PostgreSQL over TCP, where that temporary server is not
+EXEC_EVERY: Final = 3.0  # between runs of a command whose published port is asked meanwhile
+UNHEALTHY_FOR: Final = 5.0  # seconds of `unhealthy`, of what only the engine asks, until final
+STREAK: Final = 3  # successes of the engine's in a row, believed over a port that does not answer
 _LONGEST_PAUSE: Final = 1.0
 
 _ABSENT: Final = re.compile(
@@ -61,8 +51,7 @@ class Health:
 HEALTHY: Final = Health(healthy=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EarlyProbe:
+class EarlyProbe(NamedTuple):
     """A health command that may be run at any time.
 
     `url` is what it asks by HTTP, None for the other shapes. It has to hold for `holds` seconds.
@@ -86,18 +75,18 @@ class _Known:
     task: asyncio.Task[None] | None = None
 
 
+@dataclass(eq=False)
 class HealthProbes:
-    """Health of containers, by one probe for all who ask. `changed` is called when one settles."""
+    """Health of containers, by one probe for all who ask. `changed` is called when one settles.
 
-    def __init__(
-        self, engine: Engine, http: Http, *, changed: Callable[[], None] = lambda: None
-    ) -> None:
-        self.changed = changed
-        self.left_to_others: frozenset[str] = frozenset()
-        """Services whose health something else proves, and tells by `proven`."""
-        self._engine = engine
-        self._http = http
-        self._known: dict[Run, _Known] = {}
+    `left_to_others`: services whose health something else proves, and tells by `proven`.
+    """
+
+    engine: Engine
+    http: Http
+    changed: Callable[[], None] = lambda: None
+    left_to_others: frozenset[str] = frozenset()
+    _known: dict[Run, _Known] = field(default_factory=dict)
 
     async def close(self) -> None:
         """Ask nothing more."""
@@ -115,29 +104,27 @@ class HealthProbes:
         if not detail.health_test:
             return HEALTHY
         known = self._of(detail)
-        if known.health.healthy or self._engine_is_believed(detail, known.probe):
+        probe = known.probe
+        # The engine asks PostgreSQL at its socket, where a temporary server answers as well.
+        by_tcp = probe is not None and probe.holds == HOLDS_BY_TCP
+        streak = not by_tcp or detail.health_exits[-STREAK:] == (0,) * STREAK
+        if known.health.healthy or (detail.health == "healthy" and streak):
             known.health = HEALTHY
-        elif known.probe is None:
+        elif probe is None:
             known.health = self._told_by_engine(detail, known)
         elif detail.service not in self.left_to_others:
-            self._ask(detail, known, known.probe)
+            busy = known.task is not None and not known.task.done()
+            if not busy and monotonic() >= known.next_at:
+                known.task = asyncio.create_task(self._until_told(detail, known, probe))
         return known.health
 
     def _of(self, detail: ContainerDetail) -> _Known:
         run = (detail.id, detail.started_at)
         if run not in self._known:
             now = monotonic()
-            known = _Known(probe=early_probe(detail), begun=now, next_exec_at=now + EXEC_EVERY)
+            known = _Known(early_probe(detail), begun=now, next_exec_at=now + EXEC_EVERY)
             self._known[run] = known
         return self._known[run]
-
-    @staticmethod
-    def _engine_is_believed(detail: ContainerDetail, probe: EarlyProbe | None) -> bool:
-        """The engine asks PostgreSQL at its socket, where a temporary server answers as well."""
-        if detail.health != "healthy":
-            return False
-        by_tcp = probe is not None and probe.holds == HOLDS_BY_TCP
-        return not by_tcp or detail.health_exits[-STREAK:] == (0,) * STREAK
 
     @staticmethod
     def _told_by_engine(detail: ContainerDetail, known: _Known) -> Health:
@@ -154,11 +141,6 @@ class HealthProbes:
         lasting = monotonic() - known.unhealthy_since >= UNHEALTHY_FOR
         return Health(trouble=failed.trouble, hopeless=lasting)
 
-    def _ask(self, detail: ContainerDetail, known: _Known, probe: EarlyProbe) -> None:
-        busy = known.task is not None and not known.task.done()
-        if not busy and monotonic() >= known.next_at:
-            known.task = asyncio.create_task(self._until_told(detail, known, probe))
-
     async def _until_told(self, detail: ContainerDetail, known: _Known, probe: EarlyProbe) -> None:
         """A success counts when it holds twice some time apart."""
         began = monotonic()
@@ -166,11 +148,9 @@ class HealthProbes:
         if health.healthy:
             await asyncio.sleep(probe.holds)
             health = await self._probe(detail, known, probe)
-        took = monotonic() - began
+        now = monotonic()
         before, known.health = known.health, health
-        known.next_at = monotonic() + min(
-            max(0.1, took, 0.03 * (monotonic() - known.begun)), _LONGEST_PAUSE
-        )
+        known.next_at = now + min(max(0.1, now - began, 0.03 * (now - known.begun)), _LONGEST_PAUSE)
         if health != before:
             self.changed()
 
@@ -181,22 +161,18 @@ class HealthProbes:
         """
         parts = urlsplit(probe.url or "")
         port = published_port(detail, parts.port or 80) if probe.url else None
-        if port is None:
-            return await self._execute(detail, probe)
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        answer = await self._http.get(port, path, host=parts.netloc)
-        if answer.status is not None and answer.status < 300:
-            return HEALTHY
-        if monotonic() < known.next_exec_at:
-            return Health(trouble=f"its health test would fail: {answer.fact}")
-        known.next_exec_at = monotonic() + EXEC_EVERY
-        return await self._execute(detail, probe)
-
-    async def _execute(self, detail: ContainerDetail, probe: EarlyProbe) -> Health:
+        if port is not None:
+            path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            answer = await self.http.get(port, path, host=parts.netloc)
+            if answer.status is not None and answer.status < 300:
+                return HEALTHY
+            if monotonic() < known.next_exec_at:
+                return Health(trouble=f"its health test would fail: {answer.fact}")
+            known.next_exec_at = monotonic() + EXEC_EVERY
         limit = detail.health_timeout
         try:
             result = await in_background(
-                lambda: self._engine.execute(detail.id, probe.argv, timeout=limit)
+                lambda: self.engine.execute(detail.id, probe.argv, timeout=limit)
             )
         except SandboxError as error:
             return Health(trouble=error.message)
@@ -207,19 +183,15 @@ class HealthProbes:
 
 def _failure(exit_code: int, output: str) -> Health:
     said = last_line(output) or f"exit {exit_code}"
-    if _ABSENT.search(output):
-        return Health(
-            trouble=f"its health test cannot be run: {said}",
-            hopeless=True,
-            cause="the image lacks the command of the health test",
-        )
-    return Health(trouble=f"its health test failed: {said}")
+    if not _ABSENT.search(output):
+        return Health(trouble=f"its health test failed: {said}")
+    cause = "the image lacks the command of the health test"
+    return Health(trouble=f"its health test cannot be run: {said}", hopeless=True, cause=cause)
 
 
 def last_line(text: str) -> str:
     """Give the last line that is not empty, or ""."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
 
 
 def published_port(detail: ContainerDetail, target: int | None = None) -> PublishedPort | None:
@@ -242,6 +214,7 @@ def published_port(detail: ContainerDetail, target: int | None = None) -> Publis
 
 _WORD: Final = r"(?:'[^']*'|[^\s']\S*)"
 _NOWHERE: Final = r"(?:-|/dev/null)"
+# Commands that only read, by program, with the options that keep them so.
 _HARMLESS: Final[Mapping[str, re.Pattern[str]]] = {
     program: re.compile(rf"(?:\S*/)?{pattern}")
     for program, pattern in {
@@ -267,7 +240,6 @@ _HARMLESS: Final[Mapping[str, re.Pattern[str]]] = {
     }.items()
     for pattern in (re.sub(r"\n\s+", "", pattern),)
 }
-"""Commands that only read, by program, with the options that keep them so."""
 
 _OR_FAIL: Final = re.compile(r"\s*\|\|\s*(?:exit\s+\d+|false)\s*;?\s*$")
 _TO_NOWHERE: Final = re.compile(r"[12&]?>\s*/dev/null|2>&1")

@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     import httpx
 
 _EVERYWHERE: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
-_LOCAL: Final = frozenset(("127.0.0.1", "::1"))
-BODY_LIMIT: Final = 4 * 1024 * 1024
-"""Bytes read of an answer at most."""
+BODY_LIMIT: Final = 4 * 1024 * 1024  # bytes read of an answer at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back. `status` is None when no HTTP answer did, and `trouble` then says why."""
+    """What came back. `status` is None when no HTTP answer did, and `trouble` then says why.
+
+    `silent`: the connection was accepted, and time ran out over it.
+    """
 
     shown: str
     status: int | None = None
     body: bytes = b""
     trouble: str = ""
     silent: bool = False
-    """The connection was accepted, and time ran out over it."""
 
     @property
     def fact(self) -> str:
@@ -41,19 +41,19 @@ class Answer:
 
 
 def published_address(port: PublishedPort) -> str:
-    """The address of this machine at which a port can be reached."""
+    """Give the address of this machine at which a port can be reached."""
     return _EVERYWHERE.get(port.host_ip, port.host_ip)
 
 
 def shown_url(port: PublishedPort, path: str) -> str:
-    """The address as people type it."""
-    if published_address(port) in _LOCAL:
+    """Give the address as people type it."""
+    if published_address(port) in ("127.0.0.1", "::1"):
         return f"http://localhost:{port.published}{path}"
     return asked_url(port, path)
 
 
 def asked_url(port: PublishedPort, path: str) -> str:
-    """The address that is connected to: exactly the one published on, never a name."""
+    """Give the address that is connected to: exactly the one published on, never a name."""
     host = published_address(port)
     return f"http://{f'[{host}]' if ':' in host else host}:{port.published}{path}"
 
@@ -75,7 +75,7 @@ class Http:
         if self._client is not None:
             await self._client.aclose()
 
-    async def get(
+    async def get(  # noqa: C901  one handler for each kind of failure
         self, port: PublishedPort, path: str, *, body: bool = False, host: str | None = None
     ) -> Answer:
         """Ask once. Never raises for what the other side does.
@@ -84,29 +84,7 @@ class Http:
         """
         import httpx
 
-        shown, content = shown_url(port, path), b""
-        headers = {"Host": host} if host else {}
-        try:
-            # Bounds an answer that comes in drops, each in time; the client's limits do not.
-            async with (
-                asyncio.timeout(2 * self._timeout),
-                self._open().stream("GET", asked_url(port, path), headers=headers) as response,
-            ):
-                if body:
-                    async for part in response.aiter_bytes():
-                        content += part
-                        if len(content) > BODY_LIMIT:
-                            break
-        except (httpx.TransportError, httpx.DecodingError, TimeoutError) as error:
-            silent = isinstance(error, (httpx.TimeoutException, TimeoutError))
-            silent = silent and not isinstance(error, httpx.ConnectTimeout)
-            return Answer(shown=shown, trouble=self._trouble(error, silent=silent), silent=silent)
-        return Answer(shown=shown, status=response.status_code, body=content)
-
-    def _open(self) -> httpx.AsyncClient:
         if self._client is None:
-            import httpx
-
             self._client = httpx.AsyncClient(
                 # A proxy from the environment could answer for a stack that does not.
                 trust_env=False,
@@ -116,18 +94,27 @@ class Http:
                 # Everything is plain HTTP; loading the certificate store takes 20 ms for nothing.
                 verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             )
-        return self._client
-
-    def _trouble(self, error: Exception, *, silent: bool) -> str:
-        import httpx
-
-        limit = f"{self._timeout:g} s"
-        if silent:
-            return f"accepted the connection and did not answer within {limit}"
-        if isinstance(error, httpx.ConnectTimeout):
-            return f"found nobody within {limit}"
-        if isinstance(error, httpx.ConnectError):
-            return "could not connect: nobody listens"
-        if isinstance(error, (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)):
-            return "closed the connection without an answer"
-        return f"failed: {error}"
+        shown, content, limit = shown_url(port, path), b"", f"{self._timeout:g} s"
+        asked = self._client.stream(
+            "GET", asked_url(port, path), headers={"Host": host} if host else {}
+        )
+        try:
+            # Bounds an answer that comes in drops, each in time; the client's limits do not.
+            async with asyncio.timeout(2 * self._timeout), asked as response:
+                if body:
+                    async for part in response.aiter_bytes():
+                        content += part
+                        if len(content) > BODY_LIMIT:
+                            break
+        except httpx.ConnectTimeout:
+            return Answer(shown=shown, trouble=f"found nobody within {limit}")
+        except (httpx.TimeoutException, TimeoutError):
+            trouble = f"accepted the connection and did not answer within {limit}"
+            return Answer(shown=shown, trouble=trouble, silent=True)
+        except httpx.ConnectError:
+            return Answer(shown=shown, trouble="could not connect: nobody listens")
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            return Answer(shown=shown, trouble="closed the connection without an answer")
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            return Answer(shown=shown, trouble=f"failed: {error}")
+        return Answer(shown=shown, status=response.status_code, body=content)

@@ -6,21 +6,22 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from ktrdr_sandbox.gate.snapshot import ContainerStatus
 from ktrdr_sandbox.models import StackService
 
-_SHORT_ID: Final = 12
-"""Digits of a container's id that are its host name by default."""
-
+_SHORT_ID: Final = 12  # digits of a container's id that are its host name by default
 _BAD_STATUS: Final = ("unhealthy", "unavailable", "offline", "error", "failed", "dead")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
-    """One worker as the backend lists it. `host` is where the backend would reach it."""
+    """One worker as the backend lists it.
+
+    `host` is the first part of where it is reached: a service, a container, or its short id.
+    """
 
     worker_id: str
     worker_type: str
@@ -32,15 +33,9 @@ class Registration:
     def unhealthy(self) -> bool:
         return any(word in self.status.lower() for word in _BAD_STATUS)
 
-    @property
-    def host_name(self) -> str:
-        """The first part of the host: a service, a container, or a container's short id."""
-        return self.host.partition(".")[0]
-
 
 def parse(body: bytes) -> tuple[Registration, ...] | None:
-    """Read the workers of an answer: a bare array, or one under `workers`. None when it is
-    neither."""
+    """Read the workers of an answer: a bare array, or one under `workers`; None without either."""
     try:
         listing = json.loads(body)
     except ValueError:
@@ -52,18 +47,15 @@ def parse(body: bytes) -> tuple[Registration, ...] | None:
     return tuple(_registration(entry) for entry in listing if isinstance(entry, dict))
 
 
-def _registration(entry: Mapping[str, Any]) -> Registration:
-    endpoint = str(entry.get("endpoint_url") or "")
+def _registration(entry: Mapping[str, object]) -> Registration:
+    keys = ("worker_id", "worker_type", "endpoint_url", "status")
+    worker_id, worker_type, endpoint, status = (str(entry.get(key) or "") for key in keys)
     try:
-        host = urlsplit(endpoint).hostname or ""
+        host = (urlsplit(endpoint).hostname or "").partition(".")[0]
     except ValueError:
         host = ""
     return Registration(
-        worker_id=str(entry.get("worker_id") or ""),
-        worker_type=str(entry.get("worker_type") or ""),
-        host=host,
-        endpoint=endpoint,
-        status=str(entry.get("status") or ""),
+        worker_id=worker_id, worker_type=worker_type, host=host, endpoint=endpoint, status=status
     )
 
 
@@ -71,9 +63,8 @@ def _registration(entry: Mapping[str, Any]) -> Registration:
 class RegistrationDiff:
     """Registrations held against the containers that should have made them.
 
-    A worker that registered twice, before and after a restart, counts once. `missing` are the
-    containers known not to have registered; `unsure` those of which that cannot be told, because
-    registrations do not say which replica they are of.
+    `missing` are the containers known not to have registered; `unsure` those of which that cannot
+    be told, because registrations do not say which replica they are of.
     """
 
     expected: int
@@ -90,13 +81,11 @@ class RegistrationDiff:
 
     @property
     def short_types(self) -> tuple[str, ...]:
-        found = self.found_by_type
         wanted = self.expected_by_type.items()
-        return tuple(kind for kind, count in wanted if found.get(kind, 0) < count)
+        return tuple(kind for kind, count in wanted if self.found_by_type.get(kind, 0) < count)
 
 
-Loose = Mapping[tuple[str, str], Registration]
-"""Registrations of no certain container, by service ("" when they do not say) and worker."""
+Loose = Mapping[tuple[str, str], Registration]  # by service ("" where unsaid) and worker
 
 
 def reconcile(
@@ -114,19 +103,24 @@ def reconcile(
         if container is not None:
             known.setdefault(container, one)
         else:
-            service = one.host_name if one.host_name in names else ""
+            service = one.host if one.host in names else ""
             loose.setdefault((service, one.worker_id or one.endpoint), one)
-    counted = [*known.values(), *_within_replicas(services, containers, known, loose)]
+    # The loose registrations of a service are no more than it has containers left to make them.
+    room = Counter({service.name: service.replicas for service in services})
+    room.subtract(one.service for one in containers if one.label in known)
+    counted = list(known.values())
+    for (service, _), one in loose.items():
+        if not service or room[service] > 0:
+            room[service] -= 1
+            counted.append(one)
     absent = [one for one in containers if one.label not in known]
     doubtful = {one.label for one in absent if _doubtful(one, services, loose)}
-    expected_by_type: Counter[str] = Counter()
-    for wanted in services:
-        if wanted.worker_type:
-            expected_by_type[wanted.worker_type] += wanted.replicas
     return RegistrationDiff(
         expected=sum(service.replicas for service in services),
         found=len(counted),
-        expected_by_type=expected_by_type,
+        expected_by_type=Counter(
+            one.worker_type for one in services if one.worker_type for _ in range(one.replicas)
+        ),
         found_by_type=Counter(one.worker_type for one in counted),
         missing=tuple(one for one in absent if one.label not in doubtful),
         unsure=tuple(one for one in absent if one.label in doubtful),
@@ -136,45 +130,24 @@ def reconcile(
 
 def _container(registration: Registration, containers: Sequence[ContainerStatus]) -> str | None:
     """The label of the container that a registration is certainly of."""
-    host = registration.host_name
+    host, worker = registration.host, registration.worker_id
     for container in containers:
-        alone = container.label == container.service
-        if alone and container.service in (host, registration.worker_id):
-            return container.label
+        if container.label == container.service and container.service in (host, worker):
+            return container.label  # the only one of its service
         detail = container.detail
         if detail is not None:
             short = detail.id[:_SHORT_ID]
-            if host in (detail.name.lower(), short) or short in registration.worker_id:
+            if host in (detail.name.lower(), short) or short in worker:
                 return container.label
     return None
-
-
-def _within_replicas(
-    services: Sequence[StackService],
-    containers: Sequence[ContainerStatus],
-    known: Mapping[str, Registration],
-    loose: Loose,
-) -> list[Registration]:
-    """The loose registrations, of no service more than it has containers left to make them."""
-    room = Counter({service.name: service.replicas for service in services})
-    room.subtract(one.service for one in containers if one.label in known)
-    counted = []
-    for (service, _), registration in loose.items():
-        if not service:
-            counted.append(registration)
-        elif room[service] > 0:
-            room[service] -= 1
-            counted.append(registration)
-    return counted
 
 
 def _doubtful(container: ContainerStatus, services: Sequence[StackService], loose: Loose) -> bool:
     """Whether one of the loose registrations could be this container's."""
     own_type = next(one.worker_type for one in services if one.name == container.service)
-    known_types = {service.worker_type for service in services} - {None}
-    for (service, _), registration in loose.items():
-        kind = registration.worker_type
-        of_its_type = own_type in (None, kind) or kind not in known_types
-        if service == container.service or (not service and of_its_type):
-            return True
-    return False
+    known = {service.worker_type for service in services} - {None}
+    return any(
+        service == container.service
+        or (not service and (own_type in (None, one.worker_type) or one.worker_type not in known))
+        for (service, _), one in loose.items()
+    )

@@ -4,7 +4,7 @@ seen before."""
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple
 
@@ -14,24 +14,16 @@ from ktrdr_sandbox.gate.causes import FREE_MEMORY, likely_cause
 from ktrdr_sandbox.gate.result import GateRequest
 from ktrdr_sandbox.models import Stack, StackService
 
-Run = tuple[str, str]
-"""One life of one container: its id and when the engine started it."""
-
-LOOP_RESTARTS: Final = 3
-"""A service may die while another one starts and come back; after so many restarts it is a loop.
-
-The engine waits 0.1 s, 0.2 s, 0.4 s, ... between restarts, so three take under a second of waiting.
-"""
-
-JOB_RESTARTS: Final = 6
-"""The same for a job that is tried again until it succeeds, as one that sets up another service:
-its restarts take six seconds of waiting."""
-
+Run = tuple[str, str]  # one life of one container: its id and when the engine started it
 Condition = Literal["waiting", "running", "completed", "failed"]
 
+# The engine waits 0.1 s, 0.2 s, 0.4 s, ... between restarts. A service may die while another one
+# starts and come back; a job is tried again until it succeeds. After so many it is a loop.
+LOOP_RESTARTS: Final = 3
+JOB_RESTARTS: Final = 6
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+
+class Reading(NamedTuple):
     """What one engine request gave. `taken`: monotonic seconds when it was asked."""
 
     taken: float
@@ -68,7 +60,7 @@ class ContainerStatus:
         return f"{self.label} {self.reason}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class Snapshot:
     """The status of every expected container at one moment."""
 
@@ -99,21 +91,20 @@ class _Seen:
     state_since: float
 
 
+@dataclass(eq=False)
 class StatusHistory:
     """Judges each reading by what the earlier ones told.
 
     `starting`: a start-up is in progress, so what looks as it did before is not started yet.
+    `excused`: ids of containers that the gate itself is restarting.
     """
 
-    def __init__(self, request: GateRequest, *, starting: bool) -> None:
-        self.started_at: float | None = None
-        self.excused: frozenset[str] = frozenset()
-        """Ids of containers that the gate itself is restarting."""
-        self._request = request
-        self._starting = starting
-        self._one_shots = one_shots(request.stack)
-        self._seen: dict[str, _Seen] = {}
-        self._forgiving_except: frozenset[str] | None = None
+    request: GateRequest
+    starting: bool
+    started_at: float | None = None
+    excused: frozenset[str] = frozenset()
+    _seen: dict[str, _Seen] = field(default_factory=dict)
+    _forgiving_except: frozenset[str] | None = None
 
     def forgive_restarts(self, *, except_services: frozenset[str]) -> None:
         """Until `count_restarts`: a service that dies while the database initialises may do so
@@ -132,41 +123,44 @@ class StatusHistory:
     def judge(self, reading: Reading) -> Snapshot:
         """Give the status of every container that there is, and of every one that should be."""
         statuses: list[ContainerStatus] = []
-        for service in self._request.stack.active:
+        now, grace = reading.taken, self.request.start_grace
+        starts_over = self.started_at is not None and now - self.started_at >= grace
+        for service in self.request.stack.active:
             # All that are there, not only as many as there should be: an interrupted change can
             # leave the old container, which still answers, beside the new one, which is broken.
             present = reading.of(service.name) if service.replicas else ()
-            ordered = sorted(present, key=lambda one: (one.replica, one.name))
-            missing = range(len(present), service.replicas)
-            statuses += [self._status(service, detail, reading.taken) for detail in ordered]
-            statuses += [self._missing(service, place, reading.taken) for place in missing]
-        return Snapshot(statuses=tuple(statuses))
-
-    def _missing(self, service: StackService, place: int, now: float) -> ContainerStatus:
-        return ContainerStatus(
-            service=service.name,
-            label=label(service, place + 1),
-            condition="failed" if self._starts_over(now) else "waiting",
-            reason="has no container",
-            cause="nothing has started it",
-            next_command=own_commands.on(self._request.instance.name, "up"),
-        )
+            statuses += [
+                self._status(service, detail, now, starts_over=starts_over)
+                for detail in sorted(present, key=lambda one: (one.replica, one.name))
+            ]
+            statuses += [
+                ContainerStatus(
+                    service=service.name,
+                    label=label(service, place + 1),
+                    condition="failed" if starts_over else "waiting",
+                    reason="has no container",
+                    cause="nothing has started it",
+                    next_command=own_commands.on("{name}", "up"),
+                )
+                for place in range(len(present), service.replicas)
+            ]
+        return Snapshot(tuple(statuses))
 
     def _status(
-        self, service: StackService, detail: ContainerDetail, now: float
+        self, service: StackService, detail: ContainerDetail, now: float, *, starts_over: bool
     ) -> ContainerStatus:
         seen = self._remember(detail, now)
         forgiving = self._forgiving_except
         forgiven = forgiving is not None and service.name not in forgiving
-        restarts = detail.restart_count - seen.restarts
+        restarts = 0 if forgiven else detail.restart_count - seen.restarts
         judged = judge(
             detail,
-            lasting=now - seen.state_since >= self._request.start_grace,
-            restarts=0 if forgiven else restarts,
-            left_over=self._starting and _appearance(detail) == seen.first,
-            starts_over=self._starts_over(now),
+            lasting=now - seen.state_since >= self.request.start_grace,
+            restarts=restarts,
+            left_over=self.starting and _appearance(detail) == seen.first,
+            starts_over=starts_over,
             excused=detail.id in self.excused,
-            one_shot=service.name in self._one_shots,
+            one_shot=service.name in one_shots(self.request.stack),
             may_end=is_job(service),
             loop_after=loop_after(service),
         )
@@ -176,7 +170,7 @@ class StatusHistory:
             **judged._asdict(),
             detail=detail,
             since=seen.since,
-            restarted=restarts > 0 and not forgiven,
+            restarted=restarts > 0,
         )
 
     def _remember(self, detail: ContainerDetail, now: float) -> _Seen:
@@ -184,7 +178,7 @@ class StatusHistory:
         seen = self._seen.get(detail.id)
         if seen is None:
             # One found down between two runs may be in a loop.
-            in_loop = detail.state == "restarting" and not self._starting
+            in_loop = detail.state == "restarting" and not self.starting
             restarts = 0 if in_loop else detail.restart_count
             first, since = _appearance(detail), now - _age(detail)
             seen = self._seen[detail.id] = _Seen(first, restarts, run, since, detail.state, now)
@@ -196,10 +190,6 @@ class StatusHistory:
         if seen.restarts < 0 or detail.restart_count < seen.restarts:
             seen.restarts = detail.restart_count
         return seen
-
-    def _starts_over(self, now: float) -> bool:
-        """Whether all starts were issued, and long enough ago."""
-        return self.started_at is not None and now - self.started_at >= self._request.start_grace
 
 
 def _appearance(detail: ContainerDetail) -> tuple[str, str, str]:
@@ -229,7 +219,7 @@ class Judgement(NamedTuple):
     next_command: str | None = None
 
 
-def judge(
+def judge(  # noqa: C901  a table of states
     detail: ContainerDetail,
     *,
     restarts: int = 0,
@@ -248,54 +238,42 @@ def judge(
     state for a while. `left_over`: unchanged since before the start-up that is in progress.
     `excused`: the gate itself is restarting it. `starts_over`: all starts were issued.
     """
-    if detail.state == "running":
-        return _judge_running(detail, restarts, loop_after, one_shot=one_shot)
+    state, ended = detail.state, f"exited ({detail.exit_code})"
+    if state == "running":
+        if restarts < loop_after and not (restarts and detail.oom_killed):
+            if one_shot:
+                return Judgement("waiting", "has not completed yet")
+            return Judgement("running")
+        reason = _loop(detail, restarts)
+        if not detail.oom_killed:
+            return Judgement("failed", reason)
+        return _killed(detail, reason if restarts >= loop_after else "was killed: out of memory")
     if excused:
         return Judgement("waiting", "is being restarted")
-    if detail.state == "paused":
+    if state == "paused":
         # Some tools pause a container for a moment, to copy it; nothing else ends a pause.
         told = ("somebody paused it", f"docker unpause {detail.name}") if lasting else ()
         return Judgement("failed" if lasting else "waiting", "is paused", *told)
     if left_over and not starts_over:
         return Judgement("waiting", "is not started yet")
-    return _judge_down(
-        detail, restarts, loop_after, may_end=one_shot or may_end, starts_over=starts_over
-    )
-
-
-def _judge_running(
-    detail: ContainerDetail, restarts: int, loop_after: int, *, one_shot: bool
-) -> Judgement:
-    if restarts >= loop_after:
-        reason = _loop(detail, restarts)
-        return _killed(detail, reason) if detail.oom_killed else Judgement("failed", reason)
-    if detail.oom_killed and restarts:
-        return _killed(detail, "was killed: out of memory")
-    return Judgement("waiting", "has not completed yet") if one_shot else Judgement("running")
-
-
-def _judge_down(
-    detail: ContainerDetail, restarts: int, loop_after: int, *, may_end: bool, starts_over: bool
-) -> Judgement:
-    ended = f"exited ({detail.exit_code})"
-    if detail.state == "created" and detail.error:
+    if state == "created" and detail.error:
         cause = likely_cause([detail.error])
         reason = f"could not be started: {detail.error}"
         return Judgement("failed", reason, cause.text if cause else None)
-    if detail.state == "created":
+    if state == "created":
         never = Judgement("failed", "was created and never started")
         return never if starts_over else Judgement("waiting", "is not started yet")
-    if detail.state not in ("exited", "dead", "restarting"):
-        return Judgement("waiting", f"is {detail.state}")
+    if state not in ("exited", "dead", "restarting"):
+        return Judgement("waiting", f"is {state}")
     if detail.oom_killed:
-        code = "" if detail.state == "restarting" else f" ({detail.exit_code})"
+        code = "" if state == "restarting" else f" ({detail.exit_code})"
         return _killed(detail, f"was killed: out of memory{code}")
-    if detail.state == "restarting":
+    if state == "restarting":
         # Between two runs the count is already that of the run to come: two exits were seen.
         if restarts >= loop_after - 1:
             return Judgement("failed", _loop(detail, restarts))
         return Judgement("waiting", f"{ended} and is being restarted")
-    if may_end and detail.exit_code == 0 and detail.state == "exited":
+    if (one_shot or may_end) and detail.exit_code == 0 and state == "exited":
         return Judgement("completed")
     return Judgement("failed", f"{ended}: {detail.error}" if detail.error else ended)
 
@@ -318,10 +296,8 @@ def _loop(detail: ContainerDetail, restarts: int) -> str:
 
 def one_shots(stack: Stack) -> frozenset[str]:
     """Name the services that are meant to end: never restarted, and waited for until they have."""
-    completed = "service_completed_successfully"
-    awaited = {
-        name for one in stack.active for name, what in one.depends_on.items() if what == completed
-    }
+    conditions = [pair for one in stack.active for pair in one.depends_on.items()]
+    awaited = {name for name, what in conditions if what == "service_completed_successfully"}
     return frozenset(one.name for one in stack.active if one.name in awaited and _may_end(one))
 
 

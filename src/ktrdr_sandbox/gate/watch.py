@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from types import TracebackType
+from dataclasses import dataclass, field
 from typing import Final, Self
 
 from ktrdr_sandbox.background import in_background
@@ -14,43 +14,36 @@ from ktrdr_sandbox.gate.http import Http
 from ktrdr_sandbox.gate.snapshot import Reading, monotonic
 from ktrdr_sandbox.models import Stack
 
-GROWTH: Final = 0.03
-"""Pause as a share of the time since the last change: the lag stays within 3 % of the wait."""
+GROWTH: Final = 0.03  # a pause as a share of the time since the last change
 
+# A pause is at least so many times what the engine took to answer, so that asking a machine that is
+# busy starting a stack does not become the reason why it is busy.
 BUSY: Final = 2.0
-"""A pause is at least so many times what the engine took to answer, so that asking a machine that
-is busy starting a stack does not become the reason why it is busy."""
 
 
+@dataclass(eq=False)
 class StackWatch:
-    """One stack's containers, their health commands and a client for its ports.
+    """One stack's containers (with the instance's uuid), health commands and HTTP client.
 
-    Only containers with the instance's uuid count. `one_off` is the id of a container that is
-    asked about in the same request and is none of the stack's.
+    `one_off` is the id of a container asked about in the same request and none of the stack's.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        stack: Stack,
-        uuid: str,
-        *,
-        probe_timeout: float = 2.0,
-        patience: float = 3.0,
-    ) -> None:
-        self.engine = engine
-        self.stack = stack
-        self.http = Http(probe_timeout)
-        self.health = HealthProbes(engine, self.http, changed=self.wake)
-        self.one_off: str | None = None
-        self.one_off_detail: ContainerDetail | None = None
-        self._uuid = uuid
-        self._patience = patience
-        self._ids: tuple[str, ...] = ()
-        self._latest: Reading | None = None
-        self._asking = asyncio.Lock()
-        self._silent_since: float | None = None
-        self._change = asyncio.Event()
+    engine: Engine
+    stack: Stack
+    uuid: str
+    probe_timeout: float = 2.0
+    patience: float = 3.0
+    one_off: str | None = None
+    one_off_detail: ContainerDetail | None = None
+    _ids: tuple[str, ...] = ()
+    _latest: Reading | None = None
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _silent_since: float | None = None
+    _change: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.http = Http(self.probe_timeout)
+        self.health = HealthProbes(self.engine, self.http, self.wake)
 
     async def read(self, *, max_age: float = 0.0) -> Reading | None:
         """Ask the engine, unless its latest answer is younger than `max_age` seconds.
@@ -66,11 +59,11 @@ class StackWatch:
                 details = await in_background(self._read)
             except SandboxError:
                 self._silent_since = taken if self._silent_since is None else self._silent_since
-                if monotonic() - self._silent_since >= self._patience:
+                if monotonic() - self._silent_since >= self.patience:
                     raise
                 return None
             self._silent_since = None
-            self._latest = Reading(taken=taken, details=details)
+            self._latest = Reading(taken, details)
             return self._latest
 
     def _read(self) -> tuple[ContainerDetail, ...]:
@@ -81,7 +74,7 @@ class StackWatch:
         self.one_off_detail = next((one for one in found if one.id == one_off), None)
         wanted = sum(service.replicas for service in self.stack.active)
         if len(self._ids) < wanted or len(details) < len(self._ids):
-            listed = self.engine.containers(uuid=self._uuid)
+            listed = self.engine.containers(uuid=self.uuid)
             ids = tuple(sorted(one.id for one in listed if one.service and not one.oneoff))
             if ids != self._ids or len(details) < len(ids):
                 self._ids = ids
@@ -91,12 +84,7 @@ class StackWatch:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.health.close()
         await self.http.aclose()
 
@@ -107,11 +95,10 @@ class StackWatch:
 
     async def woken(self, timeout: float) -> bool:  # noqa: ASYNC109  a pause, no deadline
         """Wait for a change; False when none came within `timeout` seconds."""
-        change = self._change
         try:
             # Not `wait_for`: in Python 3.11 it loses a cancellation that meets the event.
             async with asyncio.timeout(timeout):
-                await change.wait()
+                await self._change.wait()
         except TimeoutError:
             return False
         return True
@@ -123,7 +110,7 @@ class Backoff:
     def __init__(self, *, first: float, longest: float) -> None:
         self._first = first
         self._longest = longest
-        self._changed_at = monotonic()
+        self.changed()
 
     def changed(self) -> None:
         """Something moved: more may follow at once."""

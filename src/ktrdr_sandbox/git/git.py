@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ktrdr_sandbox import process
-from ktrdr_sandbox.errors import CommandError, SandboxError
-from ktrdr_sandbox.process import Outcome
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.process import CommandError, Outcome
 
 REPOSITORY_VARIABLES: Final = frozenset(
     {
@@ -39,14 +39,13 @@ _PATHSPECS: Final = frozenset(
 )
 """They change what our own arguments mean."""
 
+_HALF_MADE: Final = re.compile(r"failed to read .*worktrees/.*/commondir")
+"""Git failed over a worktree that another git is making in this very moment: all of them look at
+all worktrees, and the file is empty before it is written. Our lock does not help where the other is
+a person's, or outlived the program that started it."""
 
-def _environment() -> dict[str, str]:
-    """The user's, who may reach his repository by GIT_SSH_COMMAND or safe.directory variables."""
-    environment = process.current_environment()
-    for name in REPOSITORY_VARIABLES | _PATHSPECS:
-        environment.pop(name, None)
-    # Messages are shown, and told apart by their words, in one language.
-    return {**environment, "LC_ALL": "C", "LANGUAGE": "C", "GIT_TERMINAL_PROMPT": "0"}
+_patience: Final = [3.0]
+"""Seconds left to this process to wait for half-made worktrees: one may be like that for good."""
 
 
 def try_git(
@@ -54,64 +53,41 @@ def try_git(
 ) -> Outcome:
     """Run git and give its outcome whatever it is. `index`: a file to use instead of the index.
 
-    Raises `git-missing`.
+    The environment is the user's, who may reach his repository by GIT_SSH_COMMAND or
+    safe.directory variables. Raises `git-missing`.
     """
-    environment = _environment()
+    environment = process.current_environment()
+    for name in REPOSITORY_VARIABLES | _PATHSPECS:
+        environment.pop(name, None)
+    # Messages are shown, and told apart by their words, in one language.
+    environment |= {"LC_ALL": "C", "LANGUAGE": "C", "GIT_TERMINAL_PROMPT": "0"}
     if index is not None:
         environment["GIT_INDEX_FILE"] = str(index)
-    argv = ("git", *arguments)
     while True:
-        outcome = _run(argv, cwd, environment, stdin)
+        try:
+            outcome = process.run(
+                ("git", *arguments),
+                environment=environment,
+                cwd=cwd,
+                stdin=stdin,
+                patience=process.PUT_AWAY,
+                errors="surrogateescape",
+            )
+        except FileNotFoundError as error:
+            raise _not_started(cwd) from error
         half_made = outcome.exit_code and _HALF_MADE.search(outcome.stderr)
-        if not half_made or not _patience.wait():
+        if not half_made or _patience[0] <= 0:
             return outcome
+        _patience[0] -= 0.05
+        time.sleep(0.05)
 
 
-_HALF_MADE: Final = re.compile(r"failed to read .*worktrees/.*/commondir")
-"""Git failed over a worktree that another git is making in this very moment: all of them look at
-all worktrees, and the file is empty before it is written. Our lock does not help where the other is
-a person's, or outlived the program that started it."""
-
-
-class _HalfMadePatience:
-    """What this process waits for half-made worktrees in all: one may be like that for good."""
-
-    def __init__(self, seconds: float) -> None:
-        self._left = seconds
-
-    def wait(self, pause: float = 0.05) -> bool:
-        """Wait for a moment; False when no seconds are left."""
-        if self._left <= 0:
-            return False
-        self._left -= pause
-        time.sleep(pause)
-        return True
-
-
-_patience: Final = _HalfMadePatience(3.0)
-
-
-def _run(argv: Sequence[str], cwd: Path, environment: Mapping[str, str], stdin: str) -> Outcome:
-    try:
-        # It gets the time to take back its half-made things.
-        return process.run(
-            argv,
-            environment=environment,
-            cwd=cwd,
-            stdin=stdin,
-            patience=process.PUT_AWAY,
-            errors="surrogateescape",
-        )
-    except FileNotFoundError as error:
-        if not cwd.is_dir():
-            raise SandboxError(
-                "git-failed", f"The directory {cwd} does not exist.", details={"path": str(cwd)}
-            ) from error
-        raise SandboxError(
-            "git-missing",
-            "git was not found on PATH.",
-            hints=("Install git, for example: apt-get install git",),
-        ) from error
+def _not_started(cwd: Path) -> SandboxError:
+    if not cwd.is_dir():
+        message = f"The directory {cwd} does not exist."
+        return SandboxError("git-failed", message, details={"path": str(cwd)})
+    hint = "Install git, for example: apt-get install git"
+    return SandboxError("git-missing", "git was not found on PATH.", hints=(hint,))
 
 
 def git(arguments: Sequence[str], *, cwd: Path, index: Path | None = None, stdin: str = "") -> str:
@@ -140,19 +116,10 @@ _HINTS: Final = (
 
 def failed(outcome: Outcome) -> CommandError:
     """The error for a git command that should have succeeded."""
-    text = outcome.stderr.strip() or outcome.stdout.strip()
-    return CommandError(
-        "git-failed",
-        f"git {outcome.argv[1]} failed: {text or f'exit status {outcome.exit_code}'}",
-        hints=tuple(hint for pattern, hint in _HINTS if pattern.search(outcome.stderr)),
-        argv=outcome.argv,
-        exit_code=outcome.exit_code,
-        stdout=outcome.stdout,
-        stderr=outcome.stderr,
-    )
-
-
-_ORPHAN_LIMIT: Final = 60.0
+    hints = [hint for pattern, hint in _HINTS if pattern.search(outcome.stderr)]
+    text = outcome.text or f"exit status {outcome.exit_code}"
+    message = f"git {outcome.argv[1]} failed: {text}"
+    return CommandError("git-failed", message, outcome, hints=hints)
 
 
 def wait_for_git_on(*subjects: str) -> None:
@@ -163,7 +130,7 @@ def wait_for_git_on(*subjects: str) -> None:
     import psutil  # only needed after a kill
 
     left = [one for one in psutil.process_iter(["cmdline"]) if _works_on(one.info, subjects)]
-    _, still = psutil.wait_procs(left, timeout=_ORPHAN_LIMIT)
+    _, still = psutil.wait_procs(left, timeout=60.0)
     if still:
         raise SandboxError(
             "git-failed",

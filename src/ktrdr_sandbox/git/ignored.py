@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import posixpath
+import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,27 +17,23 @@ from typing import Final
 
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import cannot_write, replace_file, temporary_name
-from ktrdr_sandbox.git.git import git, try_git
-from ktrdr_sandbox.git.repository import worktrees
+from ktrdr_sandbox.git.git import failed, git, try_git
+from ktrdr_sandbox.git.repository import HIDDEN, worktrees
 from ktrdr_sandbox.models import ENV_FILE_NAME
 
-INCLUDE_FILE: Final = ".worktreeinclude"
-_NEVER: Final = frozenset({".git", ENV_FILE_NAME, f"{ENV_FILE_NAME}.tmp"})
+_NEVER: Final = frozenset({".git", *HIDDEN})
 
 
 def include_patterns(main: Path) -> tuple[str, ...]:
     """The lines of the main worktree's `.worktreeinclude`. Raises `bad-settings`."""
-    path = main / INCLUDE_FILE
+    path = main / ".worktreeinclude"
     if not path.is_file():
         return ()
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
-        raise SandboxError(
-            "bad-settings",
-            f"Cannot read {path}: {error.strerror}.",
-            details={"path": str(path)},
-        ) from error
+        message = f"Cannot read {path}: {error.strerror}."
+        raise SandboxError("bad-settings", message, details={"path": str(path)}) from error
     return tuple(text.splitlines())
 
 
@@ -49,22 +46,42 @@ def included(main: Path, patterns: Sequence[str]) -> tuple[str, ...]:
     wanted = [line for line in patterns if line.strip() and not line.startswith("#")]
     if not wanted or not (main / ".git").exists():  # a bare repository has no files
         return ()
-    others = ["ls-files", "--others", "--ignored", "-z"]
-    listed = _split(git([*others, "--exclude-standard", "--directory"], cwd=main))
-    single = frozenset(listed)
+    listing = ["ls-files", "--others", "--ignored", "--directory", "-z"]
+    listed = _whole(_split(git([*listing, "--exclude-standard"], cwd=main)))
     unnamed = tuple(name for name in listed if name.endswith("/") and not _is_named(name, wanted))
+    # Git looks into no folder that is matched as a whole, so into node_modules only when asked to.
+    closed = [re.sub(r"([*?\[\\])", r"\\\1", name) for name in unnamed if "\n" not in name]
     with tempfile.TemporaryDirectory(prefix="ktrdr-sandbox-") as folder:
         rules = Path(folder) / "patterns"
-        text = "".join(f"{line}\n" for line in patterns)
+        text = "".join(f"{line}\n" for line in (*patterns, *(f"/{name}" for name in closed)))
         rules.write_text(text, encoding="utf-8", errors="surrogateescape")
-        matching = _split(git([*others, f"--exclude-from={rules}"], cwd=main))
-    found = [
+        matching = _whole(_split(git([*listing, f"--exclude-from={rules}"], cwd=main)))
+    found = {
         name
-        for name in matching
-        if _NEVER.isdisjoint(name.split("/")) and (name in single or not name.startswith(unnamed))
-    ]
-    really = ignored(main, found)
-    return tuple(sorted(name for name in set(found) if name in really))
+        for match in matching
+        if not match.startswith(unnamed)
+        for name in (_files_in(main, match) if match.endswith("/") else (match,))
+        if _NEVER.isdisjoint(name.split("/"))
+    }
+    return tuple(sorted(found & ignored(main, found)))
+
+
+def _whole(names: Sequence[str]) -> list[str]:
+    """Without the folders that git lists beside their files, as nothing else is in them."""
+    around = {f"{parent}/" for name in names for parent in Path(name).parents}
+    return [name for name in names if name not in around]
+
+
+def _files_in(main: Path, folder: str) -> Iterator[str]:
+    """All files below, and repositories as one entry each."""
+    for here, folders, files in os.walk(main / folder):
+        place = f"{os.path.relpath(here, main)}/"
+        if ".git" in (*folders, *files):
+            folders.clear()
+            yield place
+        else:
+            links = [name for name in folders if (Path(here) / name).is_symlink()]
+            yield from (f"{place}{name}" for name in (*files, *links))
 
 
 def _is_named(folder: str, patterns: Iterable[str]) -> bool:
@@ -94,16 +111,12 @@ def ignored(root: Path, names: Iterable[str]) -> frozenset[str]:
         return frozenset()
     outcome = try_git(["check-ignore", "--stdin", "-z"], cwd=root, stdin=given)
     if outcome.exit_code not in (0, 1):  # 1: none of them
-        git(["check-ignore", "--stdin", "-z"], cwd=root, stdin=given)
+        raise failed(outcome)
     return frozenset(_split(outcome.stdout))
 
 
 def _split(text: str) -> list[str]:
     return [name for name in text.split("\0") if name]
-
-
-_LINKED: Final = "a link there leads elsewhere"
-_THERE: Final = "it is there already"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,18 +127,12 @@ class Copies:
     left_out: tuple[tuple[str, str], ...] = ()
 
 
-class _LeftOut(Exception):  # noqa: N818  not an error: a file that stays behind
-    """Why one file is not copied."""
-
-
 def size_of(main: Path, names: Sequence[str]) -> int:
     """Bytes of these files together, as far as they can be seen."""
     total = 0
     for name in names:
-        try:
+        with contextlib.suppress(OSError):
             total += (main / name).lstat().st_size
-        except OSError:
-            continue
     return total
 
 
@@ -136,20 +143,18 @@ def copy_into(main: Path, worktree: Path, names: Sequence[str]) -> Copies:
     commit it, and it may well hold a secret.
     """
     left_out: dict[str, str] = {}
-    candidates = [name for name in names if _obstacle(main, worktree, name) is None]
-    safe = ignored(worktree, candidates)
-    copied = []
+    safe = ignored(worktree, [name for name in names if not _obstacle(main, worktree, name)])
     for name in names:
-        try:
-            if reason := _obstacle(main, worktree, name):
-                raise _LeftOut(reason)
-            if name not in safe:
-                raise _LeftOut("the branch does not ignore it")
-            _copy(main, worktree, name)
-            copied.append(name)
-        except _LeftOut as why:
-            left_out[name] = str(why)
-    return Copies(copied=tuple(copied), left_out=tuple(sorted(left_out.items())))
+        reason = _obstacle(main, worktree, name)
+        if not reason and name not in safe:
+            reason = "the branch does not ignore it"
+        if reason := reason or _copy(main, worktree, name):
+            left_out[name] = reason
+    copied = tuple(name for name in names if name not in left_out)
+    return Copies(copied=copied, left_out=tuple(sorted(left_out.items())))
+
+
+_THERE: Final = "it is there already"
 
 
 def _obstacle(main: Path, worktree: Path, name: str) -> str | None:
@@ -157,8 +162,10 @@ def _obstacle(main: Path, worktree: Path, name: str) -> str | None:
         return "it is a repository of its own"
     for parent in reversed(Path(name).parents[:-1]):
         place = worktree / parent
-        if place.is_symlink() or (place.exists() and not place.is_dir()):
-            return _LINKED if place.is_symlink() else "a file is in the way"
+        if place.is_symlink():
+            return "a link there leads elsewhere"
+        if place.exists() and not place.is_dir():
+            return "a file is in the way"
     if os.path.lexists(worktree / name):
         return _THERE
     try:
@@ -174,57 +181,48 @@ def _obstacle(main: Path, worktree: Path, name: str) -> str | None:
     return f"it is a link to {goal}, out of the checkout" if leaves else None
 
 
-def _copy(main: Path, worktree: Path, name: str) -> None:
-    source, target = main / name, worktree / name
-    try:
-        _make_parents(main, worktree, Path(name).parent)
-        if source.is_symlink():
-            target.symlink_to(_goal(source))
-        else:
-            _copy_file(source, target)
-    except FileExistsError as error:
-        raise _LeftOut(_THERE) from error
-    except OSError as error:
-        raise cannot_write(target, error) from error
-
-
 def _goal(link: Path) -> str:
     return os.readlink(link)  # noqa: PTH115  the text itself, of which a Path makes another
 
 
-def _make_parents(main: Path, worktree: Path, relative: Path) -> None:
-    """With the modes that they have in main."""
-    for parent in [*reversed(relative.parents), relative]:
-        if not (worktree / parent).is_dir():
-            (worktree / parent).mkdir()
-            (worktree / parent).chmod(stat.S_IMODE((main / parent).stat().st_mode) & 0o777 | 0o700)
-
-
-def _copy_file(source: Path, target: Path) -> None:
+def _copy(main: Path, worktree: Path, name: str) -> str | None:
+    """Copy one file; why not, where it stays behind."""
+    source, target = main / name, worktree / name
     try:
-        reading = source.open("rb")
-    except OSError as error:
-        raise _LeftOut(f"it cannot be read: {error.strerror}") from error
-    with reading:
-        facts = os.fstat(reading.fileno())
-        # Not readable by others for the moment that it takes to copy it.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        with os.fdopen(os.open(target, flags, 0o600), "wb") as writing:
-            shutil.copyfileobj(reading, writing, 1 << 20)
+        for parent in reversed(Path(name).parents):
+            if not (worktree / parent).is_dir():
+                mode = stat.S_IMODE((main / parent).stat().st_mode)
+                (worktree / parent).mkdir()
+                (worktree / parent).chmod(mode & 0o777 | 0o700)
+        if source.is_symlink():
+            target.symlink_to(_goal(source))
+            return None
+        try:
+            reading = source.open("rb")
+        except OSError as error:
+            return f"it cannot be read: {error.strerror}"
+        with reading:
+            facts = os.fstat(reading.fileno())
+            # Not readable by others for the moment that it takes to copy it.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            with os.fdopen(os.open(target, flags, 0o600), "wb") as writing:
+                shutil.copyfileobj(reading, writing, 1 << 20)
         target.chmod(stat.S_IMODE(facts.st_mode) & 0o777)
         os.utime(target, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    except FileExistsError:
+        return _THERE
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    return None
 
 
-_HIDDEN: Final = (ENV_FILE_NAME, f"{ENV_FILE_NAME}.tmp")
-"""The second is what a kill while it was being replaced leaves."""
-_ORIGIN: Final = "# ktrdr-sandbox"
-_LINES: Final = (_ORIGIN, *(f"/{name}" for name in _HIDDEN))
+_LINES: Final = ("# ktrdr-sandbox", *(f"/{name}" for name in HIDDEN))
 
 
 def is_hidden(root: Path) -> bool:
     """Whether git ignores `.env.sandbox` already, by whatever rule."""
-    outcome = try_git(["check-ignore", *_HIDDEN], cwd=root)
-    return len(outcome.stdout.splitlines()) == len(_HIDDEN)
+    outcome = try_git(["check-ignore", *HIDDEN], cwd=root)
+    return len(outcome.stdout.splitlines()) == len(HIDDEN)
 
 
 def hide_env_file(common_dir: Path) -> None:
@@ -233,7 +231,7 @@ def hide_env_file(common_dir: Path) -> None:
     No tracked file is touched. Needs the repository's lock. Raises `cannot-write`.
     """
     lines = _excluded(common_dir)
-    if not _has_ours(lines):
+    if _ours_at(lines) is None:
         _write_excluded(common_dir, [*lines, *_LINES])
 
 
@@ -248,14 +246,14 @@ def show_env_file(main: Path, common_dir: Path) -> None:
         temporary_name((common_dir / "info" / "exclude").resolve()).unlink(missing_ok=True)
     lines = _excluded(common_dir)
     needed = any((worktree.path / ENV_FILE_NAME).is_file() for worktree in worktrees(main))
-    if _has_ours(lines) and not needed:
-        at = lines.index(_ORIGIN)
+    at = _ours_at(lines)
+    if at is not None and not needed:
         _write_excluded(common_dir, [*lines[:at], *lines[at + len(_LINES) :]])
 
 
-def _has_ours(lines: Sequence[str]) -> bool:
-    at = lines.index(_ORIGIN) if _ORIGIN in lines else None
-    return at is not None and tuple(lines[at : at + len(_LINES)]) == _LINES
+def _ours_at(lines: Sequence[str]) -> int | None:
+    starts = [at for at in range(len(lines)) if tuple(lines[at : at + len(_LINES)]) == _LINES]
+    return starts[0] if starts else None
 
 
 def _excluded(common_dir: Path) -> list[str]:
@@ -269,8 +267,7 @@ def _excluded(common_dir: Path) -> list[str]:
 
 
 def _write_excluded(common_dir: Path, lines: Sequence[str]) -> None:
-    path = common_dir / "info" / "exclude"
+    path = (common_dir / "info" / "exclude").resolve()  # a symlink to a file elsewhere stays one
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
     text = "".join(f"{line}\n" for line in lines)
-    # A symlink to a file elsewhere stays one.
-    replace_file(path.resolve(), text, mode=mode, errors="surrogateescape")
+    replace_file(path, text, mode=mode, errors="surrogateescape")

@@ -12,6 +12,9 @@ from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.git.git import failed, git, try_git
 from ktrdr_sandbox.models import ENV_FILE_NAME
 
+HIDDEN: Final = (ENV_FILE_NAME, f"{ENV_FILE_NAME}.tmp")
+"""What git is to ignore; the second is what a kill while it was being replaced leaves."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worktree:
@@ -20,7 +23,6 @@ class Worktree:
     path: Path
     head: str
     branch: str | None
-    bare: bool = False
     prunable: bool = False
     locked: str | None = None
     """Why somebody locked it with `git worktree lock`, "" without a reason; None when unlocked."""
@@ -28,13 +30,10 @@ class Worktree:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repository:
-    """A repository seen from one of its worktrees.
+    """A repository seen from one of its worktrees."""
 
-    `root` is the worktree that contains the directory asked from, `main` the first worktree.
-    """
-
-    root: Path
-    main: Path
+    root: Path  # the worktree that contains the directory asked from
+    main: Path  # the first worktree
     common_dir: Path
 
     @property
@@ -43,16 +42,12 @@ class Repository:
         return self.root != self.main
 
 
-_NO_REPOSITORY: Final = re.compile(
-    r"not a git repository|must be run in a work tree|cannot be used without a working tree"
-)
-
-
 def locate(start: Path) -> Repository:
     """The repository around a directory. Raises `not-a-repository`, and `git-failed` for one that
     git refuses to work in."""
     outcome = try_git(["rev-parse", "--show-toplevel"], cwd=start)
-    if outcome.exit_code and _NO_REPOSITORY.search(outcome.stderr):
+    no_tree = r"not a git repository|must be run in a work tree|cannot be used without a working"
+    if outcome.exit_code and re.search(no_tree, outcome.stderr):
         raise SandboxError(
             "not-a-repository",
             f"{start} is not inside a git repository with a working tree.",
@@ -78,21 +73,19 @@ def _path(line: str) -> Path:
 
 def worktrees(cwd: Path) -> list[Worktree]:
     """All worktrees of the repository, the main one first."""
-    text = git(["worktree", "list", "--porcelain", "-z"], cwd=cwd)
-    return [_worktree(block) for block in text.split("\0\0") if block.strip("\0")]
-
-
-def _worktree(block: str) -> Worktree:
-    lines = (line.partition(" ") for line in block.strip("\0").split("\0"))
-    fields = {key: value for key, _, value in lines}
-    return Worktree(
-        path=Path(fields["worktree"]),
-        head=fields.get("HEAD", ""),
-        branch=fields.get("branch"),
-        bare="bare" in fields,
-        prunable="prunable" in fields,
-        locked=fields.get("locked"),
-    )
+    found = []
+    for block in git(["worktree", "list", "--porcelain", "-z"], cwd=cwd).split("\0\0"):
+        lines = (line.partition(" ") for line in block.split("\0") if line)
+        if fields := {key: value for key, _, value in lines}:
+            worktree = Worktree(
+                path=Path(fields["worktree"]),
+                head=fields.get("HEAD", ""),
+                branch=fields.get("branch"),
+                prunable="prunable" in fields,
+                locked=fields.get("locked"),
+            )
+            found.append(worktree)
+    return found
 
 
 def commit_of(cwd: Path, name: str) -> str | None:
@@ -122,21 +115,16 @@ def foreign_files(root: Path, branch: str) -> tuple[str, ...]:
         outcome = try_git(["read-tree", branch], cwd=root, index=index)
         if outcome.exit_code:  # git cannot even tell its branch: no checkout happened
             return tuple(sorted(path.name for path in root.iterdir() if path.name != ".git"))
-        text = git(
-            ["status", "--porcelain=v1", "-z", "--untracked-files=all"], cwd=root, index=index
-        )
+        status = ["status", "--porcelain=v1", "-z", "--untracked-files=all"]
+        text = git(status, cwd=root, index=index)
     found = [entry for entry in text.split("\0") if entry and entry[1:2] != "D"]
-    own = (ENV_FILE_NAME, f"{ENV_FILE_NAME}.tmp")
-    return tuple(entry[3:] for entry in found if entry[3:] not in own)
+    return tuple(entry[3:] for entry in found if entry[3:] not in HIDDEN)
 
 
 def current_branch(root: Path) -> str | None:
     """Short name of the branch checked out, or None when HEAD is detached."""
     outcome = try_git(["symbolic-ref", "--quiet", "--short", "HEAD"], cwd=root)
     return outcome.stdout.strip() if outcome.exit_code == 0 else None
-
-
-_FORMAT: Final = "%(refname)%00%(worktreepath)%00%(symref)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +138,7 @@ class Branch:
 
 def list_branches(cwd: Path) -> list[Branch]:
     """Local branches, those last committed to first, then remote-only ones; [] outside any."""
-    order = ["--sort=-committerdate", f"--format={_FORMAT}"]
+    order = ["--sort=-committerdate", "--format=%(refname)%00%(worktreepath)%00%(symref)"]
     try:
         outcome = try_git(["for-each-ref", *order, "refs/heads", "refs/remotes"], cwd=cwd)
     except SandboxError:

@@ -16,8 +16,6 @@ from ktrdr_sandbox.git.git import git, try_git
 from ktrdr_sandbox.git.repository import commit_of, common_dir
 from ktrdr_sandbox.naming import printable
 
-_MOST_COMMITS: Final = 200
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnsavedWork:
@@ -36,22 +34,16 @@ class UnsavedWork:
 
     def lines(self) -> list[str]:
         """One line for each thing, for people and fit for a terminal."""
-        found = [f"{name}" for name in self.files]
-        if self.operation:
-            found.append(f"a {self.operation} is in progress")
-        found += [f"commit on no branch: {commit}" for commit in self.commits]
-        return [printable(line) for line in (*found, *self.repositories)]
+        operation = [f"a {self.operation} is in progress"] if self.operation else []
+        commits = [f"commit on no branch: {commit}" for commit in self.commits]
+        return [printable(one) for one in (*self.files, *operation, *commits, *self.repositories)]
 
 
 def unsaved_work(root: Path) -> UnsavedWork:
     """Modified, staged and untracked files, an operation in progress, commits no ref reaches."""
     repositories, unreadable = _survey(root)
     return UnsavedWork(
-        files=(
-            *_changed_files(root),
-            *_hidden_changes(root),
-            *_unreadable(root, unreadable),
-        ),
+        files=(*_changed_files(root), *_hidden_changes(root), *_unreadable(root, unreadable)),
         operation=_operation(root),
         commits=lost_commits(root),
         repositories=tuple(
@@ -62,28 +54,23 @@ def unsaved_work(root: Path) -> UnsavedWork:
     )
 
 
+_STATUS: Final = ("status", "--porcelain=v1", "-z")
+
+
 def ignored_files(root: Path) -> tuple[str, ...]:
     """What git ignores in a worktree, whole folders as one; they end with a slash."""
-    text = git(
-        ["status", "--porcelain=v1", "-z", "--ignored=traditional", "--untracked-files=normal"],
-        cwd=root,
-    )
+    text = git([*_STATUS, "--ignored=traditional", "--untracked-files=normal"], cwd=root)
     return tuple(entry[3:] for entry in text.split("\0") if entry.startswith("!! "))
 
 
 def _changed_files(root: Path, *, index: Path | None = None) -> tuple[str, ...]:
-    text = git(
-        ["status", "--porcelain=v1", "-z", "--untracked-files=all", "--ignore-submodules=none"],
-        cwd=root,
-        index=index,
-    )
+    wanted = ["--untracked-files=all", "--ignore-submodules=none"]
+    entries = iter(git([*_STATUS, *wanted], cwd=root, index=index).split("\0"))
     found = []
-    entries = iter(text.split("\0"))
     for entry in entries:
-        if not entry:
-            continue
-        found.append(f"{entry[:2].strip() or '?'} {entry[3:]}")
-        if entry[0] in "RC":
+        if entry:
+            found.append(f"{entry[:2].strip() or '?'} {entry[3:]}")
+        if entry[:1] in ("R", "C"):
             next(entries, None)  # the name it was renamed from
     return tuple(found)
 
@@ -113,8 +100,7 @@ def _unreadable(root: Path, folders: list[Path]) -> Iterator[str]:
     if not folders:
         return
     names = {f"{folder.relative_to(root)}" for folder in folders}
-    listed = "".join(f"{name}\0" for name in sorted(names))
-    ignored = try_git(["check-ignore", "-z", "--stdin"], cwd=root, stdin=listed)
+    ignored = try_git(["check-ignore", "-z", "--stdin"], cwd=root, stdin="\0".join(names))
     for name in sorted(names - set(ignored.stdout.split("\0"))):
         yield f"?? {name}/ (this user cannot look into it)"
 
@@ -147,11 +133,11 @@ ONLY_HERE: Final = ("--glob=refs/worktree/*", "--not", "--branches", "--remotes"
 def lost_commits(root: Path) -> tuple[str, ...]:
     """Commits of HEAD, and of refs that only this worktree has, that no branch or tag reaches."""
     own = ["HEAD"] if commit_of(root, "HEAD") else []  # an unborn HEAD has no commits to lose
-    return _commits(root, [*own, *ONLY_HERE])
+    return _commits(root, *own, *ONLY_HERE)
 
 
-def _commits(root: Path, selection: list[str]) -> tuple[str, ...]:
-    listing = ["log", "--format=%h %s", f"--max-count={_MOST_COMMITS}", *selection, "--"]
+def _commits(root: Path, *selection: str) -> tuple[str, ...]:
+    listing = ["log", "--format=%h %s", "--max-count=200", *selection, "--"]
     return tuple(git(listing, cwd=root).splitlines())
 
 
@@ -204,14 +190,13 @@ def _local_commits(root: Path) -> tuple[str, ...]:
     came = ["--remotes", "--tags"]
     with contextlib.suppress(FileNotFoundError):
         came += (common_dir(root) / "shallow").read_text(encoding="ascii").split()
-    return _commits(root, [*starts, "--branches", "--not", *came])
+    return _commits(root, *starts, "--branches", "--not", *came)
 
 
+# In a directory that is kept: commits that no branch reaches, to `git fetch` from, and the
+# repositories of its submodules.
 COMMITS: Final = "lost-commits.bundle"
-"""In a directory that is kept: its commits that no branch reaches, to `git fetch` from."""
-
 MODULES: Final = "git-modules"
-"""In a directory that is kept: the repositories of its submodules."""
 
 
 def keep_git_data(common_dir: Path, kept: Path) -> None:
@@ -227,25 +212,18 @@ def keep_git_data(common_dir: Path, kept: Path) -> None:
     if lost_commits(kept):
         bundle = ["bundle", "create", "--quiet", str(kept / COMMITS), "HEAD"]
         git([*bundle, *ONLY_HERE], cwd=kept)
-    if (own / "modules").is_dir():
-        _copy_modules(own / "modules", kept / MODULES)
-
-
-def _copy_modules(modules: Path, copy: Path) -> None:
+    modules, copy = own / "modules", kept / MODULES
+    if not modules.is_dir() or copy.exists():
+        return
     partial = temporary_name(copy)
     try:
-        if not copy.exists():
-            shutil.rmtree(partial, ignore_errors=True)
-            shutil.copytree(modules, partial, symlinks=True)
-            _cut_loose(partial)
-            partial.rename(copy)
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(modules, partial, symlinks=True)
+        # Each names the directory of its files, which is gone; no git would read it any more.
+        for config in partial.rglob("config"):
+            if (config.parent / "HEAD").is_file():
+                unset = ["config", "--file", str(config), "--unset-all", "core.worktree"]
+                try_git(unset, cwd=partial)
+        partial.rename(copy)
     except OSError as error:  # `shutil.Error` is one, with all failures as its only argument
         raise cannot_write(copy, error) from error
-
-
-def _cut_loose(modules: Path) -> None:
-    """Each names the directory of its files, which is gone; no git would read it any more."""
-    for config in modules.rglob("config"):
-        if (config.parent / "HEAD").is_file():
-            unset = ["config", "--file", str(config), "--unset-all", "core.worktree"]
-            try_git(unset, cwd=modules)

@@ -26,19 +26,17 @@ from ktrdr_sandbox.git.repository import (
 )
 from ktrdr_sandbox.process import Outcome
 
+_CANNOT: Final = "Cannot create worktree"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkout:
-    """What a new worktree will hold.
-
-    `creates_branch` tells that `branch` does not exist yet and starts at `start` (a commit);
-    `tracks` is the remote branch it will follow, or None.
-    """
+    """What a new worktree will hold."""
 
     branch: str
-    creates_branch: bool
-    start: str
-    tracks: str | None = None
+    creates_branch: bool  # it does not exist yet and starts at `start`
+    start: str  # a commit
+    tracks: str | None = None  # the remote branch it will follow
 
 
 def choose_checkout(repository: Repository, *, name: str, branch: str | None) -> Checkout:
@@ -48,47 +46,48 @@ def choose_checkout(repository: Repository, *, name: str, branch: str | None) ->
     Raises `worktree-conflict` (checked out elsewhere) and `worktree-failed` (no such branch, no
     commit yet, ambiguous remotes).
     """
-    wanted = branch or name
-    if not is_branch_name(repository.root, wanted):
-        raise SandboxError(
-            "usage",
-            f"'{wanted}' is not a valid branch name.",
-            details={"branch": wanted},
-        )
-    root = repository.root
-    existing = run_in_background(lambda: commit_of(root, f"refs/heads/{wanted}"))
+    root, wanted = repository.root, branch or name
+    if not is_branch_name(root, wanted):
+        message = f"'{wanted}' is not a valid branch name."
+        raise SandboxError("usage", message, details={"branch": wanted})
+    asked = run_in_background(lambda: commit_of(root, f"refs/heads/{wanted}"))
     remotes = run_in_background(lambda: remotes_with_branch(root, wanted))
     head = commit_of(root, "HEAD")
-    if existing.result():
+    if existing := asked.result():
         for worktree in worktrees(root):
             if worktree.branch == f"refs/heads/{wanted}":
-                raise checked_out(wanted, worktree.path, hints=_ways_past(worktree))
-        return Checkout(branch=wanted, creates_branch=False, start=existing.result() or wanted)
-    remote = _only_remote(remotes.result(), wanted)
-    if remote:
-        start = commit_of(repository.root, f"refs/remotes/{remote}")
-        return Checkout(branch=wanted, creates_branch=True, start=start or remote, tracks=remote)
+                raise _checked_out(wanted, worktree.path, hints=_ways_past(worktree))
+        return Checkout(branch=wanted, creates_branch=False, start=existing)
+    if remote := _only_remote(remotes.result(), wanted):
+        start = commit_of(root, f"refs/remotes/{remote}") or remote
+        return Checkout(branch=wanted, creates_branch=True, start=start, tracks=remote)
     if branch is not None:
-        raise SandboxError(
-            "worktree-failed",
-            f"Cannot create worktree: there is no branch '{branch}', here or on a remote.",
-            hints=("Leave --branch out to start a new branch from the current commit.",),
-            details={"branch": branch},
-        )
+        message = f"{_CANNOT}: there is no branch '{branch}', here or on a remote."
+        hint = "Leave --branch out to start a new branch from the current commit."
+        raise SandboxError("worktree-failed", message, hints=(hint,), details={"branch": branch})
     if head is None:
-        raise SandboxError(
-            "worktree-failed",
-            f"Cannot create worktree: {root} has no commit yet.",
-            hints=("Make a first commit, then create the instance.",),
-        )
+        message = f"{_CANNOT}: {root} has no commit yet."
+        hint = "Make a first commit, then create the instance."
+        raise SandboxError("worktree-failed", message, hints=(hint,))
     return Checkout(branch=wanted, creates_branch=True, start=head)
 
 
-def checked_out(branch: str, path: Path, *, hints: Sequence[str] = ()) -> SandboxError:
+def _only_remote(remotes: Sequence[str], branch: str) -> str | None:
+    if len(remotes) > 1:
+        raise SandboxError(
+            "worktree-failed",
+            f"{_CANNOT}: branch '{branch}' is on several remotes: {', '.join(remotes)}.",
+            hints=(f"Make it first: git branch --track {branch} {remotes[0]}",),
+            details={"branch": branch, "remotes": list(remotes)},
+        )
+    return remotes[0] if remotes else None
+
+
+def _checked_out(branch: str, path: Path, *, hints: Sequence[str] = ()) -> SandboxError:
     """The document's worktree conflict error, for a branch that has a worktree."""
     return SandboxError(
         "worktree-conflict",
-        f"Cannot create worktree: branch '{branch}' is already checked out at '{path}'. "
+        f"{_CANNOT}: branch '{branch}' is already checked out at '{path}'. "
         "Use a different name or checkout a different branch there first.",
         hints=hints,
         details={"branch": branch, "path": str(path)},
@@ -105,7 +104,7 @@ def refuse_listed(repository: Repository, path: Path) -> None:
     held = f"commit {worktree.head[:10]}" if branch is None else f"branch '{branch}'"
     raise SandboxError(
         "worktree-conflict",
-        f"Cannot create worktree: git has one at '{path}' already, with {held} checked out.",
+        f"{_CANNOT}: git has one at '{path}' already, with {held} checked out.",
         hints=(*_ways_past(worktree), "Or use another name."),
         details={"branch": branch, "path": str(path)},
     )
@@ -127,24 +126,10 @@ def _ways_past(worktree: Worktree) -> tuple[str, ...]:
     )
 
 
-def _only_remote(remotes: Sequence[str], branch: str) -> str | None:
-    if len(remotes) > 1:
-        raise SandboxError(
-            "worktree-failed",
-            f"Cannot create worktree: branch '{branch}' is on several remotes: "
-            f"{', '.join(remotes)}.",
-            hints=(f"Make it first: git branch --track {branch} {remotes[0]}",),
-            details={"branch": branch, "remotes": list(remotes)},
-        )
-    return remotes[0] if remotes else None
-
-
 def listed(main: Path, path: Path) -> Worktree | None:
     """Git's entry for a worktree at that place."""
-    for worktree in worktrees(main):
-        if worktree.path.resolve() == path.resolve():
-            return worktree
-    return None
+    wanted = path.resolve()
+    return next((one for one in worktrees(main) if one.path.resolve() == wanted), None)
 
 
 def repair_worktree(main: Path, path: Path) -> None:
@@ -158,12 +143,12 @@ def forget_worktree(main: Path, common_dir: Path, path: Path) -> None:
     Others are left alone, so no `worktree prune`: a directory that is not there may be on a drive
     that comes back.
     """
-    forget_broken_entries(common_dir, path)
+    _forget_broken_entries(common_dir, path)
     if listed(main, path) is not None:
         git(["worktree", "remove", "--force", "--force", str(path)], cwd=main)
 
 
-def forget_broken_entries(common_dir: Path, path: Path) -> None:
+def _forget_broken_entries(common_dir: Path, path: Path) -> None:
     """What a git that was killed left of its notes on a worktree it was making or removing.
 
     Such an entry names no place, so git neither lists it nor can be told to remove it; or it names
@@ -171,16 +156,12 @@ def forget_broken_entries(common_dir: Path, path: Path) -> None:
     """
     for entry in sorted((common_dir / "worktrees").glob(f"{glob.escape(path.name)}*")):
         number = entry.name.removeprefix(path.name)
-        if (not number or number.isdigit()) and _is_unfinished(entry, path):
+        if number and not number.isdigit():
+            continue
+        place = _text(entry / "gitdir")  # may be written as seen from the entry
+        is_here = place and (entry / place).parent.resolve() == path.resolve()
+        if not place or (is_here and _text(entry / "commondir") == ""):
             shutil.rmtree(entry, ignore_errors=True)
-
-
-def _is_unfinished(entry: Path, path: Path) -> bool:
-    place = _text(entry / "gitdir")
-    if not place:
-        return True
-    # The place may be written as seen from the entry.
-    return _text(entry / "commondir") == "" and (entry / place).parent.resolve() == path.resolve()
 
 
 def _text(file: Path) -> str | None:
@@ -194,16 +175,24 @@ def _text(file: Path) -> str | None:
 class Addition:
     """A worktree about to be added, as it must be known to take it back after a kill.
 
-    `main` and `common_dir` are the repository's; `token` marks the branch as made for this
-    addition; `known` tells that git lists a worktree at `path` already, which is then not ours.
+    `main` and `common_dir` are the repository's.
     """
 
     main: Path
     common_dir: Path
     path: Path
     checkout: Checkout
-    token: str
-    known: bool
+    token: str  # marks the branch as made for this addition
+    known: bool  # whether git lists a worktree at `path` already, which is then not ours
+
+    @property
+    def reference(self) -> str:
+        return f"refs/heads/{self.checkout.branch}"
+
+    @property
+    def origin(self) -> str:
+        """What the reflog tells of a branch that was made for this."""
+        return f"branch: Created by ktrdr-sandbox ({self.token})"
 
 
 def plan_addition(repository: Repository, path: Path, checkout: Checkout, token: str) -> Addition:
@@ -224,38 +213,22 @@ def add_worktree(addition: Addition) -> str | None:
     Raises `worktree-failed`, and `worktree-conflict` for a branch that git's list of worktrees does
     not show: in a rebase or a bisection its worktree counts as detached.
     """
-    checkout, main = addition.checkout, addition.main
+    path, main, checkout = addition.path, addition.main, addition.checkout
     if checkout.creates_branch:
-        _make_branch(addition)
-    arguments = ["worktree", "add", "--quiet", str(addition.path), checkout.branch]
-    outcome = try_git(arguments, cwd=main)
-    if outcome.exit_code == 0:
-        return None
+        # By itself and with a reflog entry of its own, so that it is known later whose it is. Git
+        # makes the ref only if there is none: of two programs that try, one fails.
+        arguments = ["update-ref", "--create-reflog", "-m", addition.origin, addition.reference]
+        _must_add(path, try_git([*arguments, checkout.start, "0" * len(checkout.start)], cwd=main))
+        if checkout.tracks:
+            follow = f"--set-upstream-to={checkout.tracks}"
+            _must_add(path, try_git(["branch", "--quiet", follow, checkout.branch], cwd=main))
+    outcome = try_git(["worktree", "add", "--quiet", str(path), checkout.branch], cwd=main)
     # Git takes back what it cannot finish. What stays is whole: a hook ended with that status.
-    if (outcome.exit_code or -1) > 0 and addition.path.is_dir() and listed(main, addition.path):
+    if (outcome.exit_code or -1) > 0 and path.is_dir() and listed(main, path):
         said = outcome.text or f"exit status {outcome.exit_code}"
-        return f"git's post-checkout hook failed in {addition.path}; the worktree stays: {said}"
-    raise _not_added(addition.path, outcome)
-
-
-def _make_branch(addition: Addition) -> None:
-    """By itself and with a reflog entry of its own, so that it is known later whose it is.
-
-    Git makes the ref only if there is none: of two programs that try, one fails.
-    """
-    checkout, main = addition.checkout, addition.main
-    arguments = ["update-ref", "--create-reflog", "-m", _origin(addition)]
-    arguments += [f"refs/heads/{checkout.branch}", checkout.start, "0" * len(checkout.start)]
-    outcome = try_git(arguments, cwd=main)
-    if outcome.exit_code == 0 and checkout.tracks:
-        arguments = ["branch", "--quiet", f"--set-upstream-to={checkout.tracks}", checkout.branch]
-        outcome = try_git(arguments, cwd=main)
-    if outcome.exit_code:
-        raise _not_added(addition.path, outcome)
-
-
-def _origin(addition: Addition) -> str:
-    return f"branch: Created by ktrdr-sandbox ({addition.token})"
+        return f"git's post-checkout hook failed in {path}; the worktree stays: {said}"
+    _must_add(path, outcome)
+    return None
 
 
 _CHECKED_OUT: Final = re.compile(
@@ -264,16 +237,17 @@ _CHECKED_OUT: Final = re.compile(
 """Git 2.43 changed the words."""
 
 
-def _not_added(path: Path, outcome: Outcome) -> SandboxError:
-    error = failed(outcome)
-    if found := _CHECKED_OUT.search(error.stderr):
-        return checked_out(found["branch"], Path(found["path"]))
-    reason = error.stderr.strip() or "git gave no reason"
-    return SandboxError(
+def _must_add(path: Path, outcome: Outcome) -> None:
+    if outcome.exit_code == 0:
+        return
+    if found := _CHECKED_OUT.search(outcome.stderr):
+        raise _checked_out(found["branch"], Path(found["path"]))
+    said, status = outcome.stderr, outcome.exit_code
+    raise SandboxError(
         "worktree-failed",
-        f"Cannot create worktree at {path}: {reason}",
-        hints=error.hints,
-        details={"argv": list(error.argv), "stderr": error.stderr, "exit_code": error.exit_code},
+        f"{_CANNOT} at {path}: {said.strip() or 'git gave no reason'}",
+        hints=failed(outcome).hints,
+        details={"argv": list(outcome.argv), "stderr": said, "exit_code": status},
     )
 
 
@@ -286,9 +260,9 @@ def take_back_worktree(addition: Addition, *, save: Callable[[Path], None]) -> N
     """
     if not addition.main.is_dir():
         return
-    wait_for_git_on(str(addition.path), f"refs/heads/{addition.checkout.branch}")
+    wait_for_git_on(str(addition.path), addition.reference)
     if not addition.known:
-        forget_broken_entries(addition.common_dir, addition.path)
+        _forget_broken_entries(addition.common_dir, addition.path)
         _take_back_directory(addition, save)
     if addition.checkout.creates_branch:
         _take_back_branch(addition)
@@ -298,7 +272,7 @@ def _take_back_directory(addition: Addition, save: Callable[[Path], None]) -> No
     path = addition.path
     entry = listed(addition.main, path)
     # One that was being added has no branch yet when git was killed early on.
-    if entry and entry.branch not in (f"refs/heads/{addition.checkout.branch}", None):
+    if entry and entry.branch not in (addition.reference, None):
         return
     if path.is_dir() and not path.is_symlink():
         # The link to the repository git writes first.
@@ -316,10 +290,9 @@ def _take_back_branch(addition: Addition) -> None:
 
     Git itself refuses one that is checked out somewhere.
     """
-    branch = addition.checkout.branch
-    reference = f"refs/heads/{branch}"
-    if commit_of(addition.main, reference) != addition.checkout.start:
+    main, reference = addition.main, addition.reference
+    if commit_of(main, reference) != addition.checkout.start:
         return
-    log = try_git(["log", "--walk-reflogs", "--format=%gs", reference, "--"], cwd=addition.main)
-    if log.exit_code == 0 and _origin(addition) in log.stdout.splitlines():
-        try_git(["branch", "--quiet", "-D", branch], cwd=addition.main)
+    log = try_git(["log", "--walk-reflogs", "--format=%gs", reference, "--"], cwd=main)
+    if log.exit_code == 0 and addition.origin in log.stdout.splitlines():
+        try_git(["branch", "--quiet", "-D", addition.checkout.branch], cwd=main)

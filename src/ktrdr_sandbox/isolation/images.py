@@ -13,14 +13,14 @@ from typing import Any, Final, NamedTuple
 
 from ktrdr_sandbox.isolation.model import Service, StackModel, pairs
 from ktrdr_sandbox.isolation.override import Findings, edit, reset
-from ktrdr_sandbox.isolation.request import ImageSeed, IsolationRequest
+from ktrdr_sandbox.isolation.request import IsolationRequest
 
 _IMAGE_CONTEXT: Final = "docker-image://"
+# Build arguments whose value is an image even where it looks like any other word.
 _NAMES_IMAGE: Final = re.compile(r"(?:.*_)?(?:image|base|from)", re.I)
-"""Names of build arguments whose value is an image even where it looks like any other word."""
-
+# One part of an image's repository, as the reference grammar has it.
 _COMPONENT: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
-"""One part of an image's repository, as the reference grammar has it."""
+BUILT_HERE: Final = "another service of this instance builds this image"
 
 
 def own_image(reference: str, instance_id: str) -> str:
@@ -48,11 +48,7 @@ def full_reference(reference: str) -> str:
 
 
 def _component(text: str) -> str:
-    """The text as one part of a repository, two texts never alike.
-
-    A registry's port is set off by `__`, which no host name contains. What the grammar has no way
-    to say is told apart by a hash.
-    """
+    """The text as one part of a repository, two texts never alike."""
     candidate = text.replace(":", "__")
     if _COMPONENT.fullmatch(candidate):
         return candidate
@@ -63,19 +59,18 @@ def _component(text: str) -> str:
 class Images(NamedTuple):
     """The instance's own reference for each reference that some service builds.
 
-    `to_be_had` are the references whose own image exists or will. One that only services of
-    inactive profiles build is never made here: who uses it goes on taking it from where the file
-    says, as a registry. Nor is it started from the base tag's, for nothing would ever renew it.
+    `available` are the references whose own image exists or will. One that only services of
+    inactive profiles build is never made here: who uses it takes it from where the file says.
     """
 
     project: str
     own: Mapping[str, str]
-    to_be_had: frozenset[str]
+    available: frozenset[str]
 
     def of(self, reference: str) -> str | None:
         """What to use instead of a reference, or None where the file's own is right."""
         full = full_reference(reference)
-        return self.own[full] if full in self.to_be_had else None
+        return self.own[full] if full in self.available else None
 
     def built_as(self, reference: str) -> str:
         """What to build instead of a reference that some service builds."""
@@ -85,8 +80,7 @@ class Images(NamedTuple):
         """What a service's `image` has to be, or None where the file's own is right."""
         if service.get("build"):
             return self.built_as(_image_of(name, service, self.project))
-        declared = str(service.get("image") or "")
-        return self.of(declared) if declared else None
+        return self.of(str(service["image"])) if service.get("image") else None
 
     @property
     def written(self) -> tuple[str, ...]:
@@ -97,75 +91,66 @@ class Images(NamedTuple):
 def built_images(model: StackModel, request: IsolationRequest) -> Images:
     """What the stack builds, in all its services and under all tags.
 
-    An image without a name is `<id>/<service>`, unless the file calls another one so.
+    An image without a name is `<id>/<service>`, unless the file calls another one so. Compose's
+    `ktrdr--feat-test-web` is `web` of the instance `feat-test`, and `test-web` of `feat`.
     """
     project = request.instance.id
-    builders = {name: body for name, body in model.services.items() if body.get("build")}
     own: dict[str, str] = {}
-    active: set[str] = set()
-    for name, service in builders.items():
+    available: set[str] = set()
+    unnamed = []
+    for name, service in model.services.items():
+        if not service.get("build"):
+            continue
+        if not service.get("image"):
+            unnamed.append(name)
         references = [_image_of(name, service, project), *(service["build"].get("tags") or [])]
         for reference in references:
             own.setdefault(full_reference(reference), own_image(reference, project))
         if name in request.active:
-            active.update(map(full_reference, references))
+            available.update(map(full_reference, references))
     taken = {full_reference(reference) for reference in own.values()}
-    for name, service in builders.items():
+    for name in unnamed:
         short = own_image(name, project)
-        if not service.get("image") and full_reference(short) not in taken:
+        if full_reference(short) not in taken:
             own[full_reference(f"{project}-{name}")] = short
-    here = {full for full, mine in own.items() if full_reference(mine) in request.images}
-    return Images(project, own, frozenset(active | here))
+    available.update(key for key, mine in own.items() if full_reference(mine) in request.images)
+    return Images(project, own, frozenset(available))
 
 
 def _image_of(name: str, service: Service, project: str) -> str:
-    """The image that a service builds, by Compose's own name where the file gives it none.
-
-    That name cannot stay: `ktrdr--feat-test-web` is `web` of the instance `feat-test`, and
-    `test-web` of `feat`. Services that only use the image may call it so.
-    """
+    """The image that a service builds, by Compose's own name where the file gives it none."""
     return str(service.get("image") or f"{project}-{name}")
 
 
-def image_seeds(
-    model: StackModel, images: Images, request: IsolationRequest
-) -> tuple[ImageSeed, ...]:
-    """Images that the engine has under the file's tag and not yet under the instance's own."""
-    seeds: dict[str, ImageSeed] = {}
+def image_seeds(model: StackModel, images: Images, request: IsolationRequest) -> dict[str, str]:
+    """Own names that are missing, with the images that the engine has under the file's tags."""
+    seeds: dict[str, str] = {}
     for name, service in model.services.items():
         base = str(service.get("image") or "")
         if base and service.get("build") and name in request.active:
             source, target = full_reference(base), full_reference(images.built_as(base))
             if source in request.images and target not in request.images:
-                seeds.setdefault(target, ImageSeed(base=source, target=target))
-    return tuple(seeds.values())
+                seeds.setdefault(target, source)
+    return seeds
 
 
 def scope_images(model: StackModel, images: Images) -> Findings:
     """Own tags for what is built, in the services that build it and in those that use it."""
     for name, service in model.services.items():
-        yield from _image(name, service, images)
-        yield from _build(("services", name, "build"), service.get("build") or {}, images)
-
-
-def _image(name: str, service: Service, images: Images) -> Findings:
-    base = str(service.get("image") or "")
-    own = images.of_service(name, service)
-    if not own:
-        return
-    builds = bool(service.get("build"))
-    if not builds:
-        reason = "another service of this instance builds this image"
-    elif base:
-        reason = "a build replaces the image under its tag: here, this instance's only"
-    else:
-        reason = "the name that Compose makes up may be another instance's as well"
-    yield edit(("services", name, "image"), own, reason, before=base, after=own)
-    policy = service.get("pull_policy") or ""
-    if policy != "never" and not (builds and policy == "build"):
-        reason = "no registry has the instance's own image"
-        path = ("services", name, "pull_policy")
-        yield edit(path, "never", reason, before=policy, after="never")
+        build, base = service.get("build") or {}, str(service.get("image") or "")
+        own = images.of_service(name, service)
+        if own:
+            reason = BUILT_HERE
+            if build:
+                reason = "the name that Compose makes up may be another instance's as well"
+            if build and base:
+                reason = "a build replaces the image under its tag: here, this instance's only"
+            yield edit(("services", name, "image"), own, reason, before=base)
+            policy = service.get("pull_policy") or ""
+            if policy != "never" and not (build and policy == "build"):
+                reason = "no registry has the instance's own image"
+                yield edit(("services", name, "pull_policy"), "never", reason, before=policy)
+        yield from _build(("services", name, "build"), build, images)
 
 
 def _build(path: tuple[str, ...], build: Mapping[str, Any], images: Images) -> Findings:
@@ -173,24 +158,23 @@ def _build(path: tuple[str, ...], build: Mapping[str, Any], images: Images) -> F
     if tags:
         own = [images.built_as(tag) for tag in tags]
         reason = "a build replaces the images under all its tags"
-        before, after = ", ".join(tags), ", ".join(own)
-        yield edit((*path, "tags"), own, reason, before=before, after=after, tag="!override")
+        yield edit((*path, "tags"), own, reason, before=", ".join(tags), tag="!override")
     if build.get("cache_to"):
         reason = "every instance's builds would write the same cache"
         yield reset((*path, "cache_to"), reason, before=", ".join(build["cache_to"]))
     # Images that a build starts from, by a named context or as the whole of an argument. What the
-    # Dockerfile itself names is not looked at.
-    reason = "another service of this instance builds this image"
-    for key, context in (build.get("additional_contexts") or {}).items():
-        base = str(context).removeprefix(_IMAGE_CONTEXT)
-        image = images.of(base) if base != context else None
+    # Dockerfile itself names is not looked at, and `app` may be a folder or a stage, too.
+    bases = {
+        ("additional_contexts", key): value
+        for key, value in pairs(build.get("additional_contexts")).items()
+        if value and value.startswith(_IMAGE_CONTEXT)
+    } | {
+        ("args", key): value
+        for key, value in pairs(build.get("args")).items()
+        if value and (":" in value or "/" in value or _NAMES_IMAGE.fullmatch(key))
+    }
+    for keys, value in bases.items():
+        scheme = _IMAGE_CONTEXT if keys[0] == "additional_contexts" else ""
+        image = images.of(value.removeprefix(scheme))
         if image:
-            after = f"{_IMAGE_CONTEXT}{image}"
-            where = (*path, "additional_contexts", key)
-            yield edit(where, after, reason, before=str(context), after=after)
-    for key, value in pairs(build.get("args")).items():
-        # `app` may be a folder or a stage, too.
-        is_reference = value and (":" in value or "/" in value or _NAMES_IMAGE.fullmatch(key))
-        image = images.of(value) if value and is_reference else None
-        if value and image:
-            yield edit((*path, "args", key), image, reason, before=value, after=image)
+            yield edit((*path, *keys), scheme + image, BUILT_HERE, before=value)

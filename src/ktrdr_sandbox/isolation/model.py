@@ -8,7 +8,7 @@ the override as they are; `unescape` them before comparing with anything outside
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,7 @@ Section = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class StackModel:
-    """The sections of a model by name. `external` are the keys of networks that exist outside and
-    are joined as declared."""
+    """The sections of a model. `external` are the keys of the networks that exist outside."""
 
     services: Mapping[str, Service]
     networks: Section
@@ -63,11 +62,11 @@ def declared_name(key: str, body: Mapping[str, Any]) -> str:
 
 def pairs(value: Any) -> dict[str, str | None]:
     """Environment or labels in either form. None marks a variable passed through by name."""
-    if not value:
-        return {}
     if isinstance(value, Mapping):
-        return {key: None if item is None else _text(item) for key, item in value.items()}
-    split = (str(item).partition("=") for item in value)
+        texts = {key: str(item) for key, item in value.items() if item is not None}
+        flags = {key: text.lower() for key, text in texts.items() if isinstance(value[key], bool)}
+        return {key: flags.get(key, texts.get(key)) for key in value}
+    split = (str(item).partition("=") for item in value or ())
     return {key: rest if equals else None for key, equals, rest in split}
 
 
@@ -79,9 +78,9 @@ def attachments(service: Service) -> dict[str, Mapping[str, Any]]:
     return {str(key): {} for key in networks}
 
 
-def mounts(service: Service) -> Iterator[Mapping[str, Any]]:
+def mounts(service: Service) -> list[Mapping[str, Any]]:
     """The mounts of a service. Compose prints them in the long form only."""
-    return (volume for volume in service.get("volumes") or [] if isinstance(volume, Mapping))
+    return [volume for volume in service.get("volumes") or [] if isinstance(volume, Mapping)]
 
 
 def replicas(service: Service) -> int:
@@ -108,14 +107,6 @@ def unescape(text: str) -> str:
     return text.replace("$$", "$")
 
 
-def natural(name: str) -> tuple[tuple[int, str], ...]:
+def natural(name: str) -> list[tuple[int, str]]:
     """Sort key that puts `worker-2` before `worker-10`."""
-    return tuple(
-        (int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)
-    )
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

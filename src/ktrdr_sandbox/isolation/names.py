@@ -14,39 +14,33 @@ from ktrdr_sandbox.isolation.model import (
     replicas,
 )
 from ktrdr_sandbox.isolation.override import Findings, edit, reset
-from ktrdr_sandbox.isolation.request import IsolationRequest
+from ktrdr_sandbox.isolation.request import IsolationRequest, Notice
 from ktrdr_sandbox.models import LABEL_HOME, LABEL_ID, LABEL_SLOT, LABEL_UUID
 
 _ATTRIBUTES: Final = "OTEL_RESOURCE_ATTRIBUTES"
 
 
-def own_names(resources: Section, instance_id: str) -> dict[str, str]:
-    """An instance's own name for each volume or network that is declared with a foreign one.
+def scope_names(section: str, resources: Section, request: IsolationRequest) -> Findings:
+    """Own names for external volumes and networks, and for those with a fixed name.
 
     Keys that are declared with the same name are the same resource, and stay one.
     """
-    declared = {key: declared_name(key, body) for key, body in resources.items()}
+    project, kind = request.instance.id, section.removesuffix("s")
     first_key: dict[str, str] = {}
-    for key, name in declared.items():
-        first_key.setdefault(name, key)
-    return {
-        key: f"{instance_id}_{first_key[name]}"
-        for key, name in declared.items()
-        if resources[key].get("external")
-        or not name.startswith((f"{instance_id}_", f"{instance_id}-"))
-    }
-
-
-def scope_volumes(model: StackModel, request: IsolationRequest) -> Findings:
-    """Own names for external volumes and for those with a fixed name."""
-    for key, name in own_names(model.volumes, request.instance.id).items():
-        body = model.volumes[key]
+    for key, body in resources.items():
+        declared = declared_name(key, body)
+        own = f"{project}_{first_key.setdefault(declared, key)}"
         if body.get("external"):
-            reason = "an external volume is one for all: this instance gets its own, empty"
-            yield reset(("volumes", key, "external"), reason, before="true")
-        reason = "a fixed name is one volume for all instances"
-        before = declared_name(key, body)
-        yield edit(("volumes", key, "name"), name, reason, before=before, after=name)
+            reason = f"there is no network {declared}: this instance makes its own"
+            if kind == "volume":
+                reason = "an external volume is one for all: this instance gets its own, empty"
+            else:
+                text = f"the external network {declared} does not exist; {own} is made in its place"
+                yield Notice(None, text)
+            yield reset((section, key, "external"), reason, before="true")
+        if body.get("external") or not declared.startswith((f"{project}_", f"{project}-")):
+            reason = f"a fixed name is one {kind} for all instances"
+            yield edit((section, key, "name"), own, reason, before=declared)
 
 
 def container_name(name: str, service: Service, request: IsolationRequest) -> str:
@@ -62,9 +56,8 @@ def container_name(name: str, service: Service, request: IsolationRequest) -> st
 def release_container_names(model: StackModel, request: IsolationRequest) -> Findings:
     """Let Compose name the containers after the project.
 
-    A container's name is also a name in the DNS of its networks, and other services may be set up
-    with it, so it stays as an alias: in the instance's own networks only, because on an external
-    one the same name would lead to other instances' containers.
+    Other services may be set up with the file's name, so it stays as an alias: in the instance's
+    own networks only, because on an external one it would lead to other instances' containers.
     """
     for name, service in model.services.items():
         fixed = service.get("container_name") or ""
@@ -72,36 +65,33 @@ def release_container_names(model: StackModel, request: IsolationRequest) -> Fin
         own = container_name(name, service, request)
         if own.startswith(f"{request.instance.id}."):
             reason = "another instance has a container of the name that Compose would make up"
-            yield edit(path, own, reason, before=fixed, after=own)
+            yield edit(path, own, reason, before=fixed)
         elif fixed:
             yield reset(path, "a container name exists once per engine", before=fixed)
-        if not fixed:
-            continue
-        for network in attachments(service) if fixed not in model.services else ():
+        for network in attachments(service) if fixed and fixed not in model.services else ():
             if network not in model.external:
                 aliases = ("services", name, "networks", network, "aliases")
                 reason = "the dropped container name still leads here, inside this instance"
-                yield edit(aliases, [fixed], reason, after=fixed)
+                yield edit(aliases, [fixed], reason)
 
 
 def label_everything(model: StackModel, request: IsolationRequest) -> Findings:
     """Labels on containers, networks and volumes, except networks that are only joined.
 
-    The slot is not put on volumes: Compose wants to make a volume anew whose labels have changed,
-    and a slot changes by `move`.
+    Not the slot on volumes: Compose wants to make those anew whose labels change, as by `move`.
     """
     instance = request.instance
     labels = {LABEL_ID: instance.id, LABEL_UUID: instance.uuid, LABEL_HOME: request.home_id}
     with_slot = {**labels, LABEL_SLOT: str(instance.slot)}
-    owners = [
-        *(("services", name, with_slot) for name in model.services),
-        *(("networks", name, with_slot) for name in model.own_networks),
-        *(("volumes", name, labels) for name in model.volumes),
-    ]
     reason = "only what carries our uuid is ever removed"
     after = f"{LABEL_UUID}={instance.uuid}"
-    for section, name, wanted in owners:
-        yield edit((section, name, "labels"), wanted, reason, after=after)
+    for section, keys, wanted in (
+        ("services", model.services, with_slot),
+        ("networks", model.own_networks, with_slot),
+        ("volumes", model.volumes, labels),
+    ):
+        for key in keys:
+            yield edit((section, key, "labels"), wanted, reason, after=after)
 
 
 def name_the_instance(model: StackModel, instance_id: str) -> Findings:
@@ -115,15 +105,13 @@ def name_the_instance(model: StackModel, instance_id: str) -> Findings:
         ):
             before = environment.get(key) or ""
             if value != before:
-                path = ("services", name, "environment", key)
-                yield edit(path, value, reason, before=before, after=value)
+                yield edit(("services", name, "environment", key), value, reason, before=before)
 
 
 def resource_attributes(existing: str | None, instance_id: str) -> str:
     """OpenTelemetry's `key=value,...` list with ours added and all others kept in place.
 
-    An `instance.id` that is already there came from this very variable, or from another sandbox's
-    shell, and is replaced. `deployment.environment` is only given where the file gives none.
+    An `instance.id` that is already there came from this variable, or another sandbox's shell.
     """
     given = [(part.partition("=")[0].strip(), part) for part in (existing or "").split(",")]
     kept = {key: part for key, part in given if part.strip() and key != "instance.id"}

@@ -12,45 +12,66 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from ktrdr_sandbox.isolation.model import Service, StackModel, attachments, pairs
-from ktrdr_sandbox.isolation.ports import Allocation, Publication
+from ktrdr_sandbox.isolation.ports import Publication
 from ktrdr_sandbox.isolation.request import IsolationRequest, Notice
 
+# An address on this host, with its port. `local` ones are, in a container, the container's.
 _HOST: Final = re.compile(
     r"(?<![\w.-])(?:(?P<local>localhost|127\.0\.0\.1|\[::1\])|host\.docker\.internal)"
     r":(?P<port>\d{1,5})(?!\d)",
     re.I,
 )
-"""An address on this host, with its port. `local` ones are, in a container, the container's."""
-
 _TRAEFIK: Final = re.compile(r"traefik\.\w+\.(?:routers|services)\.", re.I)
 _CADDY: Final = re.compile(r"caddy(?:_\d+)?", re.I)
 
 
 def stale_addresses(
-    model: StackModel, allocation: Allocation, request: IsolationRequest
+    model: StackModel, publications: Iterable[Publication], request: IsolationRequest
 ) -> Iterator[Notice]:
-    """One notice for each active service and kind of address."""
-    moved, fixed = _moved_ports(allocation), _fixed_addresses(model)
-    for name, service in model.services.items():
-        if name in request.active:
-            for texts in (_stale_ports(service, moved, model), _stale_ips(service, fixed)):
-                text = "; ".join(texts)
-                if text:
-                    yield Notice(service=name, text=text)
+    """One notice for each active service and kind of address.
 
-
-def _moved_ports(allocation: Allocation) -> dict[int, Publication]:
-    """The file's host ports that are others here, and so are the main environment's.
-
-    Of a number on several protocols the one of TCP, which most addresses mean.
+    Of a port on several protocols the one of TCP, which most addresses mean.
     """
-    given = {port for publication in allocation.publications for port in publication.given}
+    ordered = sorted(publications, key=lambda publication: publication.protocol != "tcp")
+    given = {port.published for publication in ordered for port in publication.given}
     moved: dict[int, Publication] = {}
-    for publication in sorted(allocation.publications, key=lambda one: one.protocol != "tcp"):
+    for publication in ordered:
         for port in _numbers(publication.asked):
             if port not in given:
                 moved.setdefault(port, publication)
-    return moved
+    fixed = {
+        str(body[key]).lower(): name
+        for name, service in model.services.items()
+        for body in attachments(service).values()
+        for key in ("ipv4_address", "ipv6_address")
+        if body.get(key)
+    }
+    for name, service in model.services.items():
+        if name in request.active:
+            values = _values(service)
+            for texts in (_stale_ports(service, values, moved, model), _stale_ips(values, fixed)):
+                text = "; ".join(texts)
+                if text:
+                    yield Notice(name, text)
+
+
+def _values(service: Service) -> dict[str, str]:
+    """Where a service may name an address: variables, build arguments, options of the log driver,
+    and what a container finds others by."""
+    servers = service.get("dns") or []
+    hosts = [  # `name=address`, or with a colon before 2.24
+        str(entry).replace("=", ":", 1).partition(":") for entry in service.get("extra_hosts") or []
+    ]
+    sections = {
+        "extra_hosts": {name: address for name, _, address in hosts},
+        "environment": service.get("environment"),
+        "build.args": (service.get("build") or {}).get("args"),
+        "logging.options": (service.get("logging") or {}).get("options"),
+    }
+    values = {"dns": servers if isinstance(servers, str) else " ".join(map(str, servers))}
+    for section, body in sections.items():
+        values.update({f"{section}.{key}": value or "" for key, value in pairs(body).items()})
+    return values
 
 
 def _numbers(span: str) -> range:
@@ -60,7 +81,7 @@ def _numbers(span: str) -> range:
 
 
 def _stale_ports(
-    service: Service, moved: Mapping[int, Publication], model: StackModel
+    service: Service, values: Mapping[str, str], moved: Mapping[int, Publication], model: StackModel
 ) -> Iterator[str]:
     """Which of the moved ports the service's values name, and where.
 
@@ -69,56 +90,34 @@ def _stale_ports(
     """
     kind, _, other = str(service.get("network_mode") or "").partition(":")
     owner = model.services.get(other, service) if kind == "service" else service
-    own = {int(body["target"]) for body in owner.get("ports") or []}
+    inner = {int(body["target"]) for body in owner.get("ports") or []}
     for span in owner.get("expose") or []:
-        own.update(_numbers(str(span).partition("/")[0]))
+        inner.update(_numbers(str(span).partition("/")[0]))
     named: dict[int, dict[str, None]] = {}
-    for key, value in _values(service):
+    for key, value in values.items():
         for match in _HOST.finditer(value):
             port = int(match["port"])
-            inside = match["local"] and port in own and not key.startswith("logging.")
+            inside = match["local"] and port in inner and not key.startswith("logging.")
             if port in moved and not inside:
                 named.setdefault(port, {})[key] = None
     for port, keys in named.items():
         publication = moved[port]
         here = "the one that the engine picks"
         if publication.given:
-            variable = publication.variables[0]
-            here = f"{publication.given[0]}: ${{{variable}:-{port}}} is right in both"
+            own = publication.given[0]
+            here = f"{own.published}: ${{{own.variable}:-{port}}} is right in both"
         yield (
             f"{_listed(keys)} the host's port {port}, which leads to the main environment; here, "
             f"{publication.service} is on {here}"
         )
 
 
-def _values(service: Service) -> Iterator[tuple[str, str]]:
-    """Variables, build arguments and options of the log driver."""
-    sections = {
-        "environment": service.get("environment"),
-        "build.args": (service.get("build") or {}).get("args"),
-        "logging.options": (service.get("logging") or {}).get("options"),
-    }
-    for section, body in sections.items():
-        for key, value in pairs(body).items():
-            yield f"{section}.{key}", value or ""
-
-
-def _fixed_addresses(model: StackModel) -> dict[str, str]:
-    """The services by the addresses that the file gives them, and that they do not have here."""
-    return {
-        str(body[key]).lower(): name
-        for name, service in model.services.items()
-        for body in attachments(service).values()
-        for key in ("ipv4_address", "ipv6_address")
-        if body.get(key)
-    }
-
-
-def _stale_ips(service: Service, fixed: Mapping[str, str]) -> Iterator[str]:
+def _stale_ips(values: Mapping[str, str], fixed: Mapping[str, str]) -> Iterator[str]:
+    """Which of the addresses that the file gives its services, and that they do not have here."""
     for address, owner in fixed.items():
         around = r"[\w:.]" if ":" in address else r"[\w.]"  # a port may follow the shorter form
         whole = re.compile(rf"(?<!{around}){re.escape(address)}(?!{around})", re.I)
-        keys = dict.fromkeys(key for key, value in _lookups(service) if whole.search(value))
+        keys = [key for key, value in values.items() if whole.search(value)]
         if keys:
             yield (
                 f"{_listed(keys)} {address}, the fixed address of {owner}, which has another one "
@@ -126,19 +125,7 @@ def _stale_ips(service: Service, fixed: Mapping[str, str]) -> Iterator[str]:
             )
 
 
-def _lookups(service: Service) -> Iterator[tuple[str, str]]:
-    """Everything by which a container finds another one's address."""
-    servers = service.get("dns") or []
-    for server in [servers] if isinstance(servers, str) else servers:
-        yield "dns", str(server)
-    for entry in service.get("extra_hosts") or []:  # `name=address`, or with a colon before 2.24
-        name, _, address = str(entry).replace("=", ":", 1).partition(":")
-        yield f"extra_hosts.{name}", address
-    yield from _values(service)
-
-
 def _listed(keys: Iterable[str]) -> str:
-    """`a and b name`"""
     *more, last = keys
     return f"{', '.join(more)} and {last} name" if more else f"{last} names"
 
@@ -149,20 +136,17 @@ def shared_routes(service: Service, instance_id: str) -> list[str]:
 
     A reverse proxy that reads them from the Docker API knows nothing of projects. Of one router in
     two containers it makes one that spreads requests over both
-    (https://doc.traefik.io/traefik/routing/providers/docker/, and alike for caddy-docker-proxy and
-    nginx-proxy). A router of Traefik's without a name gets one of the project's.
+    (https://doc.traefik.io/traefik/routing/providers/docker/, caddy-docker-proxy, nginx-proxy).
     """
     labels = pairs(service.get("labels"))
     traefik = [key for key in labels if _TRAEFIK.match(key)]
     traefik += [labels[key] or "" for key in traefik if key.endswith(".rule")]
     if (labels.get("traefik.enable") or "").lower() == "false":
         traefik = []
-    caddy = [value or "" for key, value in labels.items() if _CADDY.fullmatch(key)]
-    host = pairs(service.get("environment")).get("VIRTUAL_HOST")
     routes = {
         "traefik labels": traefik,
-        "caddy labels": caddy,
-        "VIRTUAL_HOST": [host or instance_id],
+        "caddy labels": [value or "" for key, value in labels.items() if _CADDY.fullmatch(key)],
+        "VIRTUAL_HOST": [pairs(service.get("environment")).get("VIRTUAL_HOST") or instance_id],
     }
     return [
         kind for kind, parts in routes.items() if any(instance_id not in part for part in parts)

@@ -25,7 +25,7 @@ Tag = Literal["", "!override", "!reset"]
 
 
 class Entry(NamedTuple):
-    """A value of the override with the merge tag Compose must see and the reason for it."""
+    """A value of the override, with the reason for it and the merge tag Compose must see."""
 
     value: Any
     comment: str = ""
@@ -50,17 +50,19 @@ def edit(
     reason: str,
     *,
     before: str = "",
-    after: str = "",
+    after: str | None = None,
     tag: Tag = "",
 ) -> Edit:
-    """An edit that is one change. The reason is the comment in the override, too."""
+    """An edit that is one change, to `value` unless `after` tells it better."""
+    if after is None:
+        after = ", ".join(value) if isinstance(value, list) else str(value)
     change = change_at(path, before=before, after=after, reason=reason)
     return Edit(path, Entry(value, reason, tag), (change,))
 
 
 def reset(path: tuple[str, ...], reason: str, *, before: str) -> Edit:
     """An edit that takes a key out of the merged model."""
-    return edit(path, None, reason, before=before, tag="!reset")
+    return edit(path, None, reason, before=before, after="", tag="!reset")
 
 
 def change_at(path: tuple[str, ...], *, before: str, after: str, reason: str) -> Change:
@@ -69,22 +71,10 @@ def change_at(path: tuple[str, ...], *, before: str, after: str, reason: str) ->
     return Change(service=service, key=".".join(keys), before=before, after=after, reason=reason)
 
 
-def plain(node: Any) -> Any:
-    """The nested values without reasons; `{tag: value}` where a merge tag matters."""
-    if isinstance(node, Entry):
-        value = plain(node.value)
-        return {node.tag: value} if node.tag else value
-    if isinstance(node, dict):
-        return {key: plain(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [plain(value) for value in node]
-    return node
-
-
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _NOT_PLAIN: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+# Characters that JSON leaves as they are and YAML does not take, or takes for a line's end.
 _UNSAFE: Final = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
-"""Characters that JSON leaves as they are and YAML does not take, or takes for a line's end."""
 
 
 def render(isolation: IsolatedStack, request: IsolationRequest) -> str:
@@ -102,39 +92,36 @@ def render(isolation: IsolatedStack, request: IsolationRequest) -> str:
     return "\n".join([*lines, "", *_mapping(isolation.override, "")]) + "\n"
 
 
-def quoted(text: str) -> str:
-    """A string in double quotes, as YAML reads back exactly."""
-    return _UNSAFE.sub(
-        lambda found: f"\\u{ord(found.group()):04x}", json.dumps(text, ensure_ascii=False)
-    )
+def _quoted(text: str) -> str:
+    escaped = json.dumps(text, ensure_ascii=False)
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found.group()):04x}", escaped)
+
+
+def _one_line(text: object) -> str:
+    """Text fit for a comment: a line's end in it would end the comment."""
+    return _quoted(str(text))[1:-1].replace('\\"', '"').replace("\\\\", "\\")
 
 
 def _mapping(node: Mapping[str, Any], indent: str) -> Iterator[str]:
     for key, item in node.items():
         is_plain = _PLAIN_KEY.fullmatch(key) and key.lower() not in _NOT_PLAIN
-        yield from _item(f"{indent}{key if is_plain else quoted(key)}:", item, indent)
+        yield from _item(f"{indent}{key if is_plain else _quoted(key)}:", item, indent)
 
 
 def _item(head: str, item: Any, indent: str) -> Iterator[str]:
     """A value after its key or dash: beside it when it is short, below it when it is not."""
-    entry = item if isinstance(item, Entry) else Entry(item)
-    if entry.comment:
-        yield f"{indent}# {_one_line(entry.comment)}"
-    head = f"{head} {entry.tag}" if entry.tag else head
+    value, comment, tag = item if isinstance(item, Entry) else Entry(item)
+    if comment:
+        yield f"{indent}# {_one_line(comment)}"
+    head = f"{head} {tag}" if tag else head
     below = f"{indent}  "
-    if isinstance(entry.value, dict) and entry.value:
-        lines = _mapping(entry.value, below)
+    if isinstance(value, dict) and value:
+        lines = _mapping(value, below)
         yield f"{head} {next(lines).lstrip(' ')}" if head.endswith("-") else head
         yield from lines
-    elif isinstance(entry.value, list) and entry.value:
+    elif isinstance(value, list) and value:
         yield head
-        for element in entry.value:
+        for element in value:
             yield from _item(f"{below}-", element, below)
     else:
-        value = entry.value
-        yield f"{head} {quoted(value) if isinstance(value, str) else json.dumps(value)}"
-
-
-def _one_line(text: object) -> str:
-    """Text fit for a comment: a line's end in it would end the comment."""
-    return quoted(str(text))[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+        yield f"{head} {_quoted(value) if isinstance(value, str) else json.dumps(value)}"

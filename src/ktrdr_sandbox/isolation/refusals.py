@@ -9,12 +9,9 @@ from ktrdr_sandbox.isolation.model import Service, StackModel, mounts
 from ktrdr_sandbox.isolation.override import Finding, Findings, edit
 from ktrdr_sandbox.isolation.request import IsolationRequest, Notice, Refusal
 
-EXTRA_PORTS: Final = "extra-ports"
-HOST_INTERFACE: Final = "host-interface"
-NETWORK_POOL: Final = "network-pool"
-
+HOST_PORTS: Final = "uses the host's own ports: two instances take the same ones"
 _HOST: Final = {
-    "network_mode": ("host-network", "uses the host's own ports: two instances take the same ones"),
+    "network_mode": ("host-network", HOST_PORTS),
     "pid": ("host-pid", "sees, and may signal, every process of the host"),
     "ipc": ("host-ipc", "shares the host's memory segments with other instances"),
     "uts": ("host-uts", "shares, and may set, the host's name"),
@@ -27,19 +24,7 @@ _CONTAINER: Final = {
     "ipc": "container-ipc",
 }
 
-TOKENS: Final = frozenset(
-    {
-        *(token for token, _ in _HOST.values()),
-        *_CONTAINER.values(),
-        "container-volumes",
-        "external-links",
-        EXTRA_PORTS,
-        HOST_INTERFACE,
-        NETWORK_POOL,
-    }
-)
-"""Every token that a refusal may name and the settings may allow."""
-
+_OWN_CONTAINER: Final = "that container is a service of the same file"
 _OTHER_CONTAINER: Final = "belongs to a container outside this instance"
 SOCKETS: Final = ("/docker.sock", "/podman.sock")
 
@@ -49,10 +34,10 @@ def refuse(
 ) -> Finding:
     """A refusal, or a notice where the settings allow it or the service will not be started."""
     if token in request.allow:
-        return Notice(service=service, text=f"{key}: {reason} (allowed by the setting {token})")
+        return Notice(service, f"{key}: {reason} (allowed by the setting {token})")
     if service is not None and service not in request.active:
-        return Notice(service=service, text=f"{key}: {reason}; refused once its profile is enabled")
-    return Refusal(service=service, key=key, reason=reason, setting=token)
+        return Notice(service, f"{key}: {reason}; refused once its profile is enabled")
+    return Refusal(service, key, reason, token)
 
 
 def find_refusals(model: StackModel, request: IsolationRequest) -> Findings:
@@ -71,7 +56,6 @@ def find_refusals(model: StackModel, request: IsolationRequest) -> Findings:
             if service.get(key) == "host":
                 yield refuse(request, name, f"{key}: host", reason, token)
         yield from _other_containers(name, service, named, request)
-        yield from _volumes_from(name, service, named, request)
         for link in service.get("external_links") or []:
             key = f"external_links: {link}"
             yield refuse(request, name, key, _OTHER_CONTAINER, "external-links")
@@ -87,17 +71,11 @@ def _other_containers(
         kind, _, container = before.partition(":")
         if kind == "container" and container in named:
             own = f"service:{named[container]}"
-            reason = "that container is this service of the same file"
-            yield edit(("services", name, key), own, reason, before=before, after=own)
+            yield edit(("services", name, key), own, _OWN_CONTAINER, before=before)
         elif kind == "container":
             yield refuse(request, name, f"{key}: {before}", _OTHER_CONTAINER, token)
-
-
-def _volumes_from(
-    name: str, service: Service, named: Mapping[str, str], request: IsolationRequest
-) -> Findings:
     sources = [str(source) for source in service.get("volumes_from") or []]
-    own = []
+    renamed = []
     for source in sources:
         kind, _, rest = source.partition(":")
         container, colon, mode = rest.partition(":")
@@ -106,16 +84,10 @@ def _volumes_from(
         elif kind == "container":
             key = f"volumes_from: {source}"
             yield refuse(request, name, key, _OTHER_CONTAINER, "container-volumes")
-        own.append(source)
-    if own != sources:
-        yield edit(
-            ("services", name, "volumes_from"),
-            own,
-            "that container is a service of the same file",
-            before=", ".join(sources),
-            after=", ".join(own),
-            tag="!override",
-        )
+        renamed.append(source)
+    if renamed != sources:
+        path, reason = ("services", name, "volumes_from"), _OWN_CONTAINER
+        yield edit(path, renamed, reason, before=", ".join(sources), tag="!override")
 
 
 def _warnings(name: str, service: Service) -> Iterator[Notice]:
@@ -123,13 +95,13 @@ def _warnings(name: str, service: Service) -> Iterator[Notice]:
     mode = str(service.get("network_mode") or "")
     if mode and not mode.startswith(("host", "none", "container:", "service:")):
         text = f"network_mode: {mode} is a network that other instances' containers are on, too"
-        yield Notice(service=name, text=text)
+        yield Notice(name, text)
     if service.get("privileged"):
-        yield Notice(service=name, text="privileged: this container can do anything to the host")
+        yield Notice(name, "privileged: this container can do anything to the host")
     if service.get("use_api_socket") or any(
         str(mount.get("source", "")).endswith(SOCKETS) for mount in mounts(service)
     ):
         text = "has the engine's socket: it can act on every container of every instance"
-        yield Notice(service=name, text=text)
+        yield Notice(name, text)
     if service.get("devices") or service.get("gpus"):
-        yield Notice(service=name, text="devices: shared by every instance")
+        yield Notice(name, "devices: shared by every instance")

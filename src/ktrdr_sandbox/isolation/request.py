@@ -32,18 +32,11 @@ class IsolationRequest:
     allow: frozenset[str] = frozenset()  # refusals that the settings allow, see `refusals.py`
     network_pool: str | None = None  # CIDR for the networks' subnets; None leaves it to the engine
     host_routes: tuple[str, ...] = ()  # CIDRs routed on this host, to check `network_pool` against
-
+    # The model from `config --no-path-resolution`: there, a path that climbs out shows as such.
+    # Without it, a path outside counts as climbing where the checkout has its like.
     unresolved: Mapping[str, Any] | None = None
-    """The model from `config --no-path-resolution`: there, a path that climbs out shows as such.
-
-    Without it, a path outside counts as climbing where the checkout has its like.
-    """
-
-    exists: Callable[[Path], bool]
-    """Whether a host path exists; given from outside so that the rules stay pure."""
-
-    is_empty: Callable[[Path], bool] = lambda _: False
-    """Whether a host path is a folder without content, as an engine makes of a missing source."""
+    exists: Callable[[Path], bool]  # whether a host path exists
+    is_empty: Callable[[Path], bool] = lambda _: False  # whether it is a folder without content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +54,7 @@ class Change:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """Something that would let an instance touch another, or the host, and cannot be changed.
 
@@ -74,7 +67,7 @@ class Refusal:
     setting: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Notice:
     """Something a person should know, that stops nothing."""
 
@@ -82,27 +75,19 @@ class Notice:
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageSeed:
-    """An existing image `base` that can be given the missing name `target` instead of a build."""
-
-    base: str
-    target: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class BindSource:
     """A host path to be mounted that does not exist yet, to be created before the engine does."""
 
     path: Path
-    own: bool = True
-    """In the checkout or the shared folders, where any user of a container may write it."""
+    own: bool = True  # in the checkout or the shared folders, where any container's user may write
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ExternalMembership:
-    """A service on a network that the instance did not make, to be there under its containers'
-    own names. `links` are `container:alias`, as the override gives them to the service.
+    """A service that is to be on an external network under its containers' own names only.
+
+    `links` are `container:alias`, as the override gives them to the service.
     """
 
     service: str
@@ -112,24 +97,18 @@ class ExternalMembership:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IsolatedStack:
-    """The override and all that goes with it.
+    """The override and all that goes with it. With `refusals` the stack must not be started."""
 
-    `override` are nested dictionaries and lists, see `override.py`. `images` are the references,
-    with their tags, that its builds write. `env` are variables for `.env.sandbox` beyond the fixed
-    ones: `KTRDR_WORKER_PORT_1`... and one for each extra port. With `refusals` the stack must not
-    be started.
-    """
-
-    override: dict[str, Any]
+    override: dict[str, Any]  # see `override.py`
     changes: tuple[Change, ...]
     refusals: tuple[Refusal, ...]
     notices: tuple[Notice, ...]
     stack: Stack
-    images: tuple[str, ...]
-    seeds: tuple[ImageSeed, ...]
+    images: tuple[str, ...]  # references, with their tags, that its builds write
+    seeds: dict[str, str]  # missing image names, each with the image that gets it before a build
     bind_sources: tuple[BindSource, ...]
     memberships: tuple[ExternalMembership, ...]
-    env: dict[str, str]
+    env: dict[str, str]  # for `.env.sandbox` beyond the fixed ones: worker and extra ports
 
     @property
     def tokens(self) -> list[str]:

@@ -12,15 +12,16 @@ known besides: 5005 is also the port at which Java programs are debugged.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, Literal, NamedTuple
 
 from ktrdr_sandbox.isolation.model import Service, natural, pairs
 from ktrdr_sandbox.models import Role
 
 Kind = Literal["backend", "db", "grafana", "jaeger", "prometheus", "worker"]
+Rank = tuple[bool, bool, int, str]  # inactive, with profiles, words of the name, name
 
-ROLE_TARGETS: Final[dict[Role, tuple[Kind, int]]] = {
+_TARGETS: Final[dict[Role, tuple[Kind, int]]] = {
     "backend": ("backend", 8000),
     "db": ("db", 5432),
     "grafana": ("grafana", 3000),
@@ -28,13 +29,10 @@ ROLE_TARGETS: Final[dict[Role, tuple[Kind, int]]] = {
     "jaeger_otlp": ("jaeger", 4317),
     "prometheus": ("prometheus", 9090),
 }
-"""The container port of each named role, as the stack's services listen."""
+_WORKER_TARGETS: Final = range(5003, 5007)
 
-WORKER_TARGETS: Final = range(5003, 5007)
-"""Container ports of the stack's four workers."""
-
+# KTRDR's worker programs in a command: `uvicorn ktrdr.training.training_worker:app`.
 _WORKER_PROGRAM: Final = re.compile(r"\b(?:backtest|training)_worker\b")
-"""KTRDR's worker programs in a command: `uvicorn ktrdr.training.training_worker:app`."""
 
 _IMAGE_WORDS: Final[dict[Kind, set[str]]] = {
     "db": {"postgres", "postgresql", "timescale", "timescaledb", "postgis", "pgvector"},
@@ -43,85 +41,103 @@ _IMAGE_WORDS: Final[dict[Kind, set[str]]] = {
     "prometheus": {"prometheus"},
 }
 _NAME_WORDS: Final[dict[Kind, set[str]]] = {
+    **_IMAGE_WORDS,
     "backend": {"backend", "api"},
     "db": _IMAGE_WORDS["db"] | {"db", "database"},
-    "grafana": {"grafana"},
-    "jaeger": {"jaeger"},
-    "prometheus": {"prometheus"},
 }
+# Words of services that carry the name of what they serve: `postgres-exporter` is no database.
 _SIDE_TOOLS: Final = {
     *("admin", "agent", "backup", "cli", "client", "exporter", "init", "migrate", "migration"),
     *("migrations", "operator", "pgadmin", "proxy", "renderer", "seed", "setup", "test", "tests"),
 }
-"""Words of services that carry the name of what they serve: `postgres-exporter` is no database."""
-
+# Port 3000 is Grafana's, and that of most front ends: these do not become Grafana by port.
 _FRONT_ENDS: Final = {
     *("app", "client", "docs", "front", "frontend", "next", "node", "react", "site", "ui", "vite"),
     *("web", "website", "www"),
 }
-"""Port 3000 is Grafana's, and that of most front ends: these do not become Grafana by port."""
 
 
 class RoleAssignment(NamedTuple):
-    """Who plays what. `publishes` gives the container port of each role that has a host port."""
+    """Who plays what. `publishes` gives the container port of each role that has a host port.
+
+    `workers` publish a port, too, with that container port, in the order of their numbers.
+    """
 
     roles: Mapping[str, frozenset[Role]]
     publishes: Mapping[Role, tuple[str, int]]
     workers: tuple[tuple[str, int], ...]
-    """Workers that publish a port, with that container port, in the order of their numbers."""
 
 
 class _Part(NamedTuple):
-    """What the choice needs to know of one service. `rank` sorts the better of equal claims
-    first."""
+    """What the choice needs to know of one service; the lower `rank` is the better claim."""
 
     name: str
     kind: Kind | None
-    worker_type: str | None
-    words: frozenset[str]
-    image_words: frozenset[str]
-    targets: tuple[int, ...]
-    profiled: bool
-    rank: tuple[bool, bool, int, str]
-
-    @property
-    def is_worker(self) -> bool:
-        if self.kind is None and self.worker_type is not None:
-            return any(target in WORKER_TARGETS for target in self.targets)
-        return self.kind == "worker"
-
-    @property
-    def worker_target(self) -> int:
-        return min(self.targets, key=lambda port: (port not in WORKER_TARGETS, port), default=0)
+    words: set[str]
+    image_words: set[str]
+    targets: Collection[int]
+    rank: Rank
 
 
 def assign_roles(
     services: Mapping[str, Service],
-    targets: Mapping[str, tuple[int, ...]],
+    targets: Mapping[str, Collection[int]],
     active: frozenset[str],
 ) -> RoleAssignment:
     """Give out the roles. `targets` are the TCP container ports that each service publishes.
 
     Workers are in the order of container port, then name; never of host port, which the file may
-    take from the very variables that are derived here. Services with profiles come last, so that
-    adding one, or enabling its profile, renumbers nothing else.
+    take from the very variables that are derived here. Those with profiles come last, so that
+    adding one renumbers nothing else.
     """
-    parts = [
-        _part(name, service, targets.get(name, ()), active) for name, service in services.items()
-    ]
-    publishes = {
-        role: publisher
-        for role, (kind, target) in ROLE_TARGETS.items()
-        if (publisher := _publisher(kind, target, parts))
-    }
-    roles = _roles(parts, publishes)
-    workers = sorted(
-        (part for part in parts if "worker" in roles[part.name] and part.targets),
-        key=lambda part: (part.profiled, part.worker_target, natural(part.name)),
-    )
-    return RoleAssignment(
-        roles, publishes, tuple((part.name, part.worker_target) for part in workers)
-    )
+    parts = []
+    for name, service in services.items():
+        image, words = str(service.get("image") or ""), _words(name)
+        rank = (name not in active, bool(service.get("profiles")), len(words), name)
+        kind = None if service.get("provider") else kind_of(name, image)
+        published = targets.get(name, ())
+        parts.append(_Part(name, kind, set(words), _image_words(image), published, rank))
+    publishes, roles = _named_roles(parts)
+    numbered = []
+    for part in parts:
+        is_worker = part.kind == "worker"
+        if part.kind is None and any(target in _WORKER_TARGETS for target in part.targets):
+            is_worker = worker_type(part.name, services[part.name]) is not None
+        if is_worker and not roles[part.name]:
+            roles[part.name].add("worker")
+            if part.targets:
+                port = min(part.targets, key=lambda port: (port not in _WORKER_TARGETS, port))
+                numbered.append((part.rank[1], port, natural(part.name), part.name))
+    workers = tuple((name, port) for _, port, _, name in sorted(numbered))
+    return RoleAssignment({key: frozenset(own) for key, own in roles.items()}, publishes, workers)
+
+
+def _named_roles(parts: list[_Part]) -> tuple[dict[Role, tuple[str, int]], dict[str, set[Role]]]:
+    """Who publishes each role, by which port; and the roles of each service, published or not."""
+    roles: dict[str, set[Role]] = {part.name: set() for part in parts}
+    publishes: dict[Role, tuple[str, int]] = {}
+    for role, (kind, target) in _TARGETS.items():
+        known = [part for part in parts if part.kind == kind]
+        claims = [claim for part in parts if (claim := _claim(part, kind, target))]
+        if claims:
+            _, (*_, name), port = min(claims)
+            publishes[role] = (name, port)
+            roles[name].add(role)
+        elif known:  # plays the role without publishing it
+            roles[min(known, key=lambda part: part.rank).name].add(role)
+    return publishes, roles
+
+
+def _claim(part: _Part, kind: Kind, target: int) -> tuple[int, Rank, int] | None:
+    """How good a service's claim to a role is, the lower the better, and by which port."""
+    publishes = target in part.targets
+    if part.kind == kind and publishes:
+        return 0, part.rank, target
+    if part.kind == kind and len(part.targets) == 1 and kind != "jaeger":
+        return 3, part.rank, next(iter(part.targets))
+    if part.kind is None and publishes and not (kind == "grafana" and part.words & _FRONT_ENDS):
+        return 1 if part.image_words & _NAME_WORDS[kind] else 2, part.rank, target
+    return None
 
 
 def kind_of(name: str, image: str) -> Kind | None:
@@ -144,8 +160,7 @@ def kind_of(name: str, image: str) -> Kind | None:
 def worker_type(name: str, service: Service) -> str | None:
     """The type under which a worker registers with KTRDR's backend, or None when nothing tells.
 
-    The service's name tells first, then what KTRDR's own files give a worker: `WORKER_TYPE` and
-    the program that it runs.
+    Told by the service's name, else by `WORKER_TYPE`, else by the program that it runs.
     """
     given = pairs(service.get("environment")).get("WORKER_TYPE") or ""
     command = service.get("command") or ""
@@ -158,81 +173,12 @@ def worker_type(name: str, service: Service) -> str | None:
     return None
 
 
-def _part(name: str, service: Service, targets: tuple[int, ...], active: frozenset[str]) -> _Part:
-    image = str(service.get("image") or "")
-    words = _words(name)
-    profiled = bool(service.get("profiles"))
-    return _Part(
-        name=name,
-        kind=None if service.get("provider") else kind_of(name, image),
-        worker_type=worker_type(name, service),
-        words=frozenset(words),
-        image_words=_image_words(image),
-        targets=targets,
-        profiled=profiled,
-        rank=(name not in active, profiled, len(words), name),
-    )
-
-
-_KNOWN_AND_PORT, _IMAGE_AND_PORT, _PORT, _ODD_PORT = range(4)
-
-
-def _publisher(kind: Kind, target: int, parts: list[_Part]) -> tuple[str, int] | None:
-    """The service that publishes a role, with the container port, or None."""
-    claims = [
-        (strength, part.rank, part.targets[0] if strength == _ODD_PORT else target)
-        for part in parts
-        if (strength := _claim(part, kind, target)) is not None
-    ]
-    if not claims:
-        return None
-    _, rank, port = min(claims)
-    return rank[3], port
-
-
-def _claim(part: _Part, kind: Kind, target: int) -> int | None:
-    """How good a service's claim to a role is; lower is better, None is no claim."""
-    if part.kind == kind:
-        if target in part.targets:
-            return _KNOWN_AND_PORT
-        single = len(part.targets) == 1 and kind != "jaeger"
-        return _ODD_PORT if single else None
-    if part.kind is not None or target not in part.targets:
-        return None
-    if kind == "grafana" and part.words & _FRONT_ENDS:
-        return None
-    return _IMAGE_AND_PORT if part.image_words & _NAME_WORDS[kind] else _PORT
-
-
-def _roles(
-    parts: list[_Part], publishes: Mapping[Role, tuple[str, int]]
-) -> dict[str, frozenset[Role]]:
-    """Roles by service: of who publishes them, and of who is known to play them unpublished."""
-    holders: dict[Role, str] = {role: name for role, (name, _) in publishes.items()}
-    for role, (kind, _) in ROLE_TARGETS.items():
-        known = [part.rank for part in parts if part.kind == kind]
-        if known and role not in holders:
-            holders[role] = min(known)[3]
-    roles: dict[str, set[Role]] = {part.name: set() for part in parts}
-    for role, name in holders.items():
-        roles[name].add(role)
-    for part in parts:
-        if part.is_worker and not roles[part.name]:
-            roles[part.name].add("worker")
-    return {name: frozenset(mine) for name, mine in roles.items()}
-
-
 def _words(name: str) -> list[str]:
     return re.findall(r"[a-z0-9]+", name.lower())
 
 
-def _image_words(image: str) -> frozenset[str]:
-    """Words of the last part of an image's repository: `grafana/loki` is not Grafana.
-
-    Jaeger's images are told by their organisation: `jaegertracing/all-in-one`.
-    """
+def _image_words(image: str) -> set[str]:
+    """Words of an image's name, and Jaeger's organisation: `grafana/loki` is not Grafana."""
     repository, _, last = image.partition("@")[0].rpartition("/")
     words = set(_words(last.partition(":")[0]))
-    if "jaegertracing" in repository.split("/"):
-        words.add("jaegertracing")
-    return frozenset(words)
+    return words | ({"jaegertracing"} & set(repository.split("/")))

@@ -54,8 +54,7 @@ class Applier:
         """
         staging = self.shared / STAGING
         _remove(staging)
-        files = self.plan.files
-        if files:
+        if files := self.plan.files:
             needed = sum(file.size + _BLOCK for file in files) + _MARGIN
             check_room(self.shared, needed, files=len(files))
         coming: dict[str, Record] = {one.path: self._record(one) for one in files}
@@ -69,7 +68,10 @@ class Applier:
         try:
             staging.mkdir(mode=0o700, exist_ok=True)
             # Of its own name: the copier of a killed run may still write to where it was told.
-            self._place_all(stage, Path(tempfile.mkdtemp(dir=staging)))
+            folder = Path(tempfile.mkdtemp(dir=staging))
+            for made in (staging, folder):
+                follow_owner(made)
+            self._place_all(stage, folder)
         finally:
             _remove(staging)  # on a full disk there is room again now
             self.manifest.records.update({path: [one] for path, one in self._placed.items()})
@@ -92,25 +94,23 @@ class Applier:
                 is_new = file.path not in self.plan.replaced
                 self.result.copied.add_file(file.size, is_new=is_new)
         for link, target in self.plan.links.items():
-            draft = staging / ".link"
-            draft.symlink_to(target)
-            if self._move(draft, link):
+            (staging / ".link").symlink_to(target)
+            if self._move(f"{staging}/.link", link):
                 self._placed[link] = [target, self.number]
                 self.result.copied.links += 1
         self.result.copied.folders = len(self.plan.folders)
         self._report()
 
-    def _move(self, draft: Path, path: str) -> bool:
+    def _move(self, draft: str, path: str) -> bool:
         """Give a finished draft its final name, unless something else has come there meanwhile."""
-        place = self.shared / path
+        place = f"{self.shared}/{path}"
         with contextlib.suppress(FileNotFoundError):
             info = os.lstat(place)
             if (info.st_size, info.st_mtime_ns) != self.plan.replaced.get(path):
-                draft.unlink()
+                Path(draft).unlink()
                 self.result.kept.append(Kept(path, "appeared"))
                 return False
-        draft.replace(place)
-        follow_owner(place)
+        os.replace(draft, place)  # noqa: PTH105  see `stage`
         return True
 
     def _tick(self, size: int) -> None:

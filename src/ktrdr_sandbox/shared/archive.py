@@ -27,8 +27,6 @@ else:
     from backports import zstd as zstd
 
 MOST_MEMBERS: Final = 250_000
-HEAD: Final = 512
-"""Bytes of the beginning that tell what a file is."""
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _DEEPEST, _LONGEST_PART = 64, 255
 _LATEST: Final = 2**33
@@ -51,18 +49,6 @@ class _UnsafeError(Exception):
     """The archive holds what no honest one does."""
 
 
-def is_archive(head: bytes) -> bool:
-    """Tell by the first bytes of a file whether it is an archive for us."""
-    return head.startswith((_GZIP, _ZSTD)) or head[257:262] == b"ustar"
-
-
-def not_an_archive(name: str, why: str = "") -> SandboxError:
-    """Return the error for a file that is none of the kinds we take."""
-    message = f"{name} is no .tar, .tar.gz or .tar.zst archive{why}."
-    hints = () if why else ("Unpack it, and give the folder: --from FOLDER",)
-    return SandboxError("source-unusable", message, hints=hints, details={"source": name})
-
-
 @contextmanager
 def opened_archive(path: Path, name: str) -> Iterator[Archive]:
     """Open an archive, by its name for messages, and report what proves to be wrong with it.
@@ -76,8 +62,11 @@ def opened_archive(path: Path, name: str) -> Iterator[Archive]:
         message = f"Cannot read {name}: {error.strerror}."
         raise SandboxError("source-missing", message, details=details) from error
     with raw:
-        if not is_archive(raw.read(HEAD)):
-            raise not_an_archive(name)
+        head = raw.read(512)
+        if not head.startswith((_GZIP, _ZSTD)) and head[257:262] != b"ustar":
+            message = f"{name} is no .tar, .tar.gz or .tar.zst archive."
+            hint = "Unpack it, and give the folder: --from FOLDER"
+            raise SandboxError("source-unusable", message, hints=(hint,), details=details)
         try:
             yield Archive(name, raw)
         except _UnsafeError as error:
@@ -124,13 +113,13 @@ class Archive:
         self._members = members
         return listing
 
-    def stage(self, files: list[File], staging: Path, tick: Tick) -> Iterator[tuple[File, Path]]:
+    def stage(self, files: list[File], staging: Path, tick: Tick) -> Iterator[tuple[File, str]]:
         """Unpack files in the order in which they lie in it."""
         archive = _opened(_Stream(self.raw))
         for file in sorted(files, key=lambda file: self._members[file.path].offset_data):
             content = cast("IO[bytes]", archive.extractfile(self._members[file.path]))
             write_file(staging / ".part", file, content, tick)
-            yield file, staging / ".part"
+            yield file, str(staging / ".part")
 
 
 class _Stream:

@@ -20,7 +20,6 @@ import httpx
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import cannot_write, replace_file
 from ktrdr_sandbox.shared.apply import check_room
-from ktrdr_sandbox.shared.archive import HEAD, is_archive, not_an_archive
 from ktrdr_sandbox.shared.results import Observer, Progress
 
 _ATTEMPTS: Final = 4
@@ -71,7 +70,7 @@ class Download:
         self._validator_path.unlink(missing_ok=True)
 
     def fetch(self) -> None:
-        """Get it whole. Raises `download-failed`, `source-unusable`, `cannot-write`."""
+        """Get it whole. Raises `download-failed`, `cannot-write`."""
         failures = 0
         with httpx.Client(timeout=self.stall, follow_redirects=True) as client:
             while True:
@@ -136,12 +135,6 @@ class Download:
                 self.observe(Progress("downloading", at, total))
         if total is not None and at != total:
             raise _BrokenError("the connection broke off")
-        with self.path.open("rb") as written:
-            if not is_archive(written.read(HEAD)):  # a page saying "not found", as a rule
-                self.forget()
-                kind = response.headers.get("Content-Type", "").partition(";")[0]
-                why = f" (the server sent {kind or 'something else'})"
-                raise not_an_archive(shown_url(self.url), why)
 
     def _size(self) -> int:
         return self.path.stat().st_size if self.path.is_file() else 0

@@ -12,30 +12,26 @@ import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from ktrdr_sandbox.shared.layout import is_below
 from ktrdr_sandbox.shared.manifest import SEED_KIND, Manifest, Record
-from ktrdr_sandbox.shared.results import Copied, InitSharedResult, Kept
+from ktrdr_sandbox.shared.results import Copied, Kept
 from ktrdr_sandbox.shared.source import File, Listing
-
-Stamp = tuple[int, int]
-"""Size in bytes and time in nanoseconds: with another stamp a file has another content."""
-_GRAINS: Final = (100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
-"""Nanoseconds to which file systems round times down."""
 
 
 @dataclass(slots=True)
 class Plan:
     """What a run will do. `folders` map path to permissions, `links` path to target.
 
-    `replaced` maps each file or link that makes way to its stamp as it was seen.
+    `replaced` maps what makes way to its size and time; `kept` and `unchanged` stay as they are.
     """
 
     folders: dict[str, int] = field(default_factory=dict)
     files: list[File] = field(default_factory=list)
     links: dict[str, str] = field(default_factory=dict)
-    replaced: dict[str, Stamp] = field(default_factory=dict)
+    replaced: dict[str, tuple[int, int]] = field(default_factory=dict)
+    kept: list[Kept] = field(default_factory=list)
+    unchanged: int = 0
 
     def counts(self) -> Copied:
         """Count what carrying it out brings about."""
@@ -49,14 +45,13 @@ class Plan:
 class Planner:
     """Compares a source, by its number in the manifest, with what is there.
 
-    What stays as it is goes into `result`, and into the manifest where it counts as copied.
+    What counts as copied, however it came there, is recorded in the manifest.
     """
 
     shared: Path
     manifest: Manifest
     number: str
     overwrite: bool
-    result: InitSharedResult
     _plan: Plan = field(default_factory=Plan, init=False)
     _present: dict[str, os.stat_result] = field(default_factory=dict, init=False)
     _blocked: list[str] = field(default_factory=list, init=False)
@@ -66,10 +61,16 @@ class Planner:
         for path, mode in listing.folders.items():
             if not self._is_blocked(path):
                 self._look(path, mode)
+        new = [file for file in listing.files if file.path not in self._present]
+        self._plan.files = [file for file in new if not self._is_blocked(file.path)]
         for file in listing.files:
-            self._compare(file)
-        for link, target in listing.links.items():
-            self._compare_link(link, target)
+            if info := self._present.get(file.path):
+                self._compare(file, info)
+        for path, target in listing.links.items():
+            if info := self._present.get(path):
+                self._compare_link(path, target, info)
+            elif not self._is_blocked(path):
+                self._plan.links[path] = target
         return self._plan
 
     def _is_blocked(self, path: str) -> bool:
@@ -78,11 +79,11 @@ class Planner:
     def _look(self, path: str, mode: int) -> None:
         """Look into the folder that has the place of a source's; a link is not followed."""
         place = self.shared / path
-        if not place.is_symlink() and not place.exists():
+        if not os.path.lexists(place):
             self._plan.folders[path] = mode
         elif place.is_symlink() or not place.is_dir():
             self._blocked.append(path)
-            self.result.kept.append(Kept(path, "in-the-way", "no folder"))
+            self._plan.kept.append(Kept(path, "in-the-way", "no folder"))
         else:
             with os.scandir(place) as entries:
                 for entry in entries:
@@ -90,45 +91,35 @@ class Planner:
                         info = entry.stat(follow_symlinks=False)
                         self._present[f"{path}/{entry.name}"] = info
 
-    def _compare(self, file: File) -> None:
-        info = self._present.get(file.path)
-        if info is None:
-            self._plan.files += [] if self._is_blocked(file.path) else [file]
-        elif not stat.S_ISREG(info.st_mode):
-            is_link = stat.S_ISLNK(info.st_mode)
-            if self.overwrite and is_link:
-                self._replace(file, info)
-            else:
-                what = "a link" if is_link else "a folder"
-                self.result.kept.append(Kept(file.path, "in-the-way", what))
-        else:
-            self._compare_files(file, info)
-
-    def _compare_files(self, file: File, info: os.stat_result) -> None:
+    def _compare(self, file: File, info: os.stat_result) -> None:
+        plan, found, given = (
+            self._plan,
+            (info.st_size, info.st_mtime_ns),
+            (file.size, file.mtime_ns),
+        )
         records = [one for one in self.manifest.records.get(file.path, []) if len(one) == 3]
-        ours = [one for one in records if info.st_size == one[0] and _is_time_of(info, one[1])]
-        given = [file.size, file.mtime_ns]
-        if [info.st_size, info.st_mtime_ns] == given:
-            self.result.unchanged += 1
+        exact = [one for one in records if (one[0], one[1]) == found]
+        ours = exact or [
+            one for one in records if one[0] == found[0] and _is_time(found[1], one[1])
+        ]
+        if not stat.S_ISREG(info.st_mode):
+            what = "a link" if stat.S_ISLNK(info.st_mode) else "a folder"
+            kept: Kept | None = Kept(file.path, "in-the-way", what)
+        elif given == found or given in [(one[0], one[1]) for one in ours]:
+            plan.unchanged += 1
             if not ours:
                 self.manifest.records[file.path] = [[*given, self.number]]
             return
-        if given in [one[:2] for one in ours]:
-            self.result.unchanged += 1  # a file system with coarse times
-            return
-        kept = self._reason_to_keep(file.path, ours)
         # A power cut leaves a file short, with the time it was given; an edit has its own.
-        is_torn = any(
-            info.st_size < one[0] and _is_time_of(info, one[1]) for one in [given, *records]
-        )
-        if kept is None or self.overwrite or is_torn:
-            self._replace(file, info)
+        elif any(found[0] < one[0] and _is_time(found[1], one[1]) for one in [given, *records]):
+            kept = None
         else:
-            self.result.kept.append(kept)
-
-    def _replace(self, file: File, info: os.stat_result) -> None:
-        self._plan.files.append(file)
-        self._plan.replaced[file.path] = info.st_size, info.st_mtime_ns
+            kept = self._reason_to_keep(file.path, ours)
+        if kept is None or (self.overwrite and kept.detail != "a folder"):
+            plan.files.append(file)
+            plan.replaced[file.path] = found
+        else:
+            plan.kept.append(kept)
 
     def _reason_to_keep(self, path: str, ours: list[Record]) -> Kept | None:
         """Tell why a file stays that differs; `ours` are the records that it still fits."""
@@ -140,28 +131,22 @@ class Planner:
             return None  # the seed pack is there for want of better
         return Kept(path, "other-source", origin.name if origin is not None else "")
 
-    def _compare_link(self, path: str, target: str) -> None:
-        info = self._present.get(path)
-        if info is None:
-            self._plan.links |= {} if self._is_blocked(path) else {path: target}
-            return
+    def _compare_link(self, path: str, target: str, info: os.stat_result) -> None:
         if not stat.S_ISLNK(info.st_mode):
-            self.result.kept.append(Kept(path, "in-the-way", "no link"))
+            self._plan.kept.append(Kept(path, "in-the-way", "no link"))
             return
         current = os.readlink(self.shared / path)  # noqa: PTH115  a Path would tidy the text
         records = self.manifest.records.get(path, [])
         if current == target:
-            self.result.unchanged += 1
-            if not records:
-                self.manifest.records[path] = [[target, self.number]]
+            self._plan.unchanged += 1
+            self.manifest.records[path] = records or [[target, self.number]]
         elif self.overwrite or [current, self.number] in records:
             self._plan.links[path] = target
             self._plan.replaced[path] = info.st_size, info.st_mtime_ns
         else:
-            self.result.kept.append(Kept(path, "changed"))
+            self._plan.kept.append(Kept(path, "changed"))
 
 
-def _is_time_of(info: os.stat_result, given: int) -> bool:
+def _is_time(found: int, given: int) -> bool:
     """Compare with the time a file was given, but for what its file system rounds off."""
-    found = info.st_mtime_ns
-    return found == given or any(found == given - given % grain for grain in _GRAINS)
+    return found == given or (found % 100 == 0 and 0 <= given - found < 2 * 10**9)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Final, NamedTuple
 
 from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.files import follow_owner
 from ktrdr_sandbox.shared.layout import KIND_NAMES, KINDS, is_below, kind_of
 from ktrdr_sandbox.shared.results import LeftOut
 
@@ -51,7 +52,7 @@ class Listing:
 
 Tick = Callable[[int], None]
 """Is told how many more bytes are done."""
-Stage = Callable[[list[File], Path, Tick], Iterator[tuple[File, Path]]]
+Stage = Callable[[list[File], Path, Tick], Iterator[tuple[File, str]]]
 """Writes files into an empty folder, giving each when it is complete; then it may be moved."""
 
 
@@ -78,6 +79,7 @@ def write_file(place: Path, file: File, stream: IO[bytes], tick: Tick) -> None:
         target.truncate()
         os.fchmod(target.fileno(), file.mode)
         os.utime(target.fileno(), ns=(file.mtime_ns, file.mtime_ns))
+    follow_owner(place)
 
 
 def kinds_in(root: Path) -> list[str]:
@@ -167,7 +169,7 @@ class FolderSource:
     def _leave_out(self, path: str, reason: str, *, failed: bool = False) -> None:
         self.listing.left_out.append(LeftOut(path, reason, failed))
 
-    def stage(self, files: list[File], staging: Path, tick: Tick) -> Iterator[tuple[File, Path]]:
+    def stage(self, files: list[File], staging: Path, tick: Tick) -> Iterator[tuple[File, str]]:
         """Copy files one by one, or with the platform's copier where a whole kind is wanted."""
         free = shutil.disk_usage(staging).free
 
@@ -186,14 +188,14 @@ class FolderSource:
             with contextlib.suppress(FileNotFoundError):
                 (staging / folder).chmod(0o700)  # nobody may write to some
         for file in files:
-            copy = staging / file.path
+            copy = f"{staging}/{file.path}"  # text: Paths of 20,000 files take half a second
             try:
                 if _is_copied(file, copy):
                     tick(file.size)
                     yield file, copy
                 else:
-                    copy = staging / ".part"
-                    yield self._copied(file, copy, tick), copy
+                    place = staging / ".part"
+                    yield self._copied(file, place, tick), str(place)
             except SourceError as error:
                 self._leave_out(file.path, f"cannot be read: {error}", failed=True)
 
@@ -211,14 +213,14 @@ class FolderSource:
         raise SourceError("it changes while it is read")
 
 
-def _is_copied(file: File, copy: Path) -> bool:
+def _is_copied(file: File, copy: str) -> bool:
     """Tell whether the copier has made what was planned, from a source that has held still."""
     try:
         info, source = os.lstat(copy), os.lstat(file.location)
     except OSError:
         return False
     if stat.S_ISREG(info.st_mode) and stat.S_IMODE(info.st_mode) != file.mode:
-        copy.chmod(file.mode)  # set-user-id and the like
+        Path(copy).chmod(file.mode)  # set-user-id and the like
     stamps = [(one.st_size, one.st_mtime_ns) for one in (info, source)]
     return stat.S_ISREG(info.st_mode) and stamps == [(file.size, file.mtime_ns)] * 2
 

@@ -9,8 +9,7 @@ from typing import Final
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT
 
-A_CONTAINER: Final = "a container"
-"""How a holder begins that is known to be a container, and not which."""
+A_CONTAINER: Final = "a container"  # how a holder begins that is a container, it is unknown which
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +41,8 @@ def allocate(
 ) -> Allocation:
     """Choose the lowest free slot none of whose ports is busy, or check the wanted one.
 
-    `taken` maps slots to instance ids. A busy slot is skipped anew each time it is busy; nothing
-    of that is stored. `another_slot` is what the user would write to get one other than the wanted.
-    Raises `slot-taken`, `port-conflict` or `slots-exhausted`.
+    `taken` maps slots to instance ids. `another_slot` is what the user would write to get one other
+    than the wanted. Raises `slot-taken`, `port-conflict` or `slots-exhausted`.
     """
     if wanted is not None and wanted in taken:
         raise SandboxError(
@@ -60,61 +58,17 @@ def allocate(
         conflicts = tuple(busy(slot))
         if not conflicts:
             return Allocation(slot=slot, skipped=skipped)
+        if wanted is not None:
+            raise port_conflict(conflicts, slot=wanted, another_slot=another_slot)
         skipped[slot] = conflicts
-    if wanted is not None:
-        raise port_conflict(skipped[wanted], slot=wanted, another_slot=another_slot)
-    raise _exhausted(taken, skipped)
-
-
-def port_conflict(conflicts: Sequence[BusyPort], *, slot: int, another_slot: str) -> SandboxError:
-    """The document's port conflict error, told once, with the busy ports by who holds them.
-
-    `another_slot` is what the user would write to get one.
-    """
-    first = conflicts[0].port
-    document = (
-        f"Port {first} is already in use. This could be another sandbox not tracked in the "
-        f"registry. Use 'lsof -i :{first}' to identify the process."
-    )
-    published = [one.port for one in conflicts if one.holder.startswith(A_CONTAINER)][:1]
-    return SandboxError(
-        "port-conflict",
-        "\n".join([document, *(f"  {line}" for line in _by_holder(conflicts))]),
-        hints=(
-            *(f"Which container it is: docker ps --filter publish={port}" for port in published),
-            f"Stop what holds it, or use another slot: {another_slot}",
-        ),
-        details={
-            "slot": slot,
-            "ports": [
-                {"port": c.port, "protocol": c.protocol, "holder": c.holder} for c in conflicts
-            ],
-        },
-    )
-
-
-def _by_holder(conflicts: Sequence[BusyPort]) -> list[str]:
-    """What the document's text, which is about the first port, does not tell."""
-    ports: dict[str, list[str]] = {}
-    for conflict in conflicts:
-        if conflict.holder or conflict.port != conflicts[0].port:
-            ports.setdefault(conflict.holder, []).append(str(conflict.port))
-    unknown = ports.pop("", [])
-    lines = [f"{', '.join(held)}: held by {holder}" for holder, held in ports.items()]
-    return lines + ([f"{', '.join(unknown)}: in use too"] if unknown else [])
-
-
-def _exhausted(taken: Mapping[int, str], skipped: Mapping[int, Sequence[BusyPort]]) -> SandboxError:
-    """The document's slot exhaustion error, with each slot and what is in its way."""
-    owners = [f"slot {slot}: {taken[slot]}" for slot in sorted(taken)]
-    busy = [
-        f"slot {slot}: port {', '.join(str(port) for port in ports)} in use"
-        for slot, ports in sorted(skipped.items())
+    owners = [f"  slot {slot}: {taken[slot]}" for slot in sorted(taken)]
+    owners += [
+        f"  slot {slot}: port {', '.join(str(port) for port in ports)} in use"
+        for slot, ports in skipped.items()
     ]
-    everything = f"All {LAST_SLOT} sandbox slots are in use."
-    return SandboxError(
+    raise SandboxError(
         "slots-exhausted",
-        "\n".join([everything, *("  " + line for line in [*owners, *busy])]),
+        "\n".join([f"All {LAST_SLOT} sandbox slots are in use.", *owners]),
         hints=(
             "Run 'ktrdr-sandbox list' to see instances.",
             "Destroy unused instances with 'ktrdr-sandbox destroy'.",
@@ -122,5 +76,37 @@ def _exhausted(taken: Mapping[int, str], skipped: Mapping[int, Sequence[BusyPort
         details={
             "slots": {str(slot): owner for slot, owner in sorted(taken.items())},
             "busy": {str(slot): [port.port for port in ports] for slot, ports in skipped.items()},
+        },
+    )
+
+
+def port_conflict(conflicts: Sequence[BusyPort], *, slot: int, another_slot: str) -> SandboxError:
+    """The architecture document's text about the first port, then the ports by who holds them."""
+    first = conflicts[0].port
+    ports: dict[str, list[str]] = {}
+    for conflict in conflicts:
+        if conflict.holder or conflict.port != first:
+            ports.setdefault(conflict.holder, []).append(str(conflict.port))
+    unknown = ports.pop("", [])
+    document = (
+        f"Port {first} is already in use. This could be another sandbox not tracked in the "
+        f"registry. Use 'lsof -i :{first}' to identify the process."
+    )
+    lines = [
+        document,
+        *(f"  {', '.join(held)}: held by {holder}" for holder, held in ports.items()),
+        *([f"  {', '.join(unknown)}: in use too"] if unknown else []),
+    ]
+    published = [one.port for one in conflicts if one.holder.startswith(A_CONTAINER)][:1]
+    hints = [f"Which container it is: docker ps --filter publish={port}" for port in published]
+    return SandboxError(
+        "port-conflict",
+        "\n".join(lines),
+        hints=(*hints, f"Stop what holds it, or use another slot: {another_slot}"),
+        details={
+            "slot": slot,
+            "ports": [
+                {"port": c.port, "protocol": c.protocol, "holder": c.holder} for c in conflicts
+            ],
         },
     )

@@ -12,9 +12,8 @@ from ktrdr_sandbox.models import Protocol
 from ktrdr_sandbox.slots.allocation import A_CONTAINER, BusyPort
 
 _KINDS: Final = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
-_BUSY = {errno.EADDRINUSE, errno.EACCES}
-_PROXIES = {"docker-proxy", "com.docker.backend"}
-"""What listens for a container: the engine's process for one port, and Docker Desktop's for all."""
+# What listens for a container: the engine's process for one port, and Docker Desktop's for all.
+_PROXIES: Final = {"docker-proxy", "com.docker.backend"}
 
 
 def is_port_free(port: int, *, address: str = "127.0.0.1", protocol: Protocol = "tcp") -> bool:
@@ -23,10 +22,8 @@ def is_port_free(port: int, *, address: str = "127.0.0.1", protocol: Protocol = 
     A socket in TIME_WAIT counts as free. An address that this host does not have is not asked, nor
     is SCTP, which many a kernel has only after somebody used it.
     """
-    if protocol not in _KINDS:
-        return True
     places = dict.fromkeys([address, "0.0.0.0", "::1"])  # noqa: S104  asked, never listened on
-    return all(_can_bind(place, port, protocol) for place in places)
+    return protocol not in _KINDS or all(_can_bind(place, port, protocol) for place in places)
 
 
 def _can_bind(address: str, port: int, protocol: Protocol) -> bool:
@@ -41,25 +38,16 @@ def _can_bind(address: str, port: int, protocol: Protocol) -> bool:
             probe.bind((address, port))
             return True
     except OSError as error:
-        return error.errno not in _BUSY
+        return error.errno not in (errno.EADDRINUSE, errno.EACCES)
 
 
 def busy_ports(
     ports: Iterable[tuple[int, Protocol]], *, address: str = "127.0.0.1"
 ) -> list[BusyPort]:
     """Those of the ports that are held, each with the process that holds it where it is known."""
-    held = [
-        (port, protocol)
-        for port, protocol in ports
-        if not is_port_free(port, address=address, protocol=protocol)
-    ]
-    if not held:
-        return []
-    holders = _holders()
-    return [
-        BusyPort(port=port, protocol=protocol, holder=holders.get((port, protocol), ""))
-        for port, protocol in held
-    ]
+    held = [(p, kind) for p, kind in ports if not is_port_free(p, address=address, protocol=kind)]
+    holders = _holders() if held else {}
+    return [BusyPort(port=p, protocol=kind, holder=holders.get((p, kind), "")) for p, kind in held]
 
 
 def _holders() -> dict[tuple[int, str], str]:
@@ -73,14 +61,10 @@ def _holders() -> dict[tuple[int, str], str]:
             protocol = "tcp" if entry.type == socket.SOCK_STREAM else "udp"
             listening = entry.status == psutil.CONN_LISTEN or protocol == "udp"
             if entry.laddr and listening and entry.pid:
-                found[(entry.laddr.port, protocol)] = _process_name(entry.pid)
+                holder = f"pid {entry.pid}"
+                with contextlib.suppress(psutil.Error):
+                    name = psutil.Process(entry.pid).name()
+                    proxy = name in _PROXIES
+                    holder = f"{A_CONTAINER} ({name})" if proxy else f"{name} ({holder})"
+                found[(entry.laddr.port, protocol)] = holder
     return found
-
-
-def _process_name(pid: int) -> str:
-    import psutil
-
-    with contextlib.suppress(psutil.Error):
-        name = psutil.Process(pid).name()
-        return f"{A_CONTAINER} ({name})" if name in _PROXIES else f"{name} (pid {pid})"
-    return f"pid {pid}"

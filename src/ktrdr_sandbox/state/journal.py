@@ -23,8 +23,7 @@ from ktrdr_sandbox.files import cannot_write, follow_owner, make_folder, private
 from ktrdr_sandbox.paths import Home
 from ktrdr_sandbox.state.values import to_json
 
-VERSION: Final = 2
-"""Version 1 had "facts" of its own instead of the plan."""
+VERSION: Final = 2  # version 1 had "facts" of its own instead of the plan
 
 Operation = Literal["create", "init", "up", "down", "move", "destroy"]
 
@@ -65,26 +64,25 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.owing = False
         self._path = path
+        self._begun: list[str] = []
 
     def begin(self, name: str) -> None:
         """Note, durably, that a step begins. Raises `cannot-write`."""
+        self._begun.append(name)
         _append(self._path, {"step": name, "event": "begun"})
 
-    def run(self, steps: Mapping[str, Callable[[], None]], *, undo: Callable[[str], None]) -> None:
-        """Do all steps in order; when one fails, undo it and those before it, last first.
+    @contextmanager
+    def undoing(self, undo: Callable[[str], None]) -> Iterator[None]:
+        """When the block fails, undo the steps begun in it, last first.
 
         `undo` must be right whether its step ran wholly, in part or not at all.
         """
-        begun: list[str] = []
         try:
-            for name, do in steps.items():
-                begun.append(name)
-                self.begin(name)
-                do()
+            yield
         except BaseException as failure:
             self.owing = True
             try:
-                for name in reversed(begun):
+                for name in reversed(self._begun):
                     undo(name)
             except SandboxError as another:
                 if isinstance(failure, SandboxError):
@@ -111,6 +109,7 @@ def operation(home: Home, instance_id: str, name: Operation, plan: Any) -> Itera
     """
     path = _path_of(home, instance_id)
     make_folder(path.parent)
+    path.unlink(missing_ok=True)
     head = {
         "version": VERSION,
         "operation": name,
@@ -118,17 +117,16 @@ def operation(home: Home, instance_id: str, name: Operation, plan: Any) -> Itera
         "since": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "plan": to_json(plan),
     }
-    path.unlink(missing_ok=True)
     _append(path, head)
     sync_folder(path.parent)
     journal = Journal(path)
-    done = False
     try:
         yield journal
-        done = True
-    finally:
-        if done or not journal.owing:
+    except BaseException:
+        if not journal.owing:
             discard(home, instance_id)
+        raise
+    discard(home, instance_id)
 
 
 def load(home: Home, instance_id: str) -> Pending | None:
@@ -137,17 +135,14 @@ def load(home: Home, instance_id: str) -> Pending | None:
     A file without a readable first line tells nothing: its command was killed before its first
     step, and changed nothing.
     """
-    try:
-        text = _path_of(home, instance_id).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None
     lines: list[dict[str, Any]] = []
-    for line in text.splitlines():
-        with contextlib.suppress(ValueError):
-            lines += [parsed] if isinstance(parsed := json.loads(line), dict) else []
-    if not lines or lines[0].get("operation") not in get_args(Operation):
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        for line in _path_of(home, instance_id).read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):
+                lines += [parsed] if isinstance(parsed := json.loads(line), dict) else []
+    head = lines[0] if lines else {}
+    if head.get("operation") not in get_args(Operation):
         return None
-    head = lines[0]
     return Pending(
         instance_id=instance_id,
         operation=head["operation"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ktrdr_sandbox.files import (
     cannot_write,
+    create_file,
     follow_owner,
     make_folder,
     private_mode,
@@ -87,21 +87,15 @@ def home_id(home: Home) -> str:
 
     Made at the first call, the same for all processes. Raises `cannot-write`.
     """
-    found = known_home_id(home)
-    if found:
-        return found
-    make_folder(home.sandbox)
-    fresh = home.home_id.with_name(f"home-id.{os.getpid()}.tmp")
-    try:
-        fresh.write_text(f"{uuid.uuid4()}\n", encoding="utf-8")
-        fresh.chmod(private_mode(home.sandbox))
-        follow_owner(fresh)
-        # A link fails where another process was quicker; its id then holds.
-        with contextlib.suppress(FileExistsError):
-            os.link(fresh, home.home_id)
-        fresh.unlink()
-    except OSError as error:
-        raise cannot_write(home.home_id, error) from error
+    if not known_home_id(home):
+        make_folder(home.sandbox)
+        fresh, mode = f"{uuid.uuid4()}\n".encode(), private_mode(home.sandbox)
+        try:
+            with contextlib.suppress(FileExistsError):  # another process was quicker; its id holds
+                create_file(home.home_id, fresh, mode=mode)
+                follow_owner(home.home_id)
+        except OSError as error:
+            raise cannot_write(home.home_id, error) from error
     return known_home_id(home)
 
 

@@ -44,37 +44,30 @@ def rebuild(places: Places, *, copies: Sequence[Instance], damaged: str) -> Rebu
     remarks: list[str] = []
     known = [*copies, *salvaged(damaged)]
     marked = list(_marked(places, known))
-    labelled = list(_labelled(places, known, remarks))
+    found = [*marked, *_labelled(places, known, remarks)]
     moved = {(one.uuid, one.inode): one.path for one in marked}
-    chosen = _one_of_each(
-        (
-            one
-            if one.path.is_dir()
-            else replace(one, path=moved.get((one.uuid, one.inode), one.path))
-            for one in known
-        ),
-        remarks,
-    )
-    uuids, by_id = {one.uuid for one in chosen}, {one.id: one for one in chosen}
-    others = [one for one in (*marked, *labelled) if one.uuid not in uuids]
-    for one in _one_of_each(others, remarks):
+    known = [
+        one if one.path.is_dir() else replace(one, path=moved.get((one.uuid, one.inode), one.path))
+        for one in known
+    ]
+    by_id = {one.id: one for one in _one_of_each(known, remarks)}
+    uuids = {one.uuid for one in known}
+    for one in _one_of_each((one for one in found if one.uuid not in uuids), remarks):
         kept = by_id.setdefault(one.id, one)
         if kept is not one:
             remarks.append(
                 f"{one.path} says that it is {one.id} too (uuid {one.uuid}), and is left out; "
                 f"that is {kept.path}."
             )
-    return Rebuilt(
-        instances=tuple(_with_own_slots(list(by_id.values()), remarks)), remarks=tuple(remarks)
-    )
+    instances = tuple(_with_own_slots(list(by_id.values()), remarks))
+    return Rebuilt(instances=instances, remarks=tuple(remarks))
 
 
 def salvaged(text: str) -> Iterator[Instance]:
     """Entries of a damaged document that are whole by themselves."""
-    decoder = json.JSONDecoder()
     for found in _KEY.finditer(text):
         with contextlib.suppress(ValueError, MalformedRegistryError):
-            entry, _ = decoder.raw_decode(text, found.end())
+            entry, _ = json.JSONDecoder().raw_decode(text, found.end())
             document = upgraded({"instances": {found[1]: entry}})
             yield load_instance(found[1], document["instances"][found[1]])
 
@@ -91,21 +84,16 @@ def _marked(places: Places, known: Iterable[Instance]) -> Iterator[Instance]:
                 repositories[locate(start).main] = None
     for main in repositories:
         for worktree in worktrees(main):
-            with contextlib.suppress(SandboxError, ValueError):
-                found = _from_marker(worktree.path, main, places.here)
-                if found is not None:
-                    yield found
+            with contextlib.suppress(SandboxError, ValueError):  # the marker tells nothing
+                if (worktree.path / ENV_FILE_NAME).is_file():
+                    yield _from_marker(worktree.path, main, places.here)
 
 
-def _from_marker(root: Path, main: Path, here: EngineAddress) -> Instance | None:
-    """Raises SandboxError and ValueError for a marker that tells nothing."""
-    marker = root / ENV_FILE_NAME
-    if not marker.is_file():
-        return None
-    values = env_file.read(marker)
+def _from_marker(root: Path, main: Path, here: EngineAddress) -> Instance:
+    values = env_file.read(root / ENV_FILE_NAME)
     identity, uuid = values.get("INSTANCE_ID", ""), values.get("SANDBOX_UUID", "")
     if not uuid or naming.instance_id(identity) != identity:
-        return None
+        raise ValueError(identity)
     # What `destroy` deletes hangs on who made it, so a marker alone, which is easily copied, is not
     # believed: the directory must lie exactly where create puts it.
     is_create = values.get("CREATED_BY") == "create" and root == main.parent / identity
@@ -127,9 +115,8 @@ def _from_marker(root: Path, main: Path, here: EngineAddress) -> Instance | None
 def _labelled(places: Places, known: Sequence[Instance], remarks: list[str]) -> Iterator[Instance]:
     """By the labels of what is on the engines."""
     own = known_home_id(places.home)
-    if not own:
-        return
-    for address in dict.fromkeys([*(one.engine for one in known), places.here]):
+    addresses = dict.fromkeys([*(one.engine for one in known), places.here])
+    for address in addresses if own else ():
         try:
             found = places.engine(address).belongings()
         except SandboxError as error:
@@ -162,7 +149,7 @@ def _from_labels(home: Home, things: Sequence[Belonging], address: EngineAddress
     )
 
 
-def _one_of_each(instances: Iterable[Instance], remarks: list[str]) -> list[Instance]:
+def _one_of_each(instances: Iterable[Instance], remarks: list[str]) -> Iterable[Instance]:
     """The first of each uuid. Of two directories with one marker, the one so named counts."""
     chosen: dict[str, Instance] = {}
     for one in instances:
@@ -174,7 +161,7 @@ def _one_of_each(instances: Iterable[Instance], remarks: list[str]) -> list[Inst
                 f"{left.path} has the marker of {one.id} too and is taken for a copy of "
                 f"{kept.path}."
             )
-    return list(chosen.values())
+    return chosen.values()
 
 
 def _with_own_slots(instances: Sequence[Instance], remarks: list[str]) -> Iterator[Instance]:

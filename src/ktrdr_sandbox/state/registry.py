@@ -10,15 +10,15 @@ import contextlib
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.files import cannot_write, private_mode, replace_file, temporary_name
-from ktrdr_sandbox.locking import hold
+from ktrdr_sandbox.locking import Patience, hold
 from ktrdr_sandbox.models import FIRST_SLOT, LAST_SLOT, Instance
 from ktrdr_sandbox.naming import instance_id
 from ktrdr_sandbox.state.values import from_json, to_json
@@ -26,10 +26,7 @@ from ktrdr_sandbox.state.values import from_json, to_json
 T = TypeVar("T")
 
 VERSION: Final = 1
-
-COPY: Final = "instance.json"
-"""In each instance's state folder: its entry, should the registry be lost."""
-
+COPY: Final = "instance.json"  # in an instance's state folder: its entry, for a lost registry
 KTRDR_TOOL: Final = "KTRDR's own sandbox tool"
 
 
@@ -47,11 +44,11 @@ class Registry:
     claims: Mapping[int, str] = field(default_factory=dict)
 
     def with_instance(self, instance: Instance) -> Registry:
-        return Registry({**self.instances, instance.id: instance}, self.extra, self.claims)
+        return replace(self, instances={**self.instances, instance.id: instance})
 
     def without(self, key: str) -> Registry:
         rest = {other: value for other, value in self.instances.items() if other != key}
-        return Registry(rest, self.extra, self.claims)
+        return replace(self, instances=rest)
 
     def taken_slots(self) -> dict[int, str]:
         """Slots with the instance, or the other tool, that has each."""
@@ -67,16 +64,15 @@ def dump(registry: Registry) -> dict[str, Any]:
     return {
         **registry.extra,
         "version": VERSION,
-        "instances": {key: dump_instance(value) for key, value in registry.instances.items()},
+        "instances": {key: _dump_instance(value) for key, value in registry.instances.items()},
         "allocated_slots": sorted({instance.slot for instance in registry.instances.values()}),
     }
 
 
-def dump_instance(instance: Instance) -> dict[str, Any]:
-    """One entry, without its id, which is its key."""
+def _dump_instance(instance: Instance) -> dict[str, Any]:
     entry = to_json(instance)
     extra, engine = entry.pop("extra"), entry["engine"]
-    del entry["id"]
+    del entry["id"]  # which is its key
     entry["engine"] = {name: value for name, value in engine.items() if value}
     if instance.inode is None:
         del entry["inode"]
@@ -93,10 +89,14 @@ def load(document: Any) -> Registry:
 
 
 def load_instance(key: str, entry: Any) -> Instance:
-    """The reverse of `dump_instance`. Raises MalformedRegistryError."""
+    """One entry of the file. Raises MalformedRegistryError."""
     if not isinstance(entry, dict):
         raise MalformedRegistryError(f"instance {key} is not an object")
-    if not _is_id(key):
+    try:  # it becomes a folder below ours, so it must be what `naming` makes
+        valid = instance_id(key) == key
+    except SandboxError:
+        valid = False
+    if not valid:
         raise MalformedRegistryError(f"{key!r} cannot be an instance")
     known = Instance.__dataclass_fields__.keys() - {"id", "extra"}
     extra = {name: value for name, value in entry.items() if name not in known}
@@ -110,31 +110,21 @@ def load_instance(key: str, entry: Any) -> Instance:
     return found
 
 
-def _is_id(key: str) -> bool:
-    """It becomes a folder below ours, so it must be what `naming` makes."""
-    try:
-        return instance_id(key) == key
-    except SandboxError:
-        return False
-
-
 def upgraded(document: dict[str, Any]) -> dict[str, Any]:
     """The document in the present version. Shapes are not checked here, only added to.
 
     The architecture document's own schema has no version: that is 0. Raises MalformedRegistryError
     for one that is no number of a version: a guess would be saved over what a newer program wrote.
     """
-    version = document.get("version", 0)
+    version, instances = document.get("version", 0), document.get("instances")
     if not isinstance(version, int) or isinstance(version, bool) or version < 0:
         raise MalformedRegistryError(f"its 'version' is no number of a version: {version!r}")
-    instances = document.get("instances")
-    if version > 0 or not isinstance(instances, dict):
-        return {**document, "version": max(version, VERSION)}
-    entries = {
-        key: _with_identity(key, entry) if isinstance(entry, dict) else entry
-        for key, entry in instances.items()
-    }
-    return {**document, "version": 1, "instances": entries}
+    if version == 0 and isinstance(instances, dict):
+        instances = {
+            key: _with_identity(key, entry) if isinstance(entry, dict) else entry
+            for key, entry in instances.items()
+        }
+    return {**document, "version": max(version, VERSION), "instances": instances}
 
 
 def _with_identity(key: str, entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,12 +172,9 @@ class RegistryStore:
         rebuild: Callable[[str], Rebuilt] = lambda _: Rebuilt(),
         tell: Callable[[str], None] = lambda _: None,
         purpose: str = "",
-        patience: float | Callable[[], float] = 30.0,
+        patience: Patience = 30.0,
     ) -> None:
-        """`rebuild` finds instances when the file is lost, from the damaged text and elsewhere.
-
-        `patience` is in seconds; a function is asked only when there is somebody to wait for.
-        """
+        """`rebuild` finds instances when the file is lost, from the damaged text and elsewhere."""
         self._path = path
         self._beside = path.with_name(f"{path.stem}.ktrdr-sandbox{path.suffix}")
         self._lock = lock
@@ -202,7 +189,7 @@ class RegistryStore:
             return self._load()
         except MalformedRegistryError:
             with self._locked():
-                return self._recover()
+                return self._load_or_recover()
 
     def peek(self) -> Registry:
         """What is registered now, or nothing where that cannot be read. Never repairs or tells."""
@@ -218,10 +205,7 @@ class RegistryStore:
         `registry-newer` and `cannot-write`.
         """
         with self._locked():
-            try:
-                before = self._load()
-            except MalformedRegistryError:
-                before = self._recover()
+            before = self._load_or_recover()
             after, result = change(before)
             if after != before:
                 self._save(before, after)
@@ -254,10 +238,8 @@ class RegistryStore:
                 with self._locked(), contextlib.suppress(OSError):
                     temporary.unlink(missing_ok=True)
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with hold(self._lock, purpose=self._purpose, patience=self._patience, tell=self._tell):
-            yield
+    def _locked(self) -> AbstractContextManager[None]:
+        return hold(self._lock, purpose=self._purpose, patience=self._patience, tell=self._tell)
 
     def _place(self) -> tuple[Path, Mapping[int, str]]:
         """Our file, and the slots taken by KTRDR's own tool, which may have its file in our place.
@@ -284,8 +266,7 @@ class RegistryStore:
                 hints=("Upgrade: pipx upgrade ktrdr-sandbox",),
                 details={"path": str(path), "version": document["version"]},
             )
-        found = load(document)
-        return Registry(found.instances, found.extra, claims)
+        return replace(load(document), claims=claims)
 
     def _save(self, before: Registry, after: Registry) -> None:
         """Write the file, and copies of the entries that are new or other and in use."""
@@ -301,6 +282,37 @@ class RegistryStore:
             if instance.state == "created" and before.instances.get(key) != instance:
                 self._save_copy(instance)
 
+    def _load_or_recover(self) -> Registry:
+        """Set a damaged file aside, rebuild what can be found, and say so. Needs the lock."""
+        try:
+            return self._load()
+        except MalformedRegistryError as error:
+            damage = error
+        path, claims = self._place()
+        text = ""
+        with contextlib.suppress(OSError):
+            text = path.read_text(encoding="utf-8", errors="replace")
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+        aside = path.with_name(f"{path.name}.damaged-{stamp}")
+        kept = f"; it is kept as {aside.name}"
+        try:
+            path.rename(aside)
+        except FileNotFoundError:
+            kept = ""
+        except OSError as error:
+            raise cannot_write(aside, error) from error
+        found = self._rebuild(text)
+        rebuilt = Registry({one.id: one for one in found.instances}, claims=claims)
+        self._save(Registry(), rebuilt)
+        names = ", ".join(f"{one.id} (slot {one.slot})" for one in found.instances) or "none"
+        self._tell(
+            f"The registry {path} was lost ({damage}){kept}. "
+            f"Rebuilt from what is on this machine: {names}."
+        )
+        for remark in found.remarks:
+            self._tell(remark)
+        return rebuilt
+
     # -- copies of the entries ---------------------------------------------------------------
 
     def _copies(self) -> Iterator[Path]:
@@ -308,7 +320,7 @@ class RegistryStore:
 
     def _save_copy(self, instance: Instance) -> None:
         """The copy goes with the instance's state folder."""
-        text = json.dumps({"id": instance.id, **dump_instance(instance)}, indent=2) + "\n"
+        text = json.dumps({"id": instance.id, **_dump_instance(instance)}, indent=2) + "\n"
         copy = self._path.parent / "instances" / instance.id / COPY
         replace_file(copy, text, mode=private_mode(copy.parent))
 
@@ -327,31 +339,6 @@ class RegistryStore:
                 found.append(load_instance(path.parent.name, entry))
         return found
 
-    # -- loss --------------------------------------------------------------------------------
-
-    def _recover(self) -> Registry:
-        """Set a damaged file aside, rebuild what can be found, and say so. Needs the lock."""
-        try:
-            return self._load()  # another process may have recovered it while we waited
-        except MalformedRegistryError as damage:
-            path, claims = self._place()
-            text = ""
-            with contextlib.suppress(OSError):
-                text = path.read_text(encoding="utf-8", errors="replace")
-            aside = _set_aside(path)
-            found = self._rebuild(text)
-            rebuilt = Registry({one.id: one for one in found.instances}, claims=claims)
-            self._save(Registry(), rebuilt)
-            names = ", ".join(f"{one.id} (slot {one.slot})" for one in found.instances) or "none"
-            kept = f"; it is kept as {aside.name}" if aside else ""
-            self._tell(
-                f"The registry {path} was lost ({damage}){kept}. "
-                f"Rebuilt from what is on this machine: {names}."
-            )
-            for remark in found.remarks:
-                self._tell(remark)
-            return rebuilt
-
 
 def _document(path: Path) -> dict[str, Any] | None:
     """The file's object in the present version or a newer one, None where there is no file."""
@@ -359,36 +346,16 @@ def _document(path: Path) -> dict[str, Any] | None:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except IsADirectoryError as error:
-        raise MalformedRegistryError("it is a directory") from error
-    except UnicodeDecodeError as error:
-        raise MalformedRegistryError("it is not text") from error
-    except json.JSONDecodeError as error:
+    except (IsADirectoryError, ValueError) as error:  # not text, or not JSON
         raise MalformedRegistryError(str(error)) from error
     except OSError as error:
-        raise _unreadable(path, error) from error
+        # Where it cannot even be read it cannot be written: nothing of the file itself is known.
+        raise SandboxError(
+            "cannot-write",
+            f"Cannot read the registry {path}: {error.strerror}.",
+            hints=("Check its owner and permissions, or point KTRDR_HOME elsewhere.",),
+            details={"path": str(path), "errno": error.errno},
+        ) from error
     if not isinstance(document, dict):
         raise MalformedRegistryError("it is no object")
     return upgraded(document)
-
-
-def _set_aside(path: Path) -> Path | None:
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-    aside = path.with_name(f"{path.name}.damaged-{stamp}")
-    try:
-        path.rename(aside)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise cannot_write(aside, error) from error
-    return aside
-
-
-def _unreadable(path: Path, error: OSError) -> SandboxError:
-    # Where it cannot even be read it cannot be written: nothing of the file itself is known.
-    return SandboxError(
-        "cannot-write",
-        f"Cannot read the registry {path}: {error.strerror}.",
-        hints=("Check its owner and permissions, or point KTRDR_HOME elsewhere.",),
-        details={"path": str(path), "errno": error.errno},
-    )

@@ -14,7 +14,8 @@ T = TypeVar("T")
 def to_json(value: Any) -> Any:
     """Dataclasses and mappings as dicts, sequences as lists, paths as text."""
     if dataclasses.is_dataclass(value):
-        return {field.name: to_json(getattr(value, field.name)) for field in _fields(value)}
+        names = (field.name for field in dataclasses.fields(value))
+        return {name: to_json(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
         return {key: to_json(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
@@ -28,10 +29,6 @@ def from_json(kind: type[T], value: Any) -> T:
     Raises ValueError, which names the field that does not fit.
     """
     return cast("T", _parse(kind, value, ""))
-
-
-def _fields(value: Any) -> tuple[dataclasses.Field[Any], ...]:
-    return dataclasses.fields(value)
 
 
 def _parse(kind: Any, value: Any, name: str) -> Any:
@@ -56,9 +53,8 @@ def _parse(kind: Any, value: Any, name: str) -> Any:
 
 
 def _record(kind: Any, value: Mapping[str, Any], within: str) -> Any:
-    hints = get_type_hints(kind)
-    known = {}
-    for field in _fields(kind):
+    hints, known = get_type_hints(kind), {}
+    for field in dataclasses.fields(kind):
         name = f"{within}.{field.name}" if within else field.name
         if field.name in value:
             known[field.name] = _parse(hints[field.name], value[field.name], name)

@@ -48,7 +48,7 @@ def test_a_document_as_it_should_be() -> None:
 
 
 def test_an_unknown_command_says_what_to_add() -> None:
-    with pytest.raises(AssertionError, match=r"no command 'sing'\. Describe its data in src/"):
+    with pytest.raises(AssertionError, match=r"no command 'sing'\. Describe its data in scripts/"):
         documents.check({**DOCUMENT, "command": "sing"})
 
 

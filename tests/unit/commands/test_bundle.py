@@ -14,9 +14,10 @@ import pytest
 
 from ktrdr_sandbox.commands.bundle import LOG_LINES, offer_bundle, refuse_target, write_bundle
 from ktrdr_sandbox.commands.compose_project import compose, write_down
-from ktrdr_sandbox.errors import CommandError, SandboxError
+from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.gate.result import CheckResult, GateResult, ServiceLog
 from ktrdr_sandbox.models import Instance
+from ktrdr_sandbox.process import CommandError, Outcome
 from tests.unit.commands.scenes import FOREVER, IMAGE, Scene
 
 SHELL = "from-the-shell-4711"
@@ -144,12 +145,11 @@ def test_everything_a_report_needs(scene: Scene, instance: Instance) -> None:
 def test_no_secret_is_anywhere_in_it(scene: Scene, instance: Instance) -> None:
     log = [f"plain {one}, {json.dumps({'x': one})} and {one!r}" for one in PLANTED]
     scene.engine.named(f"{instance.id}-backend-1").log += log
+    argv = ("docker", "login", "--password", SHELL)
     error = CommandError(
         "compose-failed",
         f"failed with {MODEL}",
-        argv=("docker", "login", "--password", SHELL),
-        exit_code=1,
-        stderr=f"denied: {OWN}",
+        Outcome(argv=argv, exit_code=1, stdout="", stderr=f"denied: {OWN}"),
         hints=(f"try {SECRET_FILE}",),
         details={"output": BUILD},
     )

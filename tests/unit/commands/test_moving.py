@@ -53,7 +53,8 @@ def test_the_data_stays_and_the_network_goes(scene: Scene) -> None:
 def test_an_instance_with_containers_is_refused(scene: Scene) -> None:
     instance = scene.instance()
     scene.stack(instance, start=False)
-    error = refused(scene, instance, 9)
+    with held_slot() as slot:
+        error = refused(scene, instance, slot)
     assert error.code == "not-stopped"
     assert error.hints == ("Stop it first, its data stays: ktrdr-sandbox down feat-x",)
 

@@ -73,7 +73,7 @@ def test_a_destroy_after_the_directory_is_finished(scene: Scene) -> None:
     scene.stack(instance)
     scene.engine.tag("tiny:1", "ktrdr--feat-x/app:dev")
     scene.context.registry.add(instance.with_state("removing"))
-    renamed = scene.folder / ".ktrdr--feat-x.removing-12345678"
+    renamed = scene.folder / f".ktrdr--feat-x.removing-{instance.uuid[:8]}"
     instance.path.rename(renamed)
     journal(
         scene,

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from ktrdr_sandbox.console.output import Output
-from ktrdr_sandbox.console.start_view import GateLines, LiveView, can_redraw, watching
+from ktrdr_sandbox.console.start_view import LiveView, PlainView, can_redraw, watching
 from ktrdr_sandbox.gate.result import CheckName, GateProgress
 
 
@@ -121,12 +121,12 @@ def test_json_mode_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_pipe_is_told_when_what_passed_has_failed_after_all(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    lines = GateLines(Output("up"))
-    lines(progress("containers", "0 of 1 run, waiting for db"))
-    lines(progress("containers", "Containers running", passed=True))
-    lines(progress("containers", "Containers running", elapsed=2.0, passed=True))
-    lines(progress("containers", "looking again: a container has restarted or ended"))
-    lines(progress("containers", "db exited (1)", elapsed=2.5, failed=True))
+    view = PlainView(Output("up"))
+    view.gate(progress("containers", "0 of 1 run, waiting for db"))
+    view.gate(progress("containers", "Containers running", passed=True))
+    view.gate(progress("containers", "Containers running", elapsed=2.0, passed=True))
+    view.gate(progress("containers", "looking again: a container has restarted or ended"))
+    view.gate(progress("containers", "db exited (1)", elapsed=2.5, failed=True))
     assert capsys.readouterr().err.splitlines() == [
         "  containers: ok (1.0 s)",
         "  containers: failed (2.5 s)",

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from ktrdr_sandbox.console.output import Output
-from ktrdr_sandbox.console.start_view import EVERY, ComposeLines, LiveView, Pulls
+from ktrdr_sandbox.console.start_view import EVERY, LiveView, PlainView, Pulls
 
 PULL = (
     " Image prom/prometheus:latest Pulling ",
@@ -74,9 +74,9 @@ def test_it_is_told_now_and_then_where_lines_stay() -> None:
 
 def test_a_pipe_gets_a_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
-    lines = ComposeLines(Output("up"), pulls=Pulls(clock))
+    view = PlainView(Output("up"), pulls=Pulls(clock))
     for line in (*PULL, *END):
-        lines(line)
+        view.line(line)
         clock.now += EVERY / 6
     assert capsys.readouterr().err.splitlines() == [
         "   Image prom/prometheus:latest Pulling",

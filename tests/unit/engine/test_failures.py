@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from ktrdr_sandbox.docker.errors import compose_failed, compose_missing, engine_failed
-from ktrdr_sandbox.errors import CommandError, SandboxError
+from ktrdr_sandbox.errors import SandboxError
 from ktrdr_sandbox.models import EngineAddress
-from ktrdr_sandbox.process import Outcome
+from ktrdr_sandbox.process import CommandError, Outcome
 
 ADDRESS = EngineAddress(host="unix:///var/run/docker.sock")
 
@@ -193,9 +193,9 @@ def test_any_other_failure_shows_its_last_lines() -> None:
     assert error.message.startswith("docker compose up failed (exit status 1): \n")
     assert error.message.endswith("  line 29")
     assert "line 10" not in error.message
-    assert error.stderr.startswith("line 0")
+    assert error.outcome.stderr.startswith("line 0")
     assert error.details["output"] == "\n".join(lines)
-    assert error.argv == ("docker", "x")
+    assert error.outcome.argv == ("docker", "x")
 
 
 def test_a_silent_failure_says_so() -> None:

@@ -19,15 +19,15 @@ def line(**changes: str) -> str:
         "project": "ktrdr--feat-x",
         "service": "backend",
         "oneoff": "False",
-        "owner": "ktrdr--feat-x",
+        "instance_id": "ktrdr--feat-x",
         "uuid": "u",
-        "ports": "",
+        "published": "",
     }
-    return json.dumps(list((fields | changes).values()))
+    return json.dumps(fields | changes)
 
 
 def test_a_container_of_ours() -> None:
-    found = parse_container(line(ports="127.0.0.1:8002->8000/tcp"))
+    found = parse_container(line(published="127.0.0.1:8002->8000/tcp"))
     assert found.id == "f" * 64
     assert found.name == "ktrdr--feat-x-backend-1"
     assert (found.state, found.status) == ("running", "Up 2 minutes (healthy)")
@@ -42,7 +42,7 @@ def test_a_one_off_container() -> None:
 
 
 def test_a_container_of_nobody() -> None:
-    found = parse_container(line(project="", service="", owner="", uuid="", oneoff=""))
+    found = parse_container(line(project="", service="", instance_id="", uuid="", oneoff=""))
     assert (found.project, found.service, found.instance_id, found.uuid) == ("", "", "", "")
 
 
@@ -71,7 +71,7 @@ def test_a_container_of_nobody() -> None:
     ],
 )
 def test_published_ports(text: str, published: tuple[Any, ...]) -> None:
-    assert parse_container(line(ports=text)).published == published
+    assert parse_container(line(published=text)).published == published
 
 
 def test_a_state_that_nobody_knows_yet_counts_as_dead() -> None:

@@ -71,8 +71,7 @@ CREATED_BY=create
 
 def written(folder: Path, *, extra: dict[str, str], paths: dict[str, str]) -> Path:
     path = folder / ".env.sandbox"
-    sections = env_file.sections(INSTANCE, ports=get_ports(2), extra=extra, paths=paths)
-    env_file.write(path, sections)
+    env_file.write(path, INSTANCE, ports=get_ports(2), extra=extra, paths=paths)
     return path
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ktrdr_sandbox.isolation.isolate import isolate
+from ktrdr_sandbox.isolation.override import Entry
 from ktrdr_sandbox.isolation.request import IsolatedStack, IsolationRequest
 from ktrdr_sandbox.models import Instance
 from ktrdr_sandbox.slots.port_map import extra_ports, get_ports
@@ -75,3 +76,13 @@ def port(target: int, published: int | str | None = None, **more: Any) -> dict[s
 def bind(source: str, target: str = "/target", **more: Any) -> dict[str, Any]:
     """A bind as `docker compose config` prints it."""
     return {"type": "bind", "source": source, "target": target, "bind": {}, **more}
+
+
+def plain(node: Any) -> Any:
+    """The nested values without reasons; `{tag: value}` where a merge tag matters."""
+    if isinstance(node, Entry):
+        value = plain(node.value)
+        return {node.tag: value} if node.tag else value
+    if isinstance(node, dict):
+        return {key: plain(value) for key, value in node.items()}
+    return [plain(value) for value in node] if isinstance(node, list) else node

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.isolation.override import plain
-from ktrdr_sandbox.isolation.paths import looks_like_file
+from ktrdr_sandbox.isolation.mounts import looks_like_file
 from ktrdr_sandbox.isolation.request import IsolatedStack
-from tests.unit.isolation.requests import PARENT, ROOT, SHARED, an_instance, bind, isolated
+from tests.unit.isolation.requests import PARENT, ROOT, SHARED, an_instance, bind, isolated, plain
 
 COMPOSE = ROOT / "deploy" / "environments" / "local"
 DATA = str(SHARED["data"])

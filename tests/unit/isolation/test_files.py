@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.isolation.override import plain
-from tests.unit.isolation.requests import PARENT, ROOT, isolated
+from tests.unit.isolation.requests import PARENT, ROOT, isolated, plain
 
 COMPOSE = ROOT / "deploy" / "environments" / "local"
 

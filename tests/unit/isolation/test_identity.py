@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from ktrdr_sandbox.isolation.names import resource_attributes
-from ktrdr_sandbox.isolation.override import plain
-from tests.unit.isolation.requests import isolated
+from tests.unit.isolation.requests import isolated, plain
 
 LABELS = {
     "ktrdr.sandbox.instance": "ktrdr--feat-x",

@@ -8,9 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ktrdr_sandbox.isolation.images import full_reference, own_image
-from ktrdr_sandbox.isolation.override import plain
-from ktrdr_sandbox.isolation.request import ImageSeed
-from tests.unit.isolation.requests import an_instance, isolated
+from tests.unit.isolation.requests import an_instance, isolated, plain
 
 BUILD = {"context": "/dev/code/ktrdr--feat-x", "dockerfile": "Dockerfile"}
 OWN = "ktrdr--feat-x/app:dev"
@@ -35,7 +33,7 @@ def test_a_build_without_a_tag_gets_one_of_the_instances_own() -> None:
     }
     assert isolation.stack.service("app").image == "ktrdr--feat-x/app"
     assert isolation.stack.service("app").builds
-    assert isolation.seeds == ()
+    assert isolation.seeds == {}
 
 
 def test_instances_and_services_of_like_names_share_no_image() -> None:
@@ -113,7 +111,7 @@ def test_an_existing_image_is_the_start() -> None:
         "new": {"build": BUILD, "image": "new"},
     }
     isolation = isolated(services, images=frozenset({"app:dev", "alpine:3"}))
-    assert isolation.seeds == (ImageSeed(base="app:dev", target=OWN),)
+    assert isolation.seeds == {OWN: "app:dev"}
 
 
 PROFILED = {
@@ -127,9 +125,8 @@ def test_with_its_profile_a_builder_is_followed() -> None:
     active, images = frozenset(PROFILED), frozenset({"ghcr.io/org/app:1"})
     found = service(PROFILED, "app", active=active, images=images)
     assert found == {"image": PROFILED_OWN, "pull_policy": "never"}
-    assert isolated(PROFILED, active=active, images=images).seeds == (
-        ImageSeed(base="ghcr.io/org/app:1", target=PROFILED_OWN),
-    )
+    seeds = isolated(PROFILED, active=active, images=images).seeds
+    assert seeds == {PROFILED_OWN: "ghcr.io/org/app:1"}
 
 
 def test_all_tags_that_builds_write_are_known_for_their_removal() -> None:

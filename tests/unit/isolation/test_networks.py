@@ -6,9 +6,8 @@ import pytest
 
 from ktrdr_sandbox.isolation.isolate import isolate
 from ktrdr_sandbox.isolation.networks import pool_subnets, private_ipv6
-from ktrdr_sandbox.isolation.override import plain
 from ktrdr_sandbox.isolation.request import IsolatedStack
-from tests.unit.isolation.requests import a_request, isolated, unprofiled
+from tests.unit.isolation.requests import a_request, isolated, plain, unprofiled
 
 ID = "ktrdr--feat-x"
 

@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.isolation.override import plain
 from ktrdr_sandbox.isolation.request import IsolatedStack
-from tests.unit.isolation.requests import isolated, port
+from tests.unit.isolation.requests import isolated, plain, port
 
 
 def host_ports(isolation: IsolatedStack) -> dict[str, int]:

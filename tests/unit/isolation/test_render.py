@@ -21,7 +21,7 @@ def rendered(document: dict[str, Any], *notices: Notice, **instance: Any) -> str
         notices=notices,
         stack=Stack(services=(), ports=()),
         images=(),
-        seeds=(),
+        seeds={},
         bind_sources=(),
         memberships=(),
         env={},

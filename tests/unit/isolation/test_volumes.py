@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from ktrdr_sandbox.isolation.override import plain
 from ktrdr_sandbox.isolation.request import IsolatedStack
-from tests.unit.isolation.requests import ROOT, isolated
+from tests.unit.isolation.requests import ROOT, isolated, plain
 
 ID = "ktrdr--feat-x"
 RESET = {"!reset": None}

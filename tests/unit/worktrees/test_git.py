@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ktrdr_sandbox.errors import CommandError, SandboxError
-from ktrdr_sandbox.git.git import REPOSITORY_VARIABLES, _HalfMadePatience, failed, git, try_git
+from ktrdr_sandbox.errors import SandboxError
+from ktrdr_sandbox.git.git import REPOSITORY_VARIABLES, failed, git, try_git
 from ktrdr_sandbox.git.repository import worktrees
+from ktrdr_sandbox.process import CommandError
 from tests.support.repositories import repository
 
 
@@ -18,10 +19,10 @@ def test_a_failure_keeps_everything(tmp_path: Path) -> None:
         git(["switch", "nowhere"], cwd=root)
     error = caught.value
     assert error.code == "git-failed"
-    assert error.argv == ("git", "switch", "nowhere")
-    assert error.exit_code == 128
-    assert "invalid reference: nowhere" in error.stderr
-    assert error.message == f"git switch failed: {error.stderr.strip()}"
+    assert error.outcome.argv == ("git", "switch", "nowhere")
+    assert error.outcome.exit_code == 128
+    assert "invalid reference: nowhere" in error.outcome.stderr
+    assert error.message == f"git switch failed: {error.outcome.stderr.strip()}"
 
 
 def test_an_outcome_is_no_failure_unless_it_must_succeed(tmp_path: Path) -> None:
@@ -92,7 +93,7 @@ def half_made(tmp_path: Path) -> tuple[Path, Path, str]:
 def test_a_worktree_that_is_being_made_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ktrdr_sandbox.git.git._patience", _HalfMadePatience(30.0))
+    monkeypatch.setattr("ktrdr_sandbox.git.git._patience", [30.0])
     root, file, text = half_made(tmp_path)
     writing = threading.Timer(0.3, file.write_text, [text])
     writing.start()
@@ -105,7 +106,7 @@ def test_a_worktree_that_is_being_made_is_waited_for(
 def test_one_that_stays_half_made_is_told_before_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ktrdr_sandbox.git.git._patience", _HalfMadePatience(0.2))
+    monkeypatch.setattr("ktrdr_sandbox.git.git._patience", [0.2])
     root, _, _ = half_made(tmp_path)
     began = time.monotonic()
     for _ in range(20):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,6 +65,18 @@ def test_what_patterns_find(
 def test_what_is_not_in_git_but_tracked_is_not_found(main: GitRepository) -> None:
     main.commit({"svc/.env": "tracked though ignored"})
     assert included(main.root, [".env"]) == (".env", "svc/only/.env")
+
+
+def test_a_folder_that_no_pattern_names_is_not_looked_into(
+    main: GitRepository, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    many = {f".venv/{i}/{j}/.env": "" for i in range(5) for j in range(9)}
+    main.write({**many, "svc/local/only/.env": ""})
+    monkeypatch.setenv("GIT_TRACE2_EVENT", str(tmp_path / "trace"))
+    assert included(main.root, [".env"]) == (".env", "svc/.env", "svc/only/.env")
+    visited = re.findall(r'"directories-visited","value":"(\d+)"', (tmp_path / "trace").read_text())
+    assert visited
+    assert all(int(number) < 10 for number in visited)
 
 
 def test_names_of_every_kind(main: GitRepository) -> None:

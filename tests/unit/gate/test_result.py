@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from ktrdr_sandbox.gate.report import as_json, report_lines
-from ktrdr_sandbox.gate.result import CheckResult, GateResult, ServiceLog
+from ktrdr_sandbox.gate.result import CheckResult, GateResult, ServiceLog, as_json, report_lines
 
 LOG = ServiceLog(service="backend", lines=tuple(f"line {number}" for number in range(1, 11)))
 DATABASE = CheckResult(name="database", title="Database ready", passed=True, seconds=2.34567)
