@@ -62,13 +62,11 @@ def is_held(path: Path) -> bool:
 
     if not path.exists():
         return False
-    lock = filelock.FileLock(path, mode=private_mode(path.parent))
     try:
-        lock.acquire(timeout=0)
+        with filelock.FileLock(path, mode=private_mode(path.parent)).acquire(timeout=0):
+            return False
     except filelock.Timeout:
         return True
-    lock.release()
-    return False
 
 
 def _acquire(lock: Any, path: Path, *, patience: Patience, tell: Callable[[str], None]) -> None:

@@ -51,7 +51,6 @@ class DestroyPlan:
     """
 
     instance: Instance
-    main: Path | None
     common_dir: Path | None
     without_docker: bool = False
     resources: Resources = field(default_factory=Resources)
@@ -65,6 +64,11 @@ class DestroyPlan:
     trash: Path | None = None
     finish_first: tuple[str, ...] = ()
     grace: int = 0
+
+    @property
+    def main(self) -> Path:
+        """The repository's main worktree, where `common_dir` is known."""
+        return self.instance.parent_repo or self.instance.path
 
     @property
     def pending_delete(self) -> Path:
@@ -119,12 +123,10 @@ def plan_destroy(
     engine = context.engine(instance.engine)
     # The engine's answer takes as long as all of git's.
     answer = None if without_docker else run_in_background(lambda: engine.resources(instance.uuid))
-    main = instance.parent_repo or (instance.path if instance.path.is_dir() else None)
     reason = "--keep-worktree" if keep_worktree else _reason_to_keep(context, instance)
     plan = DestroyPlan(
         instance=instance,
-        main=main,
-        common_dir=common_dir_of(main),
+        common_dir=common_dir_of(instance.parent_repo or instance.path),
         without_docker=without_docker,
         kept_because=reason,
     )
@@ -221,9 +223,8 @@ def _refuse_foreign(context: Context, instance: Instance, others: Sequence[Insta
         (one.path, f"the directory of {one.id}", f"Destroy or move {one.name} first")
         for one in others
     ]
-    found.append((context.home.root, "KTRDR_HOME", "Move it elsewhere first"))
-    if instance.parent_repo is not None:
-        found.append((instance.parent_repo, "its own repository", "Move it elsewhere first"))
+    own = {context.home.root: "KTRDR_HOME", instance.parent_repo: "its own repository"}
+    found += [(path, what, "Move it elsewhere first") for path, what in own.items() if path]
     found = [one for one in found if one[0].is_dir() and _lies_in(one[0], instance.path)]
     found += [(path, "mounted there", f"Umount '{path}'") for path in mounts_in(instance.path)]
     if found:
@@ -344,7 +345,7 @@ def _finish(context: Context, plan: DestroyPlan, begin: Callable[[str], None]) -
     if plan.directory is None:
         env_file.remove(instance.env_file, uuid=instance.uuid)
     begin("worktree forgotten")
-    if plan.main is not None and plan.common_dir is not None and plan.common_dir.is_dir():
+    if plan.common_dir is not None and plan.common_dir.is_dir():
         with locked_repository(context, plan.common_dir):
             if instance.created_by == "create" and not instance.path.exists():
                 forget_worktree(plan.main, plan.common_dir, instance.path)

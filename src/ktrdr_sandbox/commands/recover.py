@@ -88,7 +88,7 @@ def _upgraded(pending: Pending) -> dict[str, Any]:
         "slot": 0,
         "created_at": "",
         "is_worktree": False,
-        "parent_repo": None,
+        "parent_repo": facts["main"],
         "state": "removing" if pending.operation == "destroy" else "creating",
         "created_by": "create" if made else "init",
         "engine": facts.get("engine") or {},

@@ -216,7 +216,7 @@ def end_orphans(folder: str) -> None:
 
     def is_ours(found: psutil.Process) -> bool:
         argv = found.cmdline()
-        named = any(part.startswith(f"{folder}/") for part in argv)
-        return named and "compose" in " ".join(argv[:8])
+        is_named = any(part.startswith(f"{folder}/") for part in argv)
+        return is_named and "compose" in " ".join(argv[:8])
 
     process.end_left_over(is_ours, patience=10.0)

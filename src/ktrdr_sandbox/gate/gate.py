@@ -137,6 +137,12 @@ class _Gate:
                 pace.changed()
 
     async def _last_look(self) -> None:
+        """With what is known now: a look under way began before the failure was."""
+        for check in self._checks.values():
+            if check.task is not None and not check.task.done():
+                check.task.cancel()
+                await asyncio.wait([check.task])
+                check.task = None
         looks = self._begin_looks(self._snapshot) if self._snapshot is not None else []
         if looks:
             left = max(0.0, self._deadline() - monotonic())

@@ -62,18 +62,13 @@ def choose_checkout(repository: Repository, *, name: str, branch: str | None) ->
         start = commit_of(root, f"refs/remotes/{remote}") or remote
         return Checkout(branch=wanted, creates_branch=True, start=start, tracks=remote)
     if branch is not None:
-        raise SandboxError(
-            "worktree-failed",
-            f"{_CANNOT}: there is no branch '{branch}', here or on a remote.",
-            hints=("Leave --branch out to start a new branch from the current commit.",),
-            details={"branch": branch},
-        )
+        message = f"{_CANNOT}: there is no branch '{branch}', here or on a remote."
+        hint = "Leave --branch out to start a new branch from the current commit."
+        raise SandboxError("worktree-failed", message, hints=(hint,), details={"branch": branch})
     if head is None:
-        raise SandboxError(
-            "worktree-failed",
-            f"{_CANNOT}: {root} has no commit yet.",
-            hints=("Make a first commit, then create the instance.",),
-        )
+        message = f"{_CANNOT}: {root} has no commit yet."
+        hint = "Make a first commit, then create the instance."
+        raise SandboxError("worktree-failed", message, hints=(hint,))
     return Checkout(branch=wanted, creates_branch=True, start=head)
 
 
