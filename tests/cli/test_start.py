@@ -80,7 +80,7 @@ def test_quick_commands_load_nothing_heavy(known: World, arguments: tuple[str, .
 
 
 @pytest.mark.parametrize(
-    ("arguments", "most"), [(("--version",), 20), (("list",), 48), (("up", "feat-x"), 94)]
+    ("arguments", "most"), [(("--version",), 20), (("list",), 46), (("up", "feat-x"), 93)]
 )
 def test_own_modules_that_a_command_loads(
     known: World, arguments: tuple[str, ...], most: int
