@@ -77,7 +77,9 @@ class ComposeEngine(Engine):
         words = ["--detach", "--no-deps", "--no-recreate", "--no-build", *services]
         options: dict[str, Any] = {"detach": True, "dependencies": False, "recreate": False}
         options |= {"no_build": True, "services": list(services)}
-        self._stream(call, progress, "up", *words, **options)
+        # The migration's container is no service of the file, and no orphan either.
+        environment = {**call.environment, "COMPOSE_IGNORE_ORPHANS": "true"}
+        self._stream(replace(call, environment=environment), progress, "up", *words, **options)
 
     def compose_stop(
         self,

@@ -49,6 +49,8 @@ class Check(ABC):
     verdict: Verdict = field(default=Verdict("waiting", "has not answered yet"), init=False)
     task: asyncio.Task[None] | None = field(default=None, init=False)
     settled_at: float | None = field(default=None, init=False)
+    judged: Snapshot | None = field(default=None, init=False)
+    """What the latest verdict goes by: a container in a loop runs again a moment later."""
 
     @abstractmethod
     async def look(self, snapshot: Snapshot) -> Verdict:

@@ -95,6 +95,9 @@ class _Gate:
         supports = {"workers": "backend", "migrations": "database"}
         wanted = {*self._reported, *(supports.get(name) for name in self._reported)}
         self._checks = {check.name: check for check in checks if check.name in wanted}
+        workers = self._checks.get("workers")
+        if isinstance(workers, WorkersCheck) and "migrations" not in self._checks:
+            workers.migrations = None  # nobody asked for the schema, so nothing waits for it
         # Services that need the database may die until it answers, and until it has its tables
         # where those are being made; from then on it counts.
         database = self._checks.get("database")
@@ -195,7 +198,7 @@ class _Gate:
 
     async def _look(self, check: Check, snapshot: Snapshot) -> None:
         verdict = await check.look(snapshot)
-        before, check.verdict = check.verdict, verdict
+        before, check.verdict, check.judged = check.verdict, verdict, snapshot
         if verdict.outcome == "waiting":
             self._tell(check, verdict.doing)
         else:
@@ -239,8 +242,9 @@ class _Gate:
         facts = facts or (verdict.doing,)
         self._tell(check, facts[0], failed=True)
         blamed = []
+        snapshot = check.judged if verdict.outcome == "failed" else self._snapshot
         for service in verdict.services:
-            present = self._snapshot.of(service) if self._snapshot else ()
+            present = snapshot.of(service) if snapshot else ()
             found = [(one, one.detail) for one in present if one.detail is not None]
             blamed += sorted(found, key=lambda pair: _WORST_FIRST.index(pair[0].condition))[:1]
         own = [(one.service, detail.id) for one, detail in blamed]

@@ -126,7 +126,7 @@ def test_links_lead_nowhere(scene: Scene, instance: Instance) -> None:
 MOUNTED = """
 import sys
 from pathlib import Path
-from tests.unit.commands.test_dangerous_places import directory_with_mount
+from tests.unit.commands.test_dangerous_directories import directory_with_mount
 
 directory_with_mount(Path(sys.argv[1]))
 print("end")
@@ -277,7 +277,7 @@ def test_a_copy_into_the_trash_leaves_out_what_cannot_be_copied(tmp_path: Path) 
 COPIED = """
 import sys
 from pathlib import Path
-from tests.unit.commands.test_dangerous_places import copied_to_another_file_system
+from tests.unit.commands.test_dangerous_directories import copied_to_another_file_system
 
 copied_to_another_file_system(Path(sys.argv[1]))
 print("end")
