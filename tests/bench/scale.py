@@ -103,12 +103,26 @@ def _containers(instances: Sequence[Instance]) -> Iterator[str]:
     for one in instances:
         for number in range(CONTAINERS):
             service = f"service-{number}"
-            fields = [f"{number:064x}", f"{one.id}-{service}-1", "running", "Up 2 hours", "image:1"]
-            yield json.dumps([*fields, one.id, service, "False", one.id, one.uuid, ""])
+            yield json.dumps(
+                {
+                    "id": f"{number:064x}",
+                    "name": f"{one.id}-{service}-1",
+                    "state": "running",
+                    "status": "Up 2 hours",
+                    "image": "image:1",
+                    "project": one.id,
+                    "service": service,
+                    "oneoff": "False",
+                    "instance_id": one.id,
+                    "uuid": one.uuid,
+                    "published": "",
+                }
+            )
 
 
 def _belongings(instances: Sequence[Instance], kind: str, count: int) -> Iterator[str]:
     for one in instances:
         for number in range(count):
-            labels = [one.id, one.uuid, _HOME_ID, str(one.slot), one.id, str(Path("/"))]
-            yield json.dumps([f"{one.id}-{kind}-{number}", *labels])
+            labels = {"instance_id": one.id, "uuid": one.uuid, "home": _HOME_ID}
+            more = {"slot": str(one.slot), "project": one.id, "directory": str(Path("/"))}
+            yield json.dumps({"name": f"{one.id}-{kind}-{number}", **labels, **more})
