@@ -196,7 +196,8 @@ def test_an_interrupt_of_all_leaves_nothing_at_work(place: Sandbox, mark: str) -
     with place.started("up", "--all", log=place.folder / "log") as process:
         until(lambda: docker("ps", "-q", "--filter", f"name={mark}-").strip(), lambda: "no start")
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 130
+        # an interrupt that comes while Python ends is its own end; to a shell both are 130
+        assert process.wait(timeout=60) in (130, -signal.SIGINT)
     told = (place.folder / "log").read_text(encoding="utf-8")
     assert "Traceback" not in told
     assert "defect" not in told
